@@ -1,0 +1,158 @@
+//! The one error type of the crate: a sentence that says what went wrong and where, and a hint
+//! that says what to do next.
+//!
+//! An error carries its *kind*, because the exit code depends on it, and never a backtrace or a
+//! chain that the reader has to decode. Must not know: any room of the crate, the terminal.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Who has to act. The command line turns it into the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The user's input or surroundings: a usage error, a missing file, no pip, a full disk (exit code 1).
+    User,
+    /// A fault of ours: a broken invariant, a panic that was caught (exit code 2).
+    Fault,
+    /// Stopped before the end by a signal; running again continues (exit code 75).
+    Stopped,
+}
+
+/// A sentence for a person, with the kind of failure and, mostly, the next thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+/// `std::result::Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The user's input or surroundings are at fault.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self { kind: Kind::User, message: message.into(), hint: None }
+    }
+
+    /// This program is at fault; the hint asks for a report.
+    pub fn fault(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Fault,
+            message: message.into(),
+            hint: Some("this is a fault of dean: please report it with the command you typed".into()),
+        }
+    }
+
+    /// A signal asked us to stop; what was finished is kept.
+    pub fn stopped(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Stopped,
+            message: message.into(),
+            hint: Some("run the same command again to continue".into()),
+        }
+    }
+
+    /// Replaces the hint: a complete thought, preferably the next command to type.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts the place in front of the message: `score[privacy]: …`.
+    #[must_use]
+    pub fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// An I/O failure on `path`: "cannot read /data/x.csv: no such file". Kind and hint follow from the cause.
+    pub fn io(doing: &str, path: &Path, cause: &io::Error) -> Self {
+        let error = Self::user(format!("cannot {doing} {}: {}", path.display(), plain(cause)));
+        match cause.kind() {
+            io::ErrorKind::NotFound => error.hint("check the path; paths in a pipeline file are relative to that file"),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                error.hint("check the permissions, or choose another place (for artifacts: --set 'run.store=\"DIR\"')")
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => error.hint(
+                "free some space (`dean cache gc --dry-run` shows what could go) and run again; nothing half-written was kept",
+            ),
+            io::ErrorKind::FileTooLarge => {
+                error.hint("a limit forbids files of this size (`ulimit -f`, or the file system): raise it and run again; nothing half-written was kept")
+            }
+            _ => error,
+        }
+    }
+}
+
+/// An operating system's message without Rust's "(os error 2)", in lower case like the rest of the sentence.
+fn plain(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "unknown cause".into(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns an `io::Result` into ours by naming the act and the path.
+pub trait IoContext<T> {
+    fn at(self, doing: &str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, doing: &str, path: &Path) -> Result<T> {
+        self.map_err(|cause| Error::io(doing, path, &cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_errors_read_as_sentences_with_a_next_step() {
+        let cause = io::Error::from_raw_os_error(2);
+        let error = Error::io("read", Path::new("data/x.csv"), &cause);
+        assert_eq!(error.message(), "cannot read data/x.csv: no such file or directory");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("relative to that file")));
+        assert_eq!(error.kind(), Kind::User);
+    }
+
+    #[test]
+    fn a_full_disk_says_that_nothing_was_half_written() {
+        let error = Error::io("write", Path::new("b"), &io::Error::from_raw_os_error(28));
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("half-written")));
+    }
+
+    #[test]
+    fn the_place_goes_in_front() {
+        assert_eq!(
+            Error::user("row 3 is empty").within("tokenize[privacy]").message(),
+            "tokenize[privacy]: row 3 is empty"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! `dean`: find the few weights where fairness and privacy meet, set them to zero, and say what it did.
+
+pub mod digest;
+pub mod error;
+pub mod files;
