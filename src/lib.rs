@@ -3,3 +3,4 @@
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod store;

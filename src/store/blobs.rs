@@ -1,0 +1,176 @@
+//! Blobs: immutable bytes, one read-only file per digest. Every way in checks what is there already,
+//! every way out checks what it hands over; what does not match its name is moved to `quarantine/`.
+//!
+//! Must not know: records, or what the bytes mean.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::place::{self, Placed};
+use super::{Store, clock, process};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::files::{self, Stamp};
+
+/// The purpose under which a blob's digest is remembered as right.
+const VERIFIED: &str = "verified blob";
+
+/// A blob that was not what its name says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    pub digest: Digest,
+    /// Where it lay.
+    pub path: PathBuf,
+    /// Where it lies now; `None` when it could not be moved (a store that is not writable).
+    pub moved_to: Option<PathBuf>,
+    pub reason: String,
+}
+
+impl Store {
+    /// Where the bytes of a digest lie, or would lie.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        let first = name.get(..2).unwrap_or_default();
+        self.dir("blobs").join(first).join(&name)
+    }
+
+    /// The bytes of a digest. They are always hashed before they are handed over: reading costs more.
+    ///
+    /// # Errors
+    /// User: the blob is missing, cannot be read, or was damaged (it is then in quarantine).
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let path = self.blob_path(digest);
+        let missing = || {
+            Error::user(format!("the artifact {digest} is no longer in the store {}", self.root.display()))
+                .hint("run again: it will be computed again")
+        };
+        if self.blob_bytes(digest)?.is_none() {
+            return Err(missing());
+        }
+        let stamp = Stamp::of(&path)?;
+        let bytes = place::read_if_there(&path)?.ok_or_else(missing)?;
+        if Digest::of(&bytes) == *digest {
+            if self.recall(VERIFIED, &stamp).is_none() {
+                self.remember(VERIFIED, &stamp, &Value::Bool(true));
+            }
+            return Ok(bytes);
+        }
+        let moved = self.quarantine(digest, &stamp, "its content is not what its name says");
+        let place = moved.map_or_else(
+            || format!("and could not be moved away from {}", path.display()),
+            |to| format!("and was moved to {}", to.display()),
+        );
+        Err(Error::user(format!("the artifact {digest} was damaged {place}"))
+            .hint("run again: it will be computed again"))
+    }
+
+    /// Whether the blob is present and its bytes match its name: hashed once, then remembered until the
+    /// file changes. A blob that does not match goes to quarantine.
+    pub fn verify(&self, digest: &Digest) -> Result<bool> {
+        self.check(digest, false)
+    }
+
+    /// `verify`, which with `anew` does not trust what is remembered.
+    pub(super) fn check(&self, digest: &Digest, anew: bool) -> Result<bool> {
+        if self.blob_bytes(digest)?.is_none() {
+            return Ok(false);
+        }
+        match self.check_present(digest, anew) {
+            // Moved or collected by another process meanwhile: then it is simply not there.
+            Err(_) if self.blob_bytes(digest)?.is_none() => Ok(false),
+            other => other,
+        }
+    }
+
+    fn check_present(&self, digest: &Digest, anew: bool) -> Result<bool> {
+        let path = self.blob_path(digest);
+        let stamp = Stamp::of(&path)?;
+        let known = self.recall(VERIFIED, &stamp) == Some(Value::Bool(true));
+        if known && !anew {
+            return Ok(true);
+        }
+        if files::digest(&path)? != *digest {
+            self.quarantine(digest, &stamp, "its content is not what its name says");
+            return Ok(false);
+        }
+        if !known {
+            self.remember(VERIFIED, &stamp, &Value::Bool(true));
+        }
+        Ok(true)
+    }
+
+    /// The size of a blob, or `None` when it is missing.
+    pub(super) fn blob_bytes(&self, digest: &Digest) -> Result<Option<u64>> {
+        Ok(place::metadata(&self.blob_path(digest))?.filter(fs::Metadata::is_file).map(|metadata| metadata.len()))
+    }
+
+    /// Publishes bytes under their digest. A blob that is there already is kept if it is sound.
+    pub(super) fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        if self.keep(digest)? {
+            return Ok(());
+        }
+        let path = self.blob_path(digest);
+        let file = self.temporary("blob", bytes)?;
+        file.make_read_only().and_then(|()| file.link(&path)).map_err(|cause| self.write_error(&cause)).and_then(
+            |placed| match placed {
+                Placed::Exists if !self.keep(digest)? => file.replace(&path).map_err(|cause| self.write_error(&cause)),
+                _ => Ok(()),
+            },
+        )?;
+        if let Ok(stamp) = Stamp::of(&path) {
+            self.remember(VERIFIED, &stamp, &Value::Bool(true));
+        }
+        Ok(())
+    }
+
+    /// Whether a sound blob is there. If so it becomes young again, so that a garbage collection that
+    /// runs now leaves it alone until its new record is written.
+    fn keep(&self, digest: &Digest) -> Result<bool> {
+        if !self.verify(digest)? {
+            return Ok(false);
+        }
+        let path = self.blob_path(digest);
+        // On a shared store the file may be somebody else's: then its age stays.
+        let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now())).is_ok();
+        if let (true, Ok(stamp)) = (touched, Stamp::of(&path)) {
+            self.remember(VERIFIED, &stamp, &Value::Bool(true));
+        }
+        Ok(true)
+    }
+
+    /// Moves a damaged blob away and notes it, unless the file is no longer the one that was looked at
+    /// (another process may have put a sound one there).
+    pub(super) fn quarantine(&self, digest: &Digest, seen: &Stamp, reason: &str) -> Option<PathBuf> {
+        let path = self.blob_path(digest);
+        if Stamp::of(&path).ok().as_ref() != Some(seen) {
+            return None;
+        }
+        let dir = self.dir("quarantine");
+        let mut to = dir.join(format!("{digest}-{}", clock::compact(SystemTime::now())));
+        if to.exists() {
+            to = dir.join(format!("{digest}-{}-{}", clock::compact(SystemTime::now()), process::unique()));
+        }
+        let moved_to = match fs::create_dir_all(&dir).and_then(|()| fs::rename(&path, &to)) {
+            Ok(()) => {
+                // `gc` counts the days it lay here.
+                let _ = File::open(&to).and_then(|file| file.set_modified(SystemTime::now()));
+                Some(to)
+            }
+            Err(cause) => {
+                tracing::debug!("cannot move {} to quarantine: {cause}", path.display());
+                None
+            }
+        };
+        let damage = Damage { digest: *digest, path, moved_to: moved_to.clone(), reason: reason.to_owned() };
+        let mut noted = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !noted.iter().any(|other| (other.digest, &other.moved_to) == (*digest, &moved_to)) {
+            tracing::warn!("the artifact {digest} is damaged: {reason}");
+            noted.push(damage);
+        }
+        moved_to
+    }
+}

@@ -1,0 +1,137 @@
+//! The store (`artifacts/`): immutable bytes named by their digest, and records that say which of
+//! them a stage key produced. There is no database and no lock that outlives a crash: everything is
+//! a file that appears whole or not at all.
+//!
+//! | path | what it is | file here |
+//! | --- | --- | --- |
+//! | `blobs/ab/abcdef…` | read-only bytes, named by their BLAKE3 digest | `blobs.rs` |
+//! | `records/<stage>/<key>.json` | what a key produced; the commit point | `records.rs` |
+//! | `claims/<key>` | who computes the key now; saves work, never needed for correctness | `claims.rs` |
+//! | `partial/<key>/…` | shards already done, so that a killed stage goes on where it was | `partial.rs` |
+//! | `runs/<id>.json`, `runs/<id>.pin` | a run and its keys, roots of the garbage collection | `runs.rs` |
+//! | `memo/` | values remembered under a file's [`Stamp`](crate::files::Stamp), such as "its digest is right" | `memo.rs` |
+//! | `quarantine/` | damaged blobs, kept for whoever wants to know why | `blobs.rs` |
+//! | `tmp/` | files being written; anything old here was left by a crash | `place.rs` |
+//! | `sources/` | downloaded models; their room fills it, this one only counts it | `fsck.rs` |
+//!
+//! Reading never needs a writable (or even existing) directory. Must not know: any stage, what is
+//! inside an artifact, the terminal.
+#![allow(clippy::disallowed_methods, reason = "this room is the other door to the file system")]
+
+mod blobs;
+mod claims;
+mod clock;
+mod fsck;
+mod gc;
+mod memo;
+mod partial;
+mod place;
+mod process;
+mod records;
+mod runs;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+
+pub use blobs::Damage;
+pub use claims::{Acquired, Claim, Owner};
+pub use clock::now_rfc3339;
+pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput, UnusableRecord};
+pub use gc::{GcOptions, GcReport, Removed};
+pub use records::{OutputRef, Record};
+pub use runs::{Run, RunNode, new_run_id};
+
+/// A store in one directory. Cheap to open; shared freely between threads.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    timing: Timing,
+    damage: Mutex<Vec<Damage>>,
+}
+
+/// How claims wait and give up; fixed but for the tests, which have no minutes to spend.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// Between two heartbeats of a claim.
+    beat: Duration,
+    /// A heartbeat that stood still this long, by the reader's clock, belongs to a dead owner.
+    stale: Duration,
+    /// The first and the longest pause between two looks at a busy key.
+    poll: (Duration, Duration),
+}
+
+const TIMING: Timing = Timing {
+    beat: Duration::from_secs(5),
+    stale: Duration::from_secs(60),
+    poll: (Duration::from_millis(100), Duration::from_secs(1)),
+};
+
+impl Store {
+    /// Opens the store at `root`. The directory and its parts are created when something is first
+    /// written, so a store that is missing or not writable can still be looked into.
+    ///
+    /// # Errors
+    /// User: `root` (or a parent of it) is a file, or may not be entered.
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).at("find the store", root)?;
+        match fs::metadata(&root) {
+            Ok(metadata) if !metadata.is_dir() => Err(not_a_directory(&root)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(&root)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::io("open the store", &root, &cause)),
+            _ => Ok(Self { root, timing: TIMING, damage: Mutex::default() }),
+        }
+    }
+
+    /// The store's directory, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What this process found damaged so far, oldest first, each blob once.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn partial_dir(&self, key: &Digest) -> PathBuf {
+        self.dir("partial").join(key.to_string())
+    }
+
+    fn claim_path(&self, key: &Digest) -> PathBuf {
+        self.dir("claims").join(key.to_string())
+    }
+
+    /// A failure to write anything into the store: names the store and not some temporary file.
+    fn write_error(&self, cause: &io::Error) -> Error {
+        match cause.kind() {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => not_a_directory(&self.root),
+            _ => Error::io("write into the store", &self.root, cause),
+        }
+    }
+}
+
+fn not_a_directory(root: &Path) -> Error {
+    Error::user(format!("the store {} is not a directory, or a part of it is a file", root.display()))
+        .hint("`run.store` must name a directory, or one that can be created: --set 'run.store=\"DIR\"'")
+}
+
+/// Stage, shard and run names become file names, so they must be harmless ones.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(harmless) {
+        return Err(Error::fault(format!("`{name}` cannot be the name of a {what} in the store")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

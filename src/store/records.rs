@@ -1,0 +1,191 @@
+//! Records: small JSON files that say which artifacts a stage key produced. Writing one is the commit
+//! point of a stage; reading one is a look-up.
+//!
+//! A record counts only while it is whole: it parses, its key is the key of its manifest, and every
+//! blob is there. Anything less is a miss, never an error. Must not know: what the outputs are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::claims::Claim;
+use super::place::{self, Placed};
+use super::{Store, check_name, process};
+use crate::digest::{Digest, Manifest};
+use crate::error::{Error, Result};
+
+/// What one stage key produced, and where it was computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub manifest: Manifest,
+    pub key: Digest,
+    pub outputs: BTreeMap<String, OutputRef>,
+    /// Wall time of the computation.
+    pub seconds: f64,
+    /// The kind of device that computed it; not part of the key.
+    pub backend: String,
+    pub host: String,
+    /// Program and version that wrote it.
+    pub tool: String,
+}
+
+/// One output: an artifact and its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRef {
+    pub digest: Digest,
+    pub bytes: u64,
+}
+
+/// A record file as found: also one that cannot be used, with the reason.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub stage: String,
+    pub key: Digest,
+    pub path: PathBuf,
+    pub age: Duration,
+    pub record: std::result::Result<Record, String>,
+}
+
+impl Store {
+    /// Looks a key up without hashing: the record is whole and each blob is there with its size.
+    /// Anything less is a miss; a blob of the wrong size is checked, and quarantined if damaged.
+    ///
+    /// # Errors
+    /// User: something in the store may not be read.
+    pub fn peek(&self, stage: &str, key: &Digest) -> Result<Option<Record>> {
+        let Some(text) = place::read_if_there(&self.record_path(stage, key)?)? else { return Ok(None) };
+        let record = match parse(&text, stage, key) {
+            Ok(record) => record,
+            Err(reason) => {
+                tracing::warn!("the record {stage}/{key} is not used: {reason}");
+                return Ok(None);
+            }
+        };
+        for output in record.outputs.values() {
+            let bytes = self.blob_bytes(&output.digest)?;
+            if bytes != Some(output.bytes) {
+                // Either of the two may be wrong. If it is the blob, this moves it away.
+                self.verify(&output.digest)?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(record))
+    }
+
+    /// [`Store::peek`], and the digest of every blob is right: hashed now or known from before. So
+    /// damage becomes a miss instead of an error in the middle of a run.
+    pub fn peek_verified(&self, stage: &str, key: &Digest) -> Result<Option<Record>> {
+        let Some(record) = self.peek(stage, key)? else { return Ok(None) };
+        let mut sound = true;
+        for output in record.outputs.values() {
+            sound &= self.verify(&output.digest)?;
+        }
+        Ok(sound.then_some(record))
+    }
+
+    /// Every usable record of a stage, whether or not its blobs are there: what `explain` compares with.
+    pub fn records(&self, stage: &str) -> Result<Vec<Record>> {
+        check_name("stage", stage)?;
+        Ok(self.found_in(stage)?.into_iter().filter_map(|found| found.record.ok()).collect())
+    }
+
+    pub(super) fn record_path(&self, stage: &str, key: &Digest) -> Result<PathBuf> {
+        check_name("stage", stage)?;
+        Ok(self.dir("records").join(stage).join(format!("{key}.json")))
+    }
+
+    /// Every record file of every stage.
+    pub(super) fn found(&self) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for (stage, _, metadata) in place::entries(&self.dir("records"))? {
+            if metadata.is_dir() {
+                all.extend(self.found_in(&stage)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn found_in(&self, stage: &str) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for (name, path, metadata) in place::entries(&self.dir("records").join(stage))? {
+            let Some(key) = name.strip_suffix(".json").and_then(|key| key.parse::<Digest>().ok()) else { continue };
+            let Some(text) = place::read_if_there(&path)? else { continue };
+            let age = place::age(&metadata);
+            let record = parse(&text, stage, &key);
+            all.push(Found { stage: stage.to_owned(), key, path, age, record });
+        }
+        Ok(all)
+    }
+
+    /// Writes the record unless a sound one is there: then that one is returned.
+    fn commit(&self, path: &Path, record: Record) -> Result<Record> {
+        let mut text = serde_json::to_vec_pretty(&record)
+            .map_err(|cause| Error::fault(format!("the record of {} is no JSON: {cause}", record.manifest.stage)))?;
+        text.push(b'\n');
+        parse(&text, &record.manifest.stage, &record.key)
+            .map_err(|reason| Error::fault(format!("a record that could not be read again: {reason}")))?;
+        let file = self.temporary("record", &text)?;
+        if file.link(path).map_err(|cause| self.write_error(&cause))? == Placed::Exists {
+            if let Some(winner) = self.peek_verified(&record.manifest.stage, &record.key)? {
+                return Ok(winner);
+            }
+            file.replace(path).map_err(|cause| self.write_error(&cause))?;
+        }
+        Ok(record)
+    }
+}
+
+impl Claim<'_> {
+    /// Publishes what the key produced: the blobs first, the record last, then the shards are dropped.
+    /// Where another process published first and soundly, its record is returned.
+    ///
+    /// # Errors
+    /// User: the store cannot be written (permissions, full disk); nothing half-written is left.
+    /// Fault: the manifest is not the one that was claimed, or an output name occurs twice.
+    pub fn publish(
+        self,
+        manifest: &Manifest,
+        outputs: Vec<(String, Vec<u8>)>,
+        seconds: f64,
+        backend: &str,
+    ) -> Result<Record> {
+        if manifest.stage != self.stage() || manifest.key() != *self.key() {
+            return Err(Error::fault(format!("a claim for {}/{} published another key", self.stage(), self.key())));
+        }
+        let mut record = Record {
+            manifest: manifest.clone(),
+            key: *self.key(),
+            outputs: BTreeMap::new(),
+            // JSON has no infinities; a clock that went wrong must not cost the result.
+            seconds: if seconds.is_finite() { seconds } else { 0.0 },
+            backend: backend.to_owned(),
+            host: process::host(),
+            tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        for (name, bytes) in outputs {
+            let output = OutputRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
+            self.store().put_blob(&output.digest, &bytes)?;
+            if record.outputs.insert(name.clone(), output).is_some() {
+                return Err(Error::fault(format!("{} has two outputs named `{name}`", self.stage())));
+            }
+        }
+        let path = self.store().record_path(self.stage(), self.key())?;
+        let record = self.store().commit(&path, record)?;
+        self.drop_shards();
+        Ok(record)
+    }
+}
+
+/// A record that speaks of this stage and key, or why the text is none.
+fn parse(text: &[u8], stage: &str, key: &Digest) -> std::result::Result<Record, String> {
+    let record: Record = serde_json::from_slice(text).map_err(|cause| cause.to_string())?;
+    if record.manifest.stage != stage || record.key != *key {
+        return Err(format!("it is the record of {}/{}", record.manifest.stage, record.key));
+    }
+    if record.manifest.key() != *key {
+        return Err("its manifest has another key".into());
+    }
+    Ok(record)
+}

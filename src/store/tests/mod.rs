@@ -1,0 +1,425 @@
+//! The store from outside: publishing and looking up, claims between threads and processes, damage.
+//! What several tests need is here; `collect` is about gc and fsck, `property` about any order of events.
+
+mod collect;
+mod property;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
+
+use super::*;
+use crate::digest::Manifest;
+use crate::error::Kind;
+
+const STAGE: &str = "generate";
+
+fn manifest(number: u32) -> Manifest {
+    Manifest { stage: STAGE.into(), version: 1, params: json!({"number": number, "q": 5e-7}), inputs: BTreeMap::new() }
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = quick(&dir.path().join("artifacts"));
+    (dir, store)
+}
+
+/// A store that loses its patience in a fraction of a second.
+fn quick(root: &Path) -> Store {
+    let timing = Timing {
+        beat: Duration::from_millis(20),
+        stale: Duration::from_millis(400),
+        poll: (Duration::from_millis(5), Duration::from_millis(20)),
+    };
+    Store { timing, ..Store::open(root).unwrap() }
+}
+
+fn acquire<'a>(store: &'a Store, manifest: &Manifest) -> Acquired<'a> {
+    store.acquire(&manifest.stage, &manifest.key(), &|| false, &mut |_| {}).unwrap()
+}
+
+fn claim<'a>(store: &'a Store, manifest: &Manifest) -> Claim<'a> {
+    match acquire(store, manifest) {
+        Acquired::Claim(claim) => claim,
+        Acquired::Hit(record) => panic!("a hit: {record:?}"),
+    }
+}
+
+fn publish(store: &Store, manifest: &Manifest, bytes: &[u8]) -> Record {
+    claim(store, manifest).publish(manifest, vec![("answers".into(), bytes.to_vec())], 1.5, "cpu").unwrap()
+}
+
+fn peek(store: &Store, manifest: &Manifest) -> Option<Record> {
+    store.peek_verified(&manifest.stage, &manifest.key()).unwrap()
+}
+
+/// Puts other bytes under a name the way a failing disk would: without a new inode, with another time.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3)).unwrap();
+}
+
+fn count(dir: &Path) -> usize {
+    place::entries(dir).unwrap().len()
+}
+
+#[test]
+fn what_is_published_is_found_again_by_another_process() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    assert_eq!(store.peek(STAGE, &manifest.key()).unwrap(), None);
+    let record = publish(&store, &manifest, b"yes");
+    assert_eq!(record.outputs["answers"], OutputRef { digest: Digest::of(b"yes"), bytes: 3 });
+    assert_eq!((record.seconds, record.backend.as_str()), (1.5, "cpu"));
+
+    let other = Store::open(store.root()).unwrap();
+    assert_eq!(peek(&other, &manifest), Some(record.clone()));
+    assert_eq!(other.read(&record.outputs["answers"].digest).unwrap(), b"yes");
+    assert!(matches!(acquire(&other, &manifest), Acquired::Hit(hit) if hit == record));
+    assert_eq!(other.records(STAGE).unwrap(), [record]);
+    for left in ["tmp", "claims", "partial"] {
+        assert_eq!(count(&store.dir(left)), 0, "{left}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn blobs_are_read_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, store) = store();
+    publish(&store, &manifest(1), b"yes");
+    let mode = fs::metadata(store.blob_path(&Digest::of(b"yes"))).unwrap().permissions().mode();
+    assert_eq!(mode & 0o222, 0, "{mode:o}");
+}
+
+#[test]
+fn a_lost_race_is_a_hit() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let slow = claim(&store, &manifest);
+    // The slow one looks dead to somebody, who takes the key over, computes it elsewhere and publishes.
+    fs::remove_file(store.claim_path(&manifest.key())).unwrap();
+    let first = publish(&store, &manifest, b"first");
+    let second = slow.publish(&manifest, vec![("answers".into(), b"second".to_vec())], 9.0, "cuda").unwrap();
+    assert_eq!(second, first);
+    assert_eq!(peek(&store, &manifest), Some(first));
+}
+
+#[test]
+fn publishing_another_key_or_a_name_twice_is_a_fault() {
+    let (_dir, store) = store();
+    let error = claim(&store, &manifest(1)).publish(&manifest(2), vec![], 0.0, "cpu").unwrap_err();
+    assert_eq!(error.kind(), Kind::Fault);
+    let twice = vec![("a".into(), b"1".to_vec()), ("a".into(), b"2".to_vec())];
+    let error = claim(&store, &manifest(1)).publish(&manifest(1), twice, 0.0, "cpu").unwrap_err();
+    assert_eq!(error.kind(), Kind::Fault);
+    assert_eq!(peek(&store, &manifest(1)), None);
+    let odd = Store::open(store.root()).unwrap().peek("../x", &manifest(1).key()).unwrap_err();
+    assert_eq!(odd.kind(), Kind::Fault);
+}
+
+#[test]
+fn of_many_threads_one_computes_and_the_others_get_its_result() {
+    let (_dir, mut store) = store();
+    // Some patience, because a heartbeat may be slow on a busy machine.
+    store.timing.stale = Duration::from_millis(1500);
+    let (manifest, computed, waited) = (manifest(1), AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut waiting = |owner: &Owner| {
+                    assert_eq!(owner.pid, std::process::id());
+                    waited.fetch_add(1, Ordering::Relaxed);
+                };
+                let record = match store.acquire(STAGE, &manifest.key(), &|| false, &mut waiting).unwrap() {
+                    Acquired::Hit(record) => record,
+                    Acquired::Claim(claim) => {
+                        computed.fetch_add(1, Ordering::Relaxed);
+                        // Longer than the patience of the others: the heart must beat meanwhile.
+                        std::thread::sleep(Duration::from_millis(2000));
+                        claim.publish(&manifest, vec![("answers".into(), b"yes".to_vec())], 0.0, "cpu").unwrap()
+                    }
+                };
+                assert_eq!(record.outputs["answers"].digest, Digest::of(b"yes"));
+            });
+        }
+    });
+    assert_eq!(computed.load(Ordering::Relaxed), 1);
+    assert!(waited.load(Ordering::Relaxed) >= 3);
+}
+
+#[test]
+fn a_claim_that_is_given_up_frees_the_key_and_waiting_can_be_stopped() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let held = claim(&store, &manifest);
+    let error = store.acquire(STAGE, &manifest.key(), &|| true, &mut |_| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Stopped);
+    assert!(error.message().contains(&std::process::id().to_string()), "{error}");
+    drop(held);
+    drop(claim(&store, &manifest));
+    assert_eq!(count(&store.dir("claims")), 0);
+}
+
+/// Rewrites the claim of a key as `change` says and returns it.
+fn forge(store: &Store, key: &Digest, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = store.claim_path(key);
+    let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut content);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, serde_json::to_vec(&content).unwrap()).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_claim_of_a_dead_process_is_taken_over_at_once_and_the_old_owner_leaves_the_new_claim_alone() {
+    // With the patience of a real store, so that only the process's death can explain the take-over.
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let manifest = manifest(1);
+    let old = claim(&store, &manifest);
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    forge(&store, &manifest.key(), |content| content["pid"] = child.id().into());
+    let begun = Instant::now();
+    let new = claim(&store, &manifest);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(old);
+    assert_eq!(count(&store.dir("claims")), 1);
+    drop(new);
+    assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
+}
+
+#[test]
+fn a_claim_of_another_host_or_of_garbage_is_taken_over_when_it_stands_still() {
+    let (_dir, store) = store();
+    for garbage in [false, true] {
+        let manifest = manifest(1);
+        drop(claim(&store, &manifest));
+        fs::write(store.claim_path(&manifest.key()), "{\"host\": \"half").unwrap();
+        if !garbage {
+            fs::remove_file(store.claim_path(&manifest.key())).unwrap();
+            let mine = claim(&store, &manifest);
+            forge(&store, &manifest.key(), |content| content["host"] = "elsewhere".into());
+            std::mem::forget(mine);
+        }
+        let (begun, mut owners) = (Instant::now(), Vec::new());
+        let got = store.acquire(STAGE, &manifest.key(), &|| false, &mut |owner| owners.push(owner.clone())).unwrap();
+        assert!(matches!(got, Acquired::Claim(_)));
+        assert!(begun.elapsed() >= store.timing.stale);
+        assert_eq!(owners[0].host, if garbage { "an unknown host" } else { "elsewhere" });
+    }
+}
+
+#[test]
+fn whoever_takes_away_a_living_claim_by_mistake_puts_it_back() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let living = claim(&store, &manifest);
+    store.take_away(&manifest.key(), b"the text of its dead predecessor").unwrap();
+    assert_eq!(count(&store.dir("claims")), 1);
+    drop(living);
+    assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
+}
+
+#[test]
+fn shards_outlive_their_owner_and_damaged_ones_are_absent() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let first = claim(&store, &manifest);
+    assert!(!store.partial_exists(&manifest.key()));
+    assert_eq!(first.shard("rows-0").unwrap(), None);
+    for (name, bytes) in [("rows-0", b"zero".as_slice()), ("rows-1", b"one"), ("rows-2", b""), ("rows-3", b"three")] {
+        first.put_shard(name, bytes).unwrap();
+    }
+    first.put_shard("rows-1", b"one again").unwrap();
+    first.drop_shard("rows-3").unwrap();
+    first.drop_shard("rows-3").unwrap();
+    drop(first);
+
+    assert!(store.partial_exists(&manifest.key()));
+    let second = claim(&store, &manifest);
+    assert_eq!(second.shards().unwrap(), ["rows-0", "rows-1", "rows-2"]);
+    assert_eq!(second.shard("rows-1").unwrap().as_deref(), Some(b"one again".as_slice()));
+    assert_eq!(second.shard("rows-2").unwrap().as_deref(), Some(b"".as_slice()));
+    let path = store.partial_dir(&manifest.key());
+    let mut bytes = fs::read(path.join("rows-0")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path.join("rows-0"), bytes).unwrap();
+    fs::write(path.join("rows-2"), "short").unwrap();
+    assert_eq!(second.shard("rows-0").unwrap(), None);
+    assert_eq!(second.shard("rows-2").unwrap(), None);
+    assert_eq!(second.shards().unwrap(), ["rows-1"]);
+    for bad in ["", "../x", ".hidden", "a/b"] {
+        assert_eq!(second.put_shard(bad, b"").unwrap_err().kind(), Kind::Fault);
+    }
+
+    second.publish(&manifest, vec![], 0.0, "cpu").unwrap();
+    assert!(!store.partial_exists(&manifest.key()));
+}
+
+#[test]
+fn a_shard_that_was_being_written_when_its_owner_was_killed_is_swept_away() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let dir = store.partial_dir(&manifest.key());
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(".tmp-old"), "").unwrap();
+    overwrite(&dir.join(".tmp-old"), b"half");
+    fs::write(dir.join(".tmp-young"), "half").unwrap();
+    let claim = claim(&store, &manifest);
+    assert!(!dir.join(".tmp-old").exists() && dir.join(".tmp-young").exists());
+    assert_eq!(claim.shards().unwrap(), [""; 0]);
+    assert!(!store.partial_exists(&manifest.key()));
+}
+
+#[test]
+fn damage_is_quarantined_becomes_a_miss_and_is_repaired_by_computing_again() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let digest = publish(&store, &manifest, b"right").outputs["answers"].digest;
+    for (damage, quarantined) in [(b"wrong".as_slice(), 1), (b"short", 2), (b"", 3)] {
+        overwrite(&store.blob_path(&digest), damage);
+        let store = quick(store.root());
+        assert_eq!(peek(&store, &manifest), None);
+        assert_eq!(count(&store.dir("quarantine")), quarantined);
+        let damages = store.damage();
+        assert_eq!(damages.len(), 1);
+        assert_eq!(fs::read(damages[0].moved_to.as_ref().unwrap()).unwrap(), damage);
+        publish(&store, &manifest, b"right");
+        assert_eq!(store.read(&digest).unwrap(), b"right");
+    }
+}
+
+#[test]
+fn damage_met_by_a_read_is_an_error_that_says_what_to_do() {
+    let (_dir, store) = store();
+    let manifest = manifest(1);
+    let digest = publish(&store, &manifest, b"right").outputs["answers"].digest;
+    overwrite(&store.blob_path(&digest), b"wrong");
+    // Not hashed by a plain look-up: the size is right.
+    assert!(store.peek(STAGE, &manifest.key()).unwrap().is_some());
+    let error = store.read(&digest).unwrap_err();
+    assert!(error.message().contains("was damaged and was moved to"), "{error}");
+    assert!(error.hint_text().unwrap().contains("run again"));
+    assert_eq!(store.peek(STAGE, &manifest.key()).unwrap(), None);
+    assert!(store.read(&digest).unwrap_err().message().contains("no longer in the store"));
+}
+
+#[test]
+fn a_blob_that_is_there_but_damaged_is_not_trusted_by_a_new_record() {
+    let (_dir, store) = store();
+    let digest = publish(&store, &manifest(1), b"right").outputs["answers"].digest;
+    overwrite(&store.blob_path(&digest), b"wrong");
+    publish(&store, &manifest(2), b"right");
+    assert_eq!(store.read(&digest).unwrap(), b"right");
+    assert!(peek(&store, &manifest(1)).is_some());
+}
+
+#[test]
+fn a_record_that_lies_about_a_size_does_not_cost_a_sound_blob() {
+    let (_dir, store) = store();
+    let record = publish(&store, &manifest(1), b"right");
+    let path = store.record_path(STAGE, &record.key).unwrap();
+    let text = fs::read_to_string(&path).unwrap().replace("\"bytes\": 5", "\"bytes\": 6");
+    overwrite(&path, text.as_bytes());
+    assert_eq!(peek(&store, &manifest(1)), None);
+    assert_eq!((store.damage().len(), store.read(&Digest::of(b"right")).unwrap()), (0, b"right".to_vec()));
+}
+
+#[test]
+fn a_record_of_another_key_or_of_garbage_is_a_miss_and_is_replaced() {
+    let (_dir, store) = store();
+    let (one, two) = (publish(&store, &manifest(1), b"one"), publish(&store, &manifest(2), b"two"));
+    let path = |record: &Record| store.record_path(STAGE, &record.key).unwrap();
+    let two_text = fs::read_to_string(path(&two)).unwrap();
+    let forged = two_text.replace(&two.key.to_string(), &one.key.to_string());
+    for text in [two_text.as_str(), &forged, "", "{}", &two_text[..40]] {
+        overwrite(&path(&one), text.as_bytes());
+        assert_eq!(peek(&store, &manifest(1)), None);
+        publish(&store, &manifest(1), b"one");
+        assert_eq!(peek(&store, &manifest(1)).unwrap().outputs, one.outputs);
+    }
+}
+
+#[test]
+fn verified_digests_are_remembered_across_processes() {
+    let (_dir, store) = store();
+    let digest = publish(&store, &manifest(1), b"right").outputs["answers"].digest;
+    let path = store.blob_path(&digest);
+    fs::remove_dir_all(store.dir("memo")).unwrap();
+    assert!(quick(store.root()).verify(&digest).unwrap());
+    // Damage behind the back of every stamp shows that nothing was hashed the second time.
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    #[allow(clippy::permissions_set_readonly_false, reason = "the test damages its own file")]
+    permissions.set_readonly(false);
+    fs::set_permissions(&path, permissions).unwrap();
+    fs::write(&path, b"wrong").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    assert!(quick(store.root()).verify(&digest).unwrap());
+    assert!(store.read(&digest).is_err(), "but what is handed over is always hashed");
+}
+
+#[test]
+fn a_missing_store_is_empty_and_looking_does_not_create_it() {
+    let (_dir, store) = store();
+    assert_eq!(peek(&store, &manifest(1)), None);
+    assert!(!store.partial_exists(&manifest(1).key()));
+    assert!(store.runs().unwrap().is_empty() && store.ls().unwrap().is_empty() && store.fsck().unwrap().is_clean());
+    assert_eq!(store.du().unwrap().total, 0);
+    assert_eq!(store.gc(&GcOptions::default()).unwrap(), GcReport::default());
+    assert!(!store.root().exists());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_store_is_a_sentence_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for root in [file.clone(), file.join("below")] {
+        let error = Store::open(&root).unwrap_err();
+        assert!(error.message().contains(root.to_str().unwrap()) && error.message().contains("not a directory"));
+        assert!(error.hint_text().unwrap().contains("run.store"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+#[allow(clippy::disallowed_macros, reason = "a test that is skipped says why")]
+fn a_store_that_may_not_be_written_can_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, store) = store();
+    let record = publish(&store, &manifest(1), b"right");
+    publish(&store, &manifest(2), b"wrong");
+    overwrite(&store.blob_path(&Digest::of(b"wrong")), b"w");
+    let set = |mode: u32| {
+        let mut all = vec![store.root().to_owned()];
+        while let Some(path) = all.pop() {
+            let children = place::entries(&path).unwrap().into_iter().filter(|(.., metadata)| metadata.is_dir());
+            all.extend(children.map(|(_, path, _)| path));
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set(0o555);
+    if fs::write(store.root().join("probe"), "").is_ok() {
+        println!("skipped: this user (root?) may write everywhere");
+        set(0o755);
+        return;
+    }
+    let other = quick(store.root());
+    assert_eq!(peek(&other, &manifest(1)), Some(record));
+    assert_eq!(other.read(&Digest::of(b"right")).unwrap(), b"right");
+    assert_eq!(peek(&other, &manifest(2)), None);
+    assert_eq!(other.damage()[0].moved_to, None);
+    let error = other.acquire(STAGE, &manifest(3).key(), &|| false, &mut |_| {}).unwrap_err();
+    assert!(error.message().contains(dir.path().to_str().unwrap()), "{error}");
+    assert!(error.hint_text().unwrap().contains("run.store"));
+    set(0o755);
+}
