@@ -1,6 +1,8 @@
 //! `dean`: find the few weights where fairness and privacy meet, set them to zero, and say what it did.
 
+pub mod data;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod stats;
 pub mod store;
