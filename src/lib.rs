@@ -4,5 +4,6 @@ pub mod data;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod rank;
 pub mod stats;
 pub mod store;

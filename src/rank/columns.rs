@@ -1,0 +1,146 @@
+//! Parquet as this room writes and reads it: fixed writer properties, so that equal tables are equal
+//! bytes, and a reader that turns anything malformed into an error.
+//!
+//! Must not know: what the columns mean.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
+use arrow::datatypes::{ArrowPrimitiveType, Field, Schema};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Error, Result};
+
+/// Rows handed over at once: bounds the memory of repeated names, and decides page boundaries.
+pub(super) const BATCH: usize = 1 << 16;
+
+/// A Parquet file in the making, whose row groups are ended by hand.
+pub(super) struct Writer {
+    schema: Arc<Schema>,
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Writer {
+    /// `metadata` is a key and its text. Columns of text and those in `repeated` are dictionary-encoded,
+    /// those in `ascending` are stored as differences.
+    pub(super) fn new(
+        fields: Vec<Field>,
+        metadata: Option<(&str, String)>,
+        repeated: &[&str],
+        ascending: &[&str],
+    ) -> Result<Self> {
+        let schema = Arc::new(Schema::new(fields));
+        let mut properties = WriterProperties::builder()
+            .set_created_by("dean".into())
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_max_row_group_row_count(None)
+            .set_dictionary_enabled(false)
+            .set_key_value_metadata(metadata.map(|(key, text)| vec![KeyValue::new(key.to_owned(), text)]));
+        for name in repeated {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), true);
+        }
+        for name in ascending {
+            properties = properties.set_column_encoding(ColumnPath::from(*name), Encoding::DELTA_BINARY_PACKED);
+        }
+        // Without Arrow's own schema in the metadata the file says nothing that Parquet does not say.
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(unwritten)?;
+        Ok(Self { schema, writer })
+    }
+
+    /// Adds rows to the present row group.
+    pub(super) fn rows(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(unwritten)?;
+        self.writer.write(&batch).map_err(unwritten)
+    }
+
+    /// Ends the row group; one without rows leaves no trace.
+    pub(super) fn end_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(unwritten)
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        self.writer.into_inner().map_err(unwritten)
+    }
+}
+
+fn unwritten(cause: impl std::fmt::Display) -> Error {
+    Error::fault(format!("a Parquet table could not be written: {cause}"))
+}
+
+/// An error about the content of the file that `what` names ("the rank table").
+pub(super) fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
+    Error::user(format!("{what} cannot be used: {how}"))
+        .hint("the file is damaged or was not written by dean; `dean cache fsck` finds damaged artifacts, and running again makes them anew")
+}
+
+/// Reads a file whose columns must be exactly `fields`. `begin` sees the text under `key` in the
+/// metadata, then `each` sees all rows in order, a batch at a time. Nothing is allocated by what a header claims.
+pub(super) fn read<T>(
+    what: &str,
+    bytes: Vec<u8>,
+    fields: &[Field],
+    key: &str,
+    begin: impl FnOnce(Option<&str>) -> Result<T>,
+    mut each: impl FnMut(&mut T, &RecordBatch) -> Result<()>,
+) -> Result<T> {
+    let attempt = || {
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::from(bytes), options);
+        let builder = builder.map_err(|cause| damaged(what, cause))?;
+        check_fields(builder.schema(), fields).map_err(|how| damaged(what, how))?;
+        let pairs = builder.metadata().file_metadata().key_value_metadata();
+        let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
+        let mut state = begin(pair.and_then(|pair| pair.value.as_deref()))?;
+        for batch in builder.with_batch_size(BATCH).build().map_err(|cause| damaged(what, cause))? {
+            each(&mut state, &batch.map_err(|cause| damaged(what, cause))?)?;
+        }
+        Ok(state)
+    };
+    // The Parquet crate returns errors for most malformed input, but not for all of it.
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(damaged(what, "it is not well-formed Parquet")))
+}
+
+fn check_fields(found: &Schema, expected: &[Field]) -> Result<(), String> {
+    let line = |fields: &mut dyn Iterator<Item = &Field>| {
+        fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect::<Vec<_>>().join(", ")
+    };
+    let (found, expected) = (line(&mut found.fields().iter().map(Arc::as_ref)), line(&mut expected.iter()));
+    if found == expected { Ok(()) } else { Err(format!("its columns are ({found}), not ({expected})")) }
+}
+
+/// A column of text without gaps.
+pub(super) fn text<'a>(what: &str, batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
+    column.filter(|column| column.null_count() == 0).ok_or_else(|| damaged(what, format!("column {name} has gaps")))
+}
+
+/// A column of numbers, possibly with gaps.
+pub(super) fn gappy<'a, T: ArrowPrimitiveType>(
+    what: &str,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<PrimitiveArray<T>>());
+    column.ok_or_else(|| damaged(what, format!("column {name} has another type")))
+}
+
+/// A column of numbers without gaps.
+pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
+    what: &str,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a [T::Native]> {
+    let column = gappy::<T>(what, batch, name)?;
+    if column.null_count() == 0 { Ok(column.values()) } else { Err(damaged(what, format!("column {name} has gaps"))) }
+}

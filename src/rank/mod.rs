@@ -1,0 +1,22 @@
+//! Rank tables and selection: from the scores of a matrix to the masks of a whole (p, q) grid.
+//!
+//! The way of the data: [`top`] keeps the best `cap` of a matrix in order, a [`RankTable`] holds
+//! that for every matrix of a model, a [`Rule`] says which sets to intersect and subtract, and
+//! [`select`] answers all points at once with a [`Selection`] of distinct [`Mask`]s.
+//! Must not know: models, scores' origin, stages, the store, the file system.
+
+mod columns;
+#[cfg(test)]
+mod golden;
+mod mask;
+mod rules;
+mod scan;
+mod select;
+mod table;
+mod top;
+
+pub use mask::{Mask, SelectedPoint, Selection};
+pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting};
+pub use select::{Point, check_k, select, warnings};
+pub use table::RankTable;
+pub use top::{MatrixRanks, k, top};
