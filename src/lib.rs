@@ -1,5 +1,6 @@
 //! `dean`: find the few weights where fairness and privacy meet, set them to zero, and say what it did.
 
+pub mod config;
 pub mod data;
 pub mod digest;
 pub mod error;

@@ -1,0 +1,213 @@
+//! pipeline.toml to [`Pipeline`]: from what was typed to what it means.
+//!
+//! ```text
+//! pipeline.toml, --set ──document.rs──► dotted keys, each checked and with its place
+//!        schema.rs, kind.rs: the table of all keys     │ defaults filled in
+//!                                                      ▼
+//!                            typed.rs: PipelineToml ──resolve.rs, grid.rs, source.rs──► Pipeline
+//! ```
+//!
+//! Paths in the file are relative to the file, paths in `--set` to the working directory; a
+//! [`Pipeline`] holds absolute ones. Every complaint names the place (`pipeline.toml:12:3`, `--set
+//! select.q`), what was expected, and the nearest known key.
+//! Must not know: stages, the store, and whether the files that are named exist.
+
+mod choices;
+mod document;
+mod grid;
+mod kind;
+mod resolve;
+mod schema;
+mod source;
+mod typed;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use choices::{Action, Device, Dtype, Join, JudgeKind, Keep, Method, Modules, Parse, Template, Window};
+pub use schema::{nearest, reference};
+pub use source::{Source, SourceKind};
+
+use crate::error::Result;
+use crate::rank::{Point, Rule};
+
+/// Reads a pipeline file under `--set` options (`key.path=TOMLVALUE`, later ones win). `file` may be
+/// relative to `cwd`, which is absolute. `$DEAN_SOURCES` is read for `run.sources`.
+///
+/// Errors: the file cannot be read, or something in it or in an option is not as the schema says.
+pub fn load(file: &Path, sets: &[String], cwd: &Path) -> Result<Pipeline> {
+    let document = document::Document::read(file, sets, cwd)?;
+    let sources = std::env::var_os("DEAN_SOURCES").filter(|value| !value.is_empty()).map(|value| cwd.join(value));
+    resolve::resolve(document.typed()?, &document, sources)
+}
+
+/// One job, resolved: every path absolute, every default in place, every cross-check passed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pipeline {
+    /// The pipeline file.
+    pub file: PathBuf,
+    pub model: Model,
+    /// Calibration sets by name; holds every name that `select.rule` speaks of.
+    pub data: BTreeMap<String, Data>,
+    pub tokenize: Tokenize,
+    /// Question sets by name.
+    pub questions: BTreeMap<String, Questions>,
+    pub score: Score,
+    pub select: Select,
+    pub patch: Patch,
+    pub generate: Generate,
+    pub judge: Judge,
+    /// None: perplexity is not measured.
+    pub perplexity: Option<Perplexity>,
+    pub run: Run,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model {
+    pub source: Source,
+    /// The number format that the model computes in.
+    pub dtype: Dtype,
+}
+
+/// `[data.NAME]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Data {
+    /// A CSV or JSONL file.
+    pub path: PathBuf,
+    /// The column of prompts.
+    pub prompt: String,
+    /// The column of responses.
+    pub response: String,
+    /// How many rows are drawn, at least 1.
+    pub samples: usize,
+    /// Which rows are drawn: the first `samples` of numpy's `default_rng(seed).permutation(rows)`.
+    pub seed: u64,
+}
+
+/// `[tokenize]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tokenize {
+    /// How calibration prompts are dressed.
+    pub chat_template: Template,
+    /// Tokenise the response with special tokens and drop the first id, as the released code does.
+    pub drop_first_response_token: bool,
+    /// What a chat template's `strftime_now` returns, here and in generation.
+    pub chat_date: String,
+}
+
+/// `[questions.NAME]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Questions {
+    /// A CSV or JSONL file.
+    pub path: PathBuf,
+    pub column: String,
+    /// Only the first so many rows, at least 1.
+    pub limit: Option<usize>,
+}
+
+/// `[score]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    pub method: Method,
+    pub modules: Modules,
+    /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
+    pub cap: f64,
+    pub keep: Keep,
+}
+
+/// `[select]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Select {
+    /// Within `score.modules`.
+    pub modules: Modules,
+    /// Speaks only of names in [`Pipeline::data`].
+    #[serde(serialize_with = "rule_as_text")]
+    pub rule: Rule,
+    /// Distinct, sorted by q, then by p; never empty. Every p and q is in (0, 1) and at most
+    /// `score.cap`; p is there exactly if the rule uses it. Serialised as `[[p, q], …]`.
+    #[serde(serialize_with = "points_as_pairs")]
+    pub points: Vec<Point>,
+}
+
+/// `[patch]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    pub action: Action,
+}
+
+/// `[generate]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Generate {
+    /// At least 1.
+    pub max_new_tokens: usize,
+    /// How questions are dressed.
+    pub chat_template: Template,
+}
+
+/// `[judge]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind")]
+pub enum Judge {
+    /// The lexical judge of caution and refusal.
+    #[serde(rename = "refusal")]
+    Refusal,
+    /// A causal model that is asked.
+    #[serde(rename = "md-judge")]
+    MdJudge {
+        source: Source,
+        /// The file with the judge's question; None: the one that comes with dean, for any chat model.
+        template: Option<PathBuf>,
+        /// How the model's text becomes a verdict.
+        parse: Parse,
+    },
+}
+
+impl Judge {
+    pub fn kind(&self) -> JudgeKind {
+        match self {
+            Self::Refusal => JudgeKind::Refusal,
+            Self::MdJudge { .. } => JudgeKind::MdJudge,
+        }
+    }
+}
+
+/// `[perplexity]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Perplexity {
+    /// A text file.
+    pub path: PathBuf,
+    pub window: Window,
+    pub join: Join,
+    /// Only the first so many windows, at least 1.
+    pub limit: Option<usize>,
+}
+
+/// `[run]`: this machine. Nothing here enters a key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    pub device: Device,
+    /// The store's directory.
+    pub store: PathBuf,
+    /// Threads on the CPU, at least 1; None: one a core.
+    pub threads: Option<usize>,
+    /// How often a long stage publishes a shard; 0: after each step.
+    pub checkpoint_seconds: u64,
+    /// Where fetched models are kept: `run.sources`, else $DEAN_SOURCES, else `sources/` in the store.
+    pub sources: PathBuf,
+}
+
+fn rule_as_text<S: Serializer>(rule: &Rule, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(rule)
+}
+
+fn points_as_pairs<S: Serializer>(points: &[Point], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(points.iter().map(|point| (point.p, point.q)))
+}

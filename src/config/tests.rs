@@ -1,0 +1,457 @@
+//! The room as its users see it: a file and options in, a pipeline or a sentence out.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Error;
+
+/// A pipeline that is complete and small.
+pub(super) const SMALL: &str = "\
+[model]
+source = \"model.gguf\"
+
+[data.fairness]
+path = \"data/fairness.csv\"
+[data.privacy]
+path = \"data/privacy.csv\"
+[data.general]
+path = \"data/general.csv\"
+";
+
+/// Loads `text` as DIR/job/pipeline.toml with the working directory DIR; DIR is shown as such.
+pub(super) fn try_load(text: &str, sets: &[&str]) -> Result<Pipeline, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    crate::files::create_dir_all(&dir.path().join("job")).unwrap();
+    crate::files::write_atomic(&dir.path().join("job/pipeline.toml"), text.as_bytes()).unwrap();
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    load(Path::new("job/pipeline.toml"), &sets, dir.path())
+}
+
+pub(super) fn with(text: &str) -> String {
+    format!("{SMALL}{text}")
+}
+
+/// Message and hint of a failure.
+pub(super) fn complaint(text: &str, sets: &[&str]) -> String {
+    let error = try_load(text, sets).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::User, "{error}");
+    format!("{error}\n{}", error.hint_text().unwrap_or("(no hint)"))
+}
+
+#[test]
+fn the_defaults_are_those_of_the_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::files::write_atomic(&dir.path().join("p.toml"), SMALL.as_bytes()).unwrap();
+    let document = document::Document::read(Path::new("p.toml"), &[], dir.path()).unwrap();
+    let pipeline = resolve::resolve(document.typed().unwrap(), &document, None).unwrap();
+    let json = serde_json::to_string_pretty(&pipeline).unwrap().replace(dir.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(json, @r#"
+    {
+      "file": "DIR/p.toml",
+      "model": {
+        "source": "DIR/model.gguf",
+        "dtype": "f32"
+      },
+      "data": {
+        "fairness": {
+          "path": "DIR/data/fairness.csv",
+          "prompt": "prompt",
+          "response": "response",
+          "samples": 128,
+          "seed": 0
+        },
+        "general": {
+          "path": "DIR/data/general.csv",
+          "prompt": "prompt",
+          "response": "response",
+          "samples": 128,
+          "seed": 0
+        },
+        "privacy": {
+          "path": "DIR/data/privacy.csv",
+          "prompt": "prompt",
+          "response": "response",
+          "samples": 128,
+          "seed": 0
+        }
+      },
+      "tokenize": {
+        "chat_template": "none",
+        "drop_first_response_token": false,
+        "chat_date": "26 Jul 2024"
+      },
+      "questions": {},
+      "score": {
+        "method": "snip",
+        "modules": "mlp",
+        "cap": 0.001,
+        "keep": "ranks"
+      },
+      "select": {
+        "modules": "mlp",
+        "rule": "fairness & privacy - general",
+        "points": [
+          [
+            5e-7,
+            5e-7
+          ]
+        ]
+      },
+      "patch": {
+        "action": "zero"
+      },
+      "generate": {
+        "max_new_tokens": 64,
+        "chat_template": "model"
+      },
+      "judge": {
+        "kind": "refusal"
+      },
+      "perplexity": null,
+      "run": {
+        "device": "auto",
+        "store": "DIR/artifacts",
+        "threads": null,
+        "checkpoint_seconds": 30,
+        "sources": "DIR/artifacts/sources"
+      }
+    }
+    "#);
+}
+
+#[test]
+fn unknown_names_are_placed_and_the_nearest_is_offered() {
+    insta::assert_snapshot!(complaint(&with("[data.more]\npath = \"x\"\n  sampels = 3\n"), &[]), @"
+    job/pipeline.toml:12:3: unknown key `sampels` in [data.more]; did you mean `samples`?
+    known keys of [data.more]: path, prompt, response, samples, seed
+    ");
+    insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
+    job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
+    known sections: model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run
+    ");
+    insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
+    job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]
+    known keys of [judge]: kind, source, template, parse; elsewhere there is generate.max_new_tokens
+    ");
+    insta::assert_snapshot!(complaint(&format!("device = \"cpu\"\n{SMALL}"), &[]), @"
+    job/pipeline.toml:1:1: unknown key `device` outside of any section
+    did you mean run.device?
+    ");
+    insta::assert_snapshot!(complaint(&with("[data]\nsamples = 3\n"), &[]), @"
+    job/pipeline.toml:11:1: `samples` stands in [data] itself
+    give the section a name: [data.NAME]
+    ");
+    insta::assert_snapshot!(complaint(&with("[data.my-set]\npath = \"x\"\n"), &[]), @"
+    job/pipeline.toml:10:7: `my-set` cannot be the name of a [data.*]
+    a name is letters, digits and _, and begins with a letter, so that rules can speak of it
+    ");
+    insta::assert_snapshot!(complaint(&with("[score]\ncap.top = 3\n"), &[]), @"
+    job/pipeline.toml:11:1: `cap` must be a number, found a table
+    cap: the share of each matrix that is kept, and the limit of p and q
+    ");
+}
+
+#[test]
+fn the_first_mistake_of_a_file_is_reported_first() {
+    let text = complaint(&with("[score]\nzzz = 1\naaa = 2\n[generate]\nb = 1\n"), &[]);
+    assert!(text.starts_with("job/pipeline.toml:11:1: unknown key `zzz`"), "{text}");
+}
+
+#[test]
+fn columns_count_characters() {
+    let text = complaint(&with("[tokenize]\n\"chat_date\" = \"é\" # 😀\nchat_template = [\"é\", 1]\n"), &[]);
+    assert!(text.starts_with("job/pipeline.toml:12:17: "), "{text}");
+    let text = complaint(&with("[perplexity]\npath = \"é😀\"; window = 3"), &[]);
+    assert!(text.starts_with("job/pipeline.toml:11:12: not valid TOML"), "{text}");
+}
+
+#[test]
+fn wrong_types_say_what_is_expected_and_what_was_found() {
+    insta::assert_snapshot!(complaint(&with("[data.more]\npath = \"x\"\nsamples = \"4\"\n"), &[]), @"
+    job/pipeline.toml:12:11: `samples` must be a whole number, found a string
+    samples: how many rows are drawn
+    ");
+    insta::assert_snapshot!(complaint(&with("[data.more]\npath = \"x\"\nsamples = 0\n"), &[]), @"
+    job/pipeline.toml:12:11: `samples` must be at least 1, found 0
+    samples: how many rows are drawn
+    ");
+    insta::assert_snapshot!(complaint(&with("[score]\nmodules = \"mpl\"\n"), &[]), @r#"
+    job/pipeline.toml:11:11: `modules` must be "mlp", "self_attn" or "all", found "mpl"; did you mean `mlp`?
+    modules: which weights are scored
+    "#);
+    insta::assert_snapshot!(complaint(&with("[score]\ncap = \"1e-3\"\n"), &[]), @"
+    job/pipeline.toml:11:7: `cap` must be a number, found a string
+    cap: the share of each matrix that is kept, and the limit of p and q
+    ");
+    insta::assert_snapshot!(complaint(&with("[select]\npoints = [[1e-5, 1e-5], [1e-5, true]]\n"), &[]), @"
+    job/pipeline.toml:11:32: `points` must be a list of pairs [p, q], found true or false in a pair
+    points: [[p, q], …] in place of the lists
+    ");
+    insta::assert_snapshot!(complaint(&with("[perplexity]\npath = \"x\"\nwindow = \"all\"\n"), &[]), @r#"
+    job/pipeline.toml:12:10: `window` must be a whole number or "max", found "all"
+    window: tokens a window, or "max": the model's context
+    "#);
+    insta::assert_snapshot!(complaint("model = 3\n", &[]), @"
+    job/pipeline.toml:1:9: `model` must be a table, found a whole number
+    write [model]
+    ");
+    insta::assert_snapshot!(complaint("[[model]]\nsource = \"x\"\n", &[]), @"
+    job/pipeline.toml:1:1: `model` must be a table, found a list
+    write [model]
+    ");
+    insta::assert_snapshot!(complaint(&with("[run]\ndevice = \"gpu\"\n"), &[]), @r#"
+    job/pipeline.toml:11:10: `device` must be "auto", "cpu", "cuda" or "cuda:N", found "gpu"
+    `dean doctor` lists the devices of this machine
+    "#);
+    insta::assert_snapshot!(complaint(&with("[score]\ncap = 0\n"), &[]), @"
+    job/pipeline.toml:11:7: score.cap = 0.0 must be above 0 and at most 1
+    it is the share of each matrix that a rank table keeps; 1e-3 serves every sweep
+    ");
+}
+
+#[test]
+fn syntax_errors_have_a_place() {
+    insta::assert_snapshot!(complaint("[model]\nsource = model.gguf\n", &[]), @"
+    job/pipeline.toml:2:10: not valid TOML: string values must be quoted, expected literal string
+    strings need quotes, and every key stands in a [section]
+    ");
+    insta::assert_snapshot!(complaint("[model\nsource = 1\n", &[]), @"
+    job/pipeline.toml:1:7: not valid TOML: unclosed table, expected `]`
+    strings need quotes, and every key stands in a [section]
+    ");
+    insta::assert_snapshot!(complaint("[model]\nsource = \"a\"\nsource = \"b\"\n", &[]), @"
+    job/pipeline.toml:3:1: not valid TOML: duplicate key
+    strings need quotes, and every key stands in a [section]
+    ");
+    insta::assert_snapshot!(complaint("[model]\nsource = \"a", &[]), @r#"
+    job/pipeline.toml:2:12: not valid TOML: invalid basic string, expected `"`
+    strings need quotes, and every key stands in a [section]
+    "#);
+}
+
+#[test]
+fn what_must_be_there_is_missed() {
+    insta::assert_snapshot!(complaint("", &[]), @"
+    job/pipeline.toml: [model] needs `source`
+    source: a path, `hf:owner/name@revision` or `pip:package==version/member`
+    ");
+    insta::assert_snapshot!(complaint("[model]\n", &[]), @"
+    job/pipeline.toml:1:2: [model] needs `source`
+    source: a path, `hf:owner/name@revision` or `pip:package==version/member`
+    ");
+    insta::assert_snapshot!(complaint(&with("[data.more]\nseed = 1\n"), &[]), @"
+    job/pipeline.toml:10:7: [data.more] needs `path`
+    path: a CSV or JSONL file
+    ");
+    insta::assert_snapshot!(complaint(&with("[perplexity]\n"), &[]), @"
+    job/pipeline.toml:10:2: [perplexity] needs `path`
+    path: a text file
+    ");
+    insta::assert_snapshot!(complaint(&with("[judge]\nkind = \"md-judge\"\n"), &[]), @r#"
+    job/pipeline.toml:11:8: judge.kind = "md-judge" needs judge.source
+    source = "hf:OpenSafetyLab/MD-Judge-v0.1@main", or any chat model
+    "#);
+    let dir = tempfile::tempdir().unwrap();
+    let error = load(Path::new("no.toml"), &[], dir.path()).unwrap_err();
+    assert_eq!(error.hint_text(), Some("name the pipeline file with --config FILE"));
+}
+
+#[test]
+fn options_are_refused_in_the_same_words() {
+    insta::assert_snapshot!(complaint(SMALL, &["data.privacy.sampels=4"]), @"
+    --set data.privacy.sampels: unknown key `sampels` in [data.privacy]; did you mean `samples`?
+    known keys of [data.privacy]: path, prompt, response, samples, seed
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["data.privcy.samples=4"]), @"
+    --set data.privcy.samples: there is no [data.privcy]; did you mean `privacy`?
+    known names of [data.*]: fairness, general, privacy
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["scoer.cap=1"]), @"
+    --set scoer.cap: unknown section [scoer]; did you mean `score`?
+    known sections: model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["cap=1"]), @"
+    --set cap: unknown key `cap` outside of any section
+    did you mean score.cap?
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["score=1"]), @"
+    --set score: `score` must be a table, found a whole number
+    write [score]
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["select.q.x=1"]), @"
+    --set select.q.x: `q` must be a number or a list of numbers, found a table
+    q: shares of the other sets
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["select.q=[3e-5"]), @"
+    --set select.q: not a valid TOML value: unclosed array, expected `]`
+    in a shell, put the whole option in single quotes: --set 'select.q=[3e-5]'
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["select.q=3e"]), @"
+    --set select.q: `q` must be a number or a list of numbers, found a string
+    q: shares of the other sets
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["select.q"]), @"
+    --set select.q: the value is missing: key.path=VALUE
+    for example --set 'select.q=[3e-5]'
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["select..q=1"]), @"
+    --set select..q=1: the key is missing: key.path=VALUE
+    for example --set 'select.q=[3e-5]'
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["run.device="]), @r#"
+    --set run.device: `device` is empty
+    device: "auto", "cpu", "cuda" or "cuda:N"
+    "#);
+    insta::assert_snapshot!(complaint(SMALL, &["run.device=cuda:x"]), @r#"
+    --set run.device: `device` must be "auto", "cpu", "cuda" or "cuda:N", found "cuda:x"
+    `dean doctor` lists the devices of this machine
+    "#);
+    insta::assert_snapshot!(complaint(SMALL, &["a.b.c.d.e=3"]), @"
+    --set a.b.c.d.e: there is no key so deep
+    for example --set 'select.q=[3e-5]'
+    ");
+    insta::assert_snapshot!(complaint(SMALL, &["questions.a.limit=3"]), @"
+    --set questions.a.limit: [questions.a] needs `path`
+    path: a CSV or JSONL file
+    ");
+}
+
+#[test]
+fn options_take_toml_values_and_bare_words() {
+    let text = with("[run]\ndevice = \"cpu\"\n");
+    assert_eq!(try_load(&text, &["run.device=cuda:1"]).unwrap().run.device, Device::Cuda(1));
+    assert_eq!(try_load(&text, &["run.device=\"auto\""]).unwrap().run.device, Device::Auto);
+    assert_eq!(try_load(&text, &["run.device=cuda", "run.device=cpu"]).unwrap().run.device, Device::Cpu);
+    let dated = try_load(&text, &["tokenize.chat_date=01 Jan 2025", "data.privacy.samples = 4"]).unwrap();
+    assert_eq!((dated.tokenize.chat_date.as_str(), dated.data["privacy"].samples), ("01 Jan 2025", 4));
+    let table = try_load(&text, &["data.more={path = \"x.csv\", seed = 7}"]).unwrap();
+    assert_eq!(table.data["more"].seed, 7);
+    // A name that is near to another is fine where the new set has its path.
+    let near = try_load(&text, &["data.privacy2.path=x.csv", "data.privacy2.seed=1"]).unwrap();
+    assert_eq!(near.data["privacy2"].seed, 1);
+    let window = try_load(&text, &["perplexity.path=x.txt", "perplexity.window=max"]).unwrap().perplexity.unwrap();
+    assert_eq!(window.window, Window::Max);
+}
+
+#[test]
+fn paths_begin_where_they_were_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    let job = dir.path().join("job");
+    crate::files::create_dir_all(&job).unwrap();
+    let text = with(
+        "[tokenize]\nchat_template = \"./t.jinja\"\n[judge]\nkind = \"md-judge\"\nsource = \"judge\"\ntemplate = \"../j.txt\"\n\
+         [questions.a]\npath = \"/q.csv\"\n",
+    );
+    crate::files::write_atomic(&job.join("p.toml"), text.as_bytes()).unwrap();
+    let set = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let document = document::Document::read(Path::new("job/p.toml"), &sets, dir.path()).unwrap();
+        resolve::resolve(document.typed().unwrap(), &document, None).unwrap()
+    };
+    let typed = set(&[]);
+    assert_eq!(typed.file, job.join("p.toml"));
+    assert_eq!(typed.model.source.kind, SourceKind::Path(job.join("model.gguf")));
+    assert_eq!(typed.data["privacy"].path, job.join("data/privacy.csv"));
+    assert_eq!(typed.questions["a"].path, PathBuf::from("/q.csv"));
+    assert_eq!(typed.tokenize.chat_template, Template::File(job.join("t.jinja")));
+    assert_eq!(typed.generate.chat_template, Template::Model);
+    assert_eq!((&typed.run.store, &typed.run.sources), (&job.join("artifacts"), &job.join("artifacts/sources")));
+    let Judge::MdJudge { source, template, .. } = typed.judge else { panic!("not md-judge") };
+    assert_eq!((source.kind, template), (SourceKind::Path(job.join("judge")), Some(job.join("../j.txt"))));
+
+    let over = set(&["model.source=m", "data.privacy.path=x.csv", "run.store=s", "generate.chat_template=g.jinja"]);
+    assert_eq!(over.model.source.kind, SourceKind::Path(dir.path().join("m")));
+    assert_eq!(over.data["privacy"].path, dir.path().join("x.csv"));
+    assert_eq!(over.data["fairness"].path, job.join("data/fairness.csv"));
+    assert_eq!((over.run.store, over.run.sources), (dir.path().join("s"), dir.path().join("s/sources")));
+    assert_eq!(over.generate.chat_template, Template::File(dir.path().join("g.jinja")));
+}
+
+#[test]
+fn the_sources_folder_is_typed_else_of_the_environment_else_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::files::write_atomic(&dir.path().join("p.toml"), SMALL.as_bytes()).unwrap();
+    let sources = |sets: &[&str], variable: Option<&str>| {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let document = document::Document::read(Path::new("p.toml"), &sets, dir.path()).unwrap();
+        resolve::resolve(document.typed().unwrap(), &document, variable.map(PathBuf::from)).unwrap().run.sources
+    };
+    assert_eq!(sources(&["run.sources=mine"], Some("/env")), dir.path().join("mine"));
+    assert_eq!(sources(&[], Some("/env")), PathBuf::from("/env"));
+    assert_eq!(sources(&["run.store=/s"], None), PathBuf::from("/s/sources"));
+}
+
+#[test]
+fn a_rule_speaks_of_data_sets_that_are_there() {
+    let refused = |select: &str| complaint(&with(&format!("[select]\n{select}\n")), &[]);
+    insta::assert_snapshot!(refused("rule = \"fairnes & privacy - general\""), @"
+    job/pipeline.toml:11:8: rule `fairnes & privacy - general` names the data set `fairnes`, which is not there; did you mean `fairness`?
+    data sets of this pipeline: fairness, general, privacy; add [data.fairnes] or change select.rule
+    ");
+    insta::assert_snapshot!(complaint("[model]\nsource = \"x\"\n", &[]), @"
+    job/pipeline.toml: rule `fairness & privacy - general` names the data set `fairness`, which is not there
+    data sets of this pipeline: none; add [data.fairness] or change select.rule
+    ");
+    let place = refused("rule = \"fairness &\"");
+    assert!(place.starts_with("job/pipeline.toml:11:8: "), "{place}");
+    insta::assert_snapshot!(refused("modules = \"all\""), @r#"
+    job/pipeline.toml:11:11: select.modules = "all" is not within score.modules = "mlp"
+    only scored weights can be selected: widen score.modules (scores are computed again) or narrow select.modules
+    "#);
+    let released = try_load(SMALL, &["select.rule=released-code"]).unwrap();
+    assert_eq!(released.select.rule.to_string(), "released-code(privacy, fairness; general)");
+    assert!(released.select.points[0].p.is_some());
+}
+
+#[test]
+fn sources_are_placed_too() {
+    insta::assert_snapshot!(complaint(SMALL, &["model.source=pip:a/b"]), @"
+    --set model.source: source `pip:a/b`: the version is missing: `pip:package==version/member`
+    a source is a path, `hf:owner/name@revision` or `pip:package==version/member`, each with or without `#blake3=` and the digest of its content
+    ");
+    insta::assert_snapshot!(complaint("[model]\nsource = \"hf:x\"\n", &[]), @"
+    job/pipeline.toml:2:10: source `hf:x`: `x` is not `owner/name`
+    a source is a path, `hf:owner/name@revision` or `pip:package==version/member`, each with or without `#blake3=` and the digest of its content
+    ");
+}
+
+#[test]
+fn both_files_of_the_repository_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let job = load(Path::new("pipeline.toml"), &[], root).unwrap();
+    assert!(job.model.source.pin.is_some(), "the default model is pinned");
+    assert!(job.select.points.len() <= 4, "the default run must stay short");
+    assert_eq!(job.data.keys().collect::<Vec<_>>(), ["fairness", "general", "privacy"]);
+    assert!(job.data.values().all(|data| data.samples == 32 && data.seed == 0));
+    assert_eq!(job.run.store, root.join("artifacts"));
+
+    let paper = load(Path::new("pipelines/paper.toml"), &[], root).unwrap();
+    assert_eq!(paper.select.points, [Point { p: Some(5e-7), q: 5e-7 }]);
+    assert!(paper.data.values().all(|data| data.samples == 128));
+    assert_eq!(paper.judge.kind(), JudgeKind::MdJudge);
+    assert_eq!(paper.run.store, root.join("pipelines/../artifacts"));
+}
+
+#[test]
+fn the_file_at_the_top_explains_every_key() {
+    let text = crate::files::read_to_string(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.toml")).unwrap();
+    for section in schema::SECTIONS {
+        for key in section.keys {
+            let told = text.lines().any(|line| {
+                let line = line.trim_start_matches("# ");
+                line.split_once('=').is_some_and(|(name, rest)| name.trim() == key.name && rest.contains('#'))
+            });
+            assert!(told, "pipeline.toml does not explain {}.{}", section.name, key.name);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "(\\[|\\]|model|data|\\.|=|\"|\n|source|[a-z0-9 ,{}é-]){0,24}", key in "[a-z.=\\[\\]\" ]{0,16}") {
+        let _ = try_load(&text, &[&key]);
+        let _ = try_load(SMALL, &[&key, &text]);
+    }
+}
