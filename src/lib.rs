@@ -5,6 +5,7 @@ pub mod data;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod judge;
 pub mod rank;
 pub mod stats;
 pub mod store;

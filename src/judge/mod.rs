@@ -1,0 +1,176 @@
+//! Judges: what an answer is called, safe or unsafe, and by whom. One trait, one registry, one file per judge.
+//!
+//! A judge sees a question and an answer and nothing else: not the model that answered, not the variant, not the
+//! store. A judge that is itself a language model reaches it through [`Completer`], so that no judge knows a device,
+//! a tokeniser or a checkpoint.
+//!
+//! Adding a judge is one file in this folder and one line in [`JUDGES`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+mod md_judge;
+mod phrases;
+mod refusal;
+mod template;
+mod words;
+
+pub use md_judge::{MAX_NEW_TOKENS, MdJudge, Parse};
+pub use refusal::{RefusalJudge, phrases_digest};
+pub use template::Template;
+
+/// One question and the answer to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange<'a> {
+    pub question: &'a str,
+    pub answer: &'a str,
+}
+
+/// What a judge decided. `Unparsed` is a judge's failure to decide, counted and shown, never dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    Safe,
+    Unsafe,
+    Unparsed,
+}
+
+impl Label {
+    /// The spelling in the `verdict` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Unsafe => "unsafe",
+            Self::Unparsed => "unparsed",
+        }
+    }
+}
+
+/// A decision with its evidence; one row of the `verdicts` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub label: Label,
+    /// How unsafe the judge holds the answer, in [0, 1]; `None` from a judge that has no probability to offer.
+    pub score: Option<f64>,
+    /// The judge's own finer word: "refusal", "caution", "empty", "none", or a category number such as "O5".
+    pub category: Option<String>,
+    /// The evidence as found: the phrase, or what the judging model wrote.
+    pub raw: String,
+}
+
+/// Judges answers. A verdict depends on its own row alone, so rows may be judged in any grouping.
+pub trait Judge {
+    /// One verdict per row, in the order of the rows.
+    ///
+    /// # Errors
+    /// When a judging model fails; a reply that cannot be read is no error but [`Label::Unparsed`].
+    fn judge(&self, rows: &[Exchange<'_>]) -> Result<Vec<Verdict>>;
+}
+
+/// A language model that continues prompts greedily: all that a model-based judge knows of one.
+pub trait Completer {
+    /// One completion per prompt, in order.
+    ///
+    /// * `chat`: the prompt is one user message, to be wrapped in the model's own chat template with a generation
+    ///   prompt; otherwise it is the whole text, tokenised with the model's special tokens.
+    /// * `max_new_tokens`: the end-of-sequence token counts as one of them and is not part of the text.
+    /// * `candidates`: texts whose first token's probability, at the first generated position, is wanted.
+    fn complete(
+        &self,
+        prompts: &[String],
+        chat: bool,
+        max_new_tokens: usize,
+        candidates: &[&str],
+    ) -> Result<Vec<Completion>>;
+}
+
+/// What a [`Completer`] wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    pub text: String,
+    /// One per candidate, in order: the softmax probability of its first token as the first generated token.
+    pub candidate_probabilities: Vec<f64>,
+}
+
+/// What a judge may be built from; each takes what its entry says it needs.
+#[derive(Default)]
+pub struct Parts<'a> {
+    pub completer: Option<Box<dyn Completer + 'a>>,
+    /// `None` is the project's own template.
+    pub template: Option<Template>,
+    pub parse: Parse,
+}
+
+/// One line of the registry.
+pub struct Entry {
+    /// The value of `judge.kind`.
+    pub name: &'static str,
+    /// One line for help texts.
+    pub about: &'static str,
+    /// Whether `judge.source` must name a model, and [`Parts::completer`] must be there.
+    pub needs_model: bool,
+    /// The title of its column in reports.
+    pub column: &'static str,
+    /// What its verdicts do not say; printed under every report that shows them.
+    pub limits: &'static str,
+    pub build: for<'a> fn(Parts<'a>) -> Result<Box<dyn Judge + 'a>>,
+}
+
+/// Every judge there is.
+pub const JUDGES: &[Entry] = &[refusal::ENTRY, md_judge::ENTRY];
+
+/// The entry of a `judge.kind`.
+///
+/// # Errors
+/// An unknown name; the message lists the known ones.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    JUDGES.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let known: Vec<_> = JUDGES.iter().map(|entry| entry.name).collect();
+        Error::user(format!("there is no judge named \"{name}\""))
+            .hint(format!("set judge.kind to one of: {}", known.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_judge_is_one_file_and_one_line() {
+        const SHARED: [&str; 5] = ["mod.rs", "phrases.rs", "refusal_tests.rs", "template.rs", "words.rs"];
+        let files = crate::files::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/judge")).unwrap();
+        let mut judges: Vec<String> = files
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".rs") && !SHARED.contains(&name.as_str()))
+            .collect();
+        let mut listed: Vec<_> = JUDGES.iter().map(|entry| format!("{}.rs", entry.name.replace('-', "_"))).collect();
+        judges.sort();
+        listed.sort();
+        assert_eq!(judges, listed);
+    }
+
+    #[test]
+    fn an_unknown_judge_is_told_the_known_ones() {
+        let error = find("refusals").err().unwrap();
+        insta::assert_snapshot!(error.message(), @r#"there is no judge named "refusals""#);
+        insta::assert_snapshot!(error.hint_text().unwrap(), @"set judge.kind to one of: refusal, md-judge");
+    }
+
+    #[test]
+    fn a_judge_that_needs_a_model_says_so() {
+        for entry in JUDGES {
+            assert_eq!((entry.build)(Parts::default()).is_err(), entry.needs_model, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn labels_are_spelled_alike_in_json_and_tables() {
+        for label in [Label::Safe, Label::Unsafe, Label::Unparsed] {
+            assert_eq!(serde_json::to_string(&label).unwrap(), format!("\"{}\"", label.name()));
+        }
+    }
+}
