@@ -6,6 +6,7 @@ pub mod digest;
 pub mod error;
 pub mod files;
 pub mod judge;
+pub mod model;
 pub mod rank;
 pub mod stats;
 pub mod store;

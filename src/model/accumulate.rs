@@ -1,0 +1,103 @@
+//! Σ over samples of |dyᵀx| for every scored matrix: the sums from which SNIP scores are made.
+//!
+//! The absolute value is taken per sample, before the sum, in f32 (Lee et al. 2019; the released
+//! DEAN code does the same in bf16 and loses small increments). At any moment the sums can be
+//! written down and read back, so that a killed run continues with the same bits.
+//! Must not know: where snapshots are kept.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::backward::Hook;
+use super::decoder::Decoder;
+use super::ops::Ops;
+use super::projection::Projection;
+use crate::error::{Error, Result};
+
+/// The running sums of a model's scored matrices.
+pub struct Accumulators {
+    sums: BTreeMap<(usize, Projection), Option<Tensor<2>>>,
+    ops: Ops,
+    device: Device,
+    /// Rows of each sample of the present batch: (first, count).
+    rows: Vec<(usize, usize)>,
+}
+
+impl Accumulators {
+    /// Zeros for the matrices that `scored` names.
+    pub fn new(decoder: &Decoder, scored: impl Fn(usize, Projection) -> bool) -> Self {
+        let sums = (0..decoder.layers.len())
+            .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
+            .filter(|(layer, projection)| scored(*layer, *projection))
+            .map(|(layer, projection)| {
+                let shape = decoder.layers[layer].linear(projection).weight.dims();
+                ((layer, projection), Some(Tensor::zeros(shape, (&decoder.device, DType::F32))))
+            })
+            .collect();
+        Self { sums, ops: Ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
+    }
+
+    /// Tells which rows belong to which sample of the batch that follows: samples of `inputs` tokens each, padded to
+    /// the longest.
+    pub fn expect(&mut self, inputs: &[usize]) {
+        let stride = inputs.iter().copied().max().unwrap_or(0);
+        self.rows = inputs.iter().enumerate().map(|(index, count)| (index * stride, *count)).collect();
+    }
+
+    /// The scored matrices, in the order of layers and of the forward pass.
+    pub fn matrices(&self) -> impl Iterator<Item = (usize, Projection)> + '_ {
+        self.sums.keys().copied()
+    }
+
+    /// The sums of one matrix, row-major [out, in].
+    pub fn values(&self, layer: usize, projection: Projection) -> Result<Vec<f32>> {
+        let sum = self.sums.get(&(layer, projection)).and_then(Option::as_ref);
+        let sum = sum.ok_or_else(|| Error::fault(format!("{} was not scored", projection.tensor(layer))))?;
+        sum.try_to_vec_as::<f32>()
+            .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))
+    }
+
+    /// All sums as little-endian f32, matrix after matrix.
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (layer, projection) in self.matrices() {
+            bytes.extend(self.values(layer, projection)?.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Ok(bytes)
+    }
+
+    /// Puts a snapshot back. False, and nothing changed, if its size does not fit.
+    pub fn restore(&mut self, bytes: &[u8]) -> bool {
+        let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
+        if self.sums.values().map(count).sum::<usize>() * 4 != bytes.len() {
+            return false;
+        }
+        let mut rest = bytes;
+        for sum in self.sums.values_mut() {
+            let Some(shape) = sum.as_ref().map(Tensor::dims) else { continue };
+            let (mine, others) = rest.split_at(shape[0] * shape[1] * 4);
+            rest = others;
+            let values: Vec<f32> = mine.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+            *sum = Some(Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32)));
+        }
+        true
+    }
+}
+
+impl Hook for Accumulators {
+    fn wants(&self, layer: usize, projection: Projection) -> bool {
+        self.sums.contains_key(&(layer, projection))
+    }
+
+    fn take(&mut self, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>) {
+        let Some(slot) = self.sums.get_mut(&(layer, projection)) else { return };
+        for (first, count) in &self.rows {
+            let Some(sum) = slot.take() else { return };
+            let dy = dy.clone().narrow(0, *first, *count);
+            let x = x.clone().narrow(0, *first, *count);
+            let gradient = dy.transpose().matmul(x).cast(DType::F32);
+            *slot = Some(self.ops.add_abs(sum, gradient));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The scoring pass: one forward and one hand-written backward through every layer.
+//!
+//! For a linear y = xWᵀ the gradient of the loss is dyᵀx. No weight gradient is ever built here:
+//! the pass hands dy and x of every wanted matrix to a hook, which accumulates what it likes
+//! ([`super::accumulate`] keeps Σ|dyᵀx|). Forward keeps each layer's few activations and no
+//! attention matrix; norms and gates are computed again on the way back. The tests hold it against
+//! Burn's autodiff. Must not know: scores, data sets.
+
+use burn::tensor::Tensor;
+
+use super::attention::Saved;
+use super::decoder::{Batch, Decoder};
+use super::projection::Projection;
+use crate::error::{Error, Result};
+
+/// One calibration pair as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Prompt and response.
+    pub ids: Vec<u32>,
+    /// The index of the response's first token in `ids`.
+    pub response: usize,
+}
+
+impl Sample {
+    /// The tokens whose prediction counts. The first token of all is predicted from nothing, so it never does.
+    pub fn labels(&self) -> &[u32] {
+        self.ids.get(self.response.max(1)..).unwrap_or_default()
+    }
+
+    /// How many tokens are read: the last one only ever is a label.
+    pub fn inputs(&self) -> usize {
+        self.ids.len().saturating_sub(1)
+    }
+}
+
+/// Told for each wanted matrix: layer, projection, dL/dy [B*T, out] and x [B*T, in].
+pub trait Hook {
+    /// Whether the gradient of this matrix is wanted.
+    fn wants(&self, layer: usize, projection: Projection) -> bool;
+    /// Takes the two factors of the gradient; rows of padding are zero in dy.
+    fn take(&mut self, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>);
+}
+
+fn offer(hook: &mut dyn Hook, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>) {
+    if hook.wants(layer, projection) {
+        hook.take(layer, projection, dy, x);
+    }
+}
+
+/// What a layer's backward needs of its forward.
+struct Kept {
+    /// The layer's input, [B*T, hidden].
+    x: Tensor<2>,
+    attention: Saved,
+    /// The input of the o projection.
+    attended: Tensor<2>,
+    /// After attention and its residual.
+    middle: Tensor<2>,
+    gate: Tensor<2>,
+    up: Tensor<2>,
+}
+
+impl Decoder {
+    /// Runs the samples forward and backward as one right-padded batch and returns each one's loss: the mean cross
+    /// entropy over its response tokens, in nats. Gradients are those of the *sum* of the losses; the hook can tell
+    /// samples apart by their rows.
+    ///
+    /// # Errors
+    /// A sample without a response token, or a token outside the vocabulary.
+    pub fn losses_and_gradients(&self, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
+        if let Some(index) = samples.iter().position(|sample| sample.labels().is_empty()) {
+            return Err(Error::user(format!("sample {index} has no response token to predict"))
+                .hint("every response must have at least one token, and a prompt before it"));
+        }
+        let tokens = samples.iter().map(Sample::inputs).max().unwrap_or(0);
+        let padded: Vec<u32> = samples
+            .iter()
+            .flat_map(|sample| {
+                let inputs = sample.inputs();
+                let pad = std::iter::repeat_n(0, tokens - inputs);
+                sample.ids[..inputs].iter().copied().chain(pad)
+            })
+            .collect();
+        let batch = self.batch(vec![0; samples.len()], 0, tokens);
+
+        let layers = 0..self.layers.len();
+        let wanted = |layer: usize| Projection::ALL.into_iter().any(|projection| hook.wants(layer, projection));
+        let lowest = layers.clone().find(|layer| wanted(*layer)).unwrap_or(self.layers.len());
+
+        let mut x = self.embed(&padded)?;
+        let mut kept = Vec::with_capacity(self.layers.len());
+        for layer in layers {
+            let (y, memory) = self.layer_forward(layer, x, &batch);
+            // Below the lowest scored layer no gradient flows, so nothing needs to be remembered.
+            kept.push((layer >= lowest).then_some(memory));
+            x = y;
+        }
+        let (losses, mut dy) = self.head_backward(x, samples, tokens);
+        for layer in (lowest..self.layers.len()).rev() {
+            let Some(memory) = kept.pop().flatten() else {
+                return Err(Error::fault("a scored layer kept no activations"));
+            };
+            match self.layer_backward(layer, memory, dy, &batch, hook, layer > lowest) {
+                Some(dx) => dy = dx,
+                None => break,
+            }
+        }
+        Ok(losses)
+    }
+
+    fn layer_forward(&self, index: usize, x: Tensor<2>, batch: &Batch) -> (Tensor<2>, Kept) {
+        let layer = &self.layers[index];
+        let eps = self.config.norm_eps;
+        let attention = self.heads(layer, self.ops.rms_norm(x.clone(), &layer.input_norm, eps), batch);
+        let attended = self.attend(&attention.q, &attention.k, &attention.v, &batch.mask);
+        let middle = x.clone() + layer.o.forward(attended.clone());
+        let normed = self.ops.rms_norm(middle.clone(), &layer.post_norm, eps);
+        let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));
+        let y = middle.clone() + layer.down.forward(self.ops.swiglu(&gate, &up));
+        (y, Kept { x, attention, attended, middle, gate, up })
+    }
+
+    /// Losses of the samples and dL/dx of the last layer's output x [B*T, hidden]. Logits exist only at the rows that
+    /// predict a response token.
+    fn head_backward(&self, x: Tensor<2>, samples: &[Sample], tokens: usize) -> (Vec<f64>, Tensor<2>) {
+        let eps = self.config.norm_eps;
+        let hidden = x.dims()[1];
+        let mut losses = Vec::with_capacity(samples.len());
+        let mut pieces = Vec::new();
+        for (index, sample) in samples.iter().enumerate() {
+            let labels = sample.labels();
+            let (inputs, count) = (sample.inputs(), labels.len());
+            let first = inputs - count;
+            let rows = x.clone().narrow(0, index * tokens + first, count);
+            let logits = self.logits(self.ops.rms_norm(rows.clone(), &self.norm, eps));
+            #[expect(clippy::cast_precision_loss, reason = "a token count")]
+            let result = self.ops.cross_entropy(logits, labels, count as f64);
+            losses.push(result.loss);
+            let dnormed = result.gradient.matmul(self.head.clone());
+            let zeros = |rows: usize| Tensor::zeros([rows, hidden], (&self.device, self.dtype));
+            if first > 0 {
+                pieces.push(zeros(first));
+            }
+            pieces.push(self.ops.rms_norm_backward(dnormed, rows, &self.norm, eps));
+            if inputs < tokens {
+                pieces.push(zeros(tokens - inputs));
+            }
+        }
+        (losses, Tensor::cat(pieces, 0))
+    }
+
+    /// Hands the layer's gradients to the hook and returns dL/dx, unless nothing below wants it.
+    fn layer_backward(
+        &self,
+        index: usize,
+        kept: Kept,
+        dy: Tensor<2>,
+        batch: &Batch,
+        hook: &mut dyn Hook,
+        below: bool,
+    ) -> Option<Tensor<2>> {
+        let layer = &self.layers[index];
+        let eps = self.config.norm_eps;
+        let Kept { x, attention, attended, middle, gate, up } = kept;
+        let mut take = |projection, dy: &_, x: &_| offer(hook, index, projection, dy, x);
+
+        let gated = self.ops.swiglu(&gate, &up);
+        take(Projection::Down, &dy, &gated);
+        drop(gated);
+        let dgated = layer.down.backward(dy.clone());
+        let (dgate, dup) = self.ops.swiglu_backward(dgated, gate, up);
+        let normed = self.ops.rms_norm(middle.clone(), &layer.post_norm, eps);
+        take(Projection::Gate, &dgate, &normed);
+        take(Projection::Up, &dup, &normed);
+        drop(normed);
+
+        let attention_parts = [Projection::Q, Projection::K, Projection::V, Projection::O];
+        if !below && !attention_parts.into_iter().any(|part| hook.wants(index, part)) {
+            return None;
+        }
+        let dnormed = layer.gate.backward(dgate) + layer.up.backward(dup);
+        let dmiddle = dy + self.ops.rms_norm_backward(dnormed, middle, &layer.post_norm, eps);
+
+        let mut take = |projection, dy: &_, x: &_| offer(hook, index, projection, dy, x);
+        take(Projection::O, &dmiddle, &attended);
+        let dattended = layer.o.backward(dmiddle.clone());
+        let (dq, dk, dv) = self.attention_backward(layer, attention, dattended, batch);
+        let normed = self.ops.rms_norm(x.clone(), &layer.input_norm, eps);
+        take(Projection::Q, &dq, &normed);
+        take(Projection::K, &dk, &normed);
+        take(Projection::V, &dv, &normed);
+        if !below {
+            return None;
+        }
+        let dnormed = layer.q.backward(dq) + layer.k.backward(dk) + layer.v.backward(dv);
+        Some(dmiddle + self.ops.rms_norm_backward(dnormed, x, &layer.input_norm, eps))
+    }
+}

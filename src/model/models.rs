@@ -1,0 +1,78 @@
+//! The models of one process: opened and loaded once, shared by the stages that follow each other.
+//!
+//! Only one decoder is kept on the device at a time: the scored model and a judging model may not fit
+//! together, and stages that use one model follow each other. Must not know: stages, keys.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::checkpoint::Checkpoint;
+use super::decoder::Decoder;
+use super::device::{self, Chosen};
+use crate::error::Result;
+
+/// Opened checkpoints and the decoder that is on the device now.
+pub struct Models {
+    device: String,
+    chosen: Mutex<Option<Chosen>>,
+    checkpoints: Mutex<Vec<(PathBuf, Arc<Checkpoint>)>>,
+    decoder: Mutex<Option<(PathBuf, String, Arc<Decoder>)>>,
+}
+
+impl Models {
+    /// `device` as in `run.device`; it is opened when a decoder is first needed.
+    pub fn new(device: &str) -> Self {
+        Self {
+            device: device.into(),
+            chosen: Mutex::default(),
+            checkpoints: Mutex::default(),
+            decoder: Mutex::default(),
+        }
+    }
+
+    /// The device by name, checked to be there.
+    pub fn device(&self) -> Result<Chosen> {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if chosen.is_none() {
+            *chosen = Some(device::choose(&self.device)?);
+        }
+        chosen.clone().ok_or_else(|| crate::error::Error::fault("a device was chosen and lost"))
+    }
+
+    /// The checkpoint at a path, opened once.
+    pub fn checkpoint(&self, path: &Path) -> Result<Arc<Checkpoint>> {
+        let mut open = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, checkpoint)) = open.iter().find(|(known, _)| known == path) {
+            return Ok(checkpoint.clone());
+        }
+        let checkpoint = Arc::new(Checkpoint::open(path)?);
+        open.push((path.to_owned(), checkpoint.clone()));
+        Ok(checkpoint)
+    }
+
+    /// Name and size of every matrix of some modules, from the checkpoint's configuration alone.
+    pub fn shapes(&self, path: &Path, modules: &str) -> Result<Vec<(String, u64)>> {
+        let checkpoint = self.checkpoint(path)?;
+        let config = checkpoint.config();
+        let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
+        let chosen = linears.filter(|linear| modules == "all" || modules == linear.module.name());
+        Ok(chosen.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect())
+    }
+
+    /// The decoder of a checkpoint on the device, loaded once as long as no other is asked for.
+    pub fn decoder(&self, path: &Path, dtype: &str, progress: &mut dyn FnMut(usize, usize)) -> Result<Arc<Decoder>> {
+        let checkpoint = self.checkpoint(path)?;
+        let mut loaded = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, kind, decoder)) = loaded.as_ref()
+            && known == path
+            && kind == dtype
+        {
+            return Ok(decoder.clone());
+        }
+        *loaded = None;
+        let chosen = self.device()?;
+        let decoder = Arc::new(Decoder::load(&checkpoint, &chosen.device, device::dtype(dtype)?, progress)?);
+        *loaded = Some((path.to_owned(), dtype.to_owned(), decoder.clone()));
+        Ok(decoder)
+    }
+}

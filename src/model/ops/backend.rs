@@ -1,0 +1,103 @@
+//! The element-wise operations in plain tensor operations, for GPUs and for types other than f32.
+//!
+//! Must not know: where the memory lies.
+
+use burn::tensor::{DType, Int, Tensor, TensorData, activation};
+
+use super::CrossEntropy;
+use crate::model::mask::Mask;
+use crate::model::rope::Angles;
+
+/// Norms and softmaxes are taken in f32 whatever the type of the weights, as transformers does.
+fn widen<const D: usize>(x: Tensor<D>) -> (Tensor<D>, DType) {
+    let dtype = x.dtype();
+    (x.cast(DType::F32), dtype)
+}
+
+fn normalised(x: Tensor<2>, eps: f64) -> (Tensor<2>, Tensor<2>) {
+    let inverse = (x.clone().square().mean_dim(1).add_scalar(eps)).sqrt().recip();
+    (x * inverse.clone(), inverse)
+}
+
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+    let (x, dtype) = widen(x);
+    let (normal, _) = normalised(x, eps);
+    normal.cast(dtype) * weight.clone().unsqueeze::<2>()
+}
+
+pub fn rms_norm_backward(dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+    let (x, dtype) = widen(x);
+    let (normal, inverse) = normalised(x, eps);
+    let dn = dy.cast(DType::F32) * weight.clone().cast(DType::F32).unsqueeze::<2>();
+    let along = (dn.clone() * normal.clone()).mean_dim(1);
+    ((dn - normal * along) * inverse).cast(dtype)
+}
+
+pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    activation::silu(gate) * up
+}
+
+pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let sigmoid = activation::sigmoid(gate.clone());
+    let silu = gate.clone() * sigmoid.clone();
+    // silu'(g) = s(g) * (1 + g * (1 - s(g)))
+    let slope = sigmoid.clone() * (gate * (sigmoid.neg().add_scalar(1.0))).add_scalar(1.0);
+    (dy.clone() * up * slope, dy * silu)
+}
+
+pub fn rotate(x: Tensor<4>, angles: &Angles, inverse: bool) -> Tensor<4> {
+    let [b, _, t, d] = x.dims();
+    let device = x.device();
+    let table = |values: &[f32]| {
+        Tensor::<4>::from_data(TensorData::new(values.to_vec(), [b, 1, t, d / 2]), (&device, x.dtype()))
+    };
+    let (cos, sin) = (table(&angles.cos), table(&angles.sin));
+    let sin = if inverse { sin.neg() } else { sin };
+    let (low, high) = (x.clone().narrow(3, 0, d / 2), x.narrow(3, d / 2, d / 2));
+    Tensor::cat(vec![low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin], 3)
+}
+
+pub fn softmax(x: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+    let [b, _, t, s] = x.dims();
+    let device = x.device();
+    let (x, dtype) = widen(x);
+    let bias = Tensor::<4>::from_data(TensorData::new(mask.additive(t, s), [b, 1, t, s]), (&device, DType::F32));
+    activation::softmax(x.mul_scalar(scale) + bias, 3).cast(dtype)
+}
+
+pub fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
+    let along = (p.clone() * dp.clone()).sum_dim(3);
+    (p * (dp - along)).mul_scalar(scale)
+}
+
+fn label_column(logits: &Tensor<2>, labels: &[u32]) -> Tensor<2, Int> {
+    let labels: Vec<i64> = labels.iter().map(|label| i64::from(*label)).collect();
+    let rows = labels.len();
+    Tensor::from_data(TensorData::new(labels, [rows, 1]), &logits.device())
+}
+
+pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], divisor: f64) -> CrossEntropy {
+    let [rows, vocabulary] = logits.dims();
+    let (device, dtype) = (logits.device(), logits.dtype());
+    let labels = label_column(&logits, labels);
+    let log_p = activation::log_softmax(logits.cast(DType::F32), 1);
+    let picked: Vec<f32> = log_p.clone().gather(1, labels.clone()).into_data().iter::<f32>().collect();
+    let one_hot = Tensor::<2>::zeros([rows, vocabulary], (&device, DType::F32)).scatter(
+        1,
+        labels,
+        Tensor::ones([rows, 1], (&device, DType::F32)),
+        burn::tensor::IndexingUpdateOp::Add,
+    );
+    let gradient = (log_p.exp() - one_hot).div_scalar(divisor).cast(dtype);
+    CrossEntropy { loss: -picked.iter().map(|value| f64::from(*value)).sum::<f64>() / divisor, gradient }
+}
+
+pub fn negative_log_likelihood(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
+    let labels = label_column(&logits, labels);
+    let log_p = activation::log_softmax(logits.cast(DType::F32), 1).gather(1, labels);
+    log_p.into_data().iter::<f32>().map(|value| -f64::from(value)).collect()
+}
+
+pub fn argmax(logits: Tensor<2>) -> Vec<u32> {
+    logits.argmax(1).into_data().iter::<i64>().map(|index| u32::try_from(index).unwrap_or(0)).collect()
+}

@@ -1,0 +1,361 @@
+//! The hub's client against a small hub: a local HTTP server that tells the truth about its files
+//! and sends what the test wants. Must not know: the network.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::config::{Source, SourceKind};
+use crate::digest::Digest;
+use crate::model::source::{PipSettings, fetch_with};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const REPO: &str = "owner/tiny";
+
+/// A file of the hub, and how the server lets the client down.
+#[derive(Clone)]
+struct Hosted {
+    name: &'static str,
+    content: Vec<u8>,
+    /// Large files have a SHA-256 in the listing.
+    large: bool,
+    /// What is sent instead of the content, as if it were the content.
+    sent: Option<Vec<u8>>,
+    /// The connection ends after so many bytes of a body.
+    cut: Option<usize>,
+    /// The letdown ends after so many bodies.
+    letdowns: usize,
+}
+
+fn hosted(name: &'static str, content: &[u8]) -> Hosted {
+    let large = name.ends_with(".safetensors");
+    Hosted { name, content: content.into(), large, sent: None, cut: None, letdowns: usize::MAX }
+}
+
+fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Request {
+    path: String,
+    authorization: Option<String>,
+    from: usize,
+    to: Option<usize>,
+}
+
+struct Server {
+    endpoint: String,
+    files: Arc<Mutex<Vec<Hosted>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Serves until the process ends. With `token`, everyone else gets 401.
+    fn start(files: Vec<Hosted>, token: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            files: Arc::new(Mutex::new(files)),
+            requests: Arc::default(),
+        };
+        let (files, requests) = (server.files.clone(), server.requests.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // A client that goes away is no concern of the server.
+                let _ = answer(stream, &files, &requests, token);
+            }
+        });
+        server
+    }
+
+    fn bodies(&self, name: &str) -> usize {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| request.path.ends_with(name) && request.to.is_none()).count()
+    }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    files: &Mutex<Vec<Hosted>>,
+    requests: &Mutex<Vec<Request>>,
+    token: Option<&str>,
+) -> std::io::Result<()> {
+    let request = read_request(&stream)?;
+    let mut files = files.lock().unwrap();
+    let refused = token.is_some_and(|token| request.authorization.as_deref() != Some(&format!("Bearer {token}")));
+    let listing = request.path == format!("/api/models/{REPO}/revision/main?blobs=true");
+    let file = request.path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")).map(str::to_owned);
+    let (from, to) = (request.from, request.to);
+    requests.lock().unwrap().push(request);
+    if refused {
+        return respond(&mut stream, "401 Unauthorized", "", b"{}", None);
+    }
+    if listing {
+        let siblings: Vec<_> = files
+            .iter()
+            .map(|file| {
+                let lfs = file.large.then(|| serde_json::json!({"sha256": sha256(&file.content), "pointerSize": 127}));
+                serde_json::json!({"rfilename": file.name, "size": file.content.len(), "lfs": lfs})
+            })
+            .collect();
+        let body = serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string();
+        return respond(&mut stream, "200 OK", "Content-Type: application/json\r\n", body.as_bytes(), None);
+    }
+    let Some(file) = files.iter_mut().find(|hosted| Some(hosted.name) == file.as_deref()) else {
+        return respond(&mut stream, "404 Not Found", "", b"", None);
+    };
+    let letdown = file.letdowns > 0;
+    let body = file.sent.as_ref().filter(|_| letdown).unwrap_or(&file.content).clone();
+    let end = to.map_or(body.len(), |to| (to + 1).min(body.len()));
+    if from >= end {
+        return respond(&mut stream, "416 Range Not Satisfiable", "", b"", None);
+    }
+    let headers = format!(
+        "ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nAccept-Ranges: bytes\r\nContent-Range: bytes {from}-{}/{}\r\n",
+        sha256(&file.content),
+        end - 1,
+        body.len()
+    );
+    let cut = file.cut.filter(|_| letdown && to.is_none());
+    if to.is_none() {
+        file.letdowns = file.letdowns.saturating_sub(1);
+    }
+    respond(&mut stream, "206 Partial Content", &headers, &body[from..end], cut)
+}
+
+fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()))?;
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut request = Request { path, authorization: None, from: 0, to: None };
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => request.authorization = Some(value.to_owned()),
+            "range" => {
+                let (from, to) = value.trim_start_matches("bytes=").split_once('-').unwrap();
+                (request.from, request.to) = (from.parse().unwrap(), to.parse().ok());
+            }
+            _ => {}
+        }
+    }
+    Ok(request)
+}
+
+fn respond(
+    stream: &mut TcpStream,
+    status: &str,
+    headers: &str,
+    body: &[u8],
+    cut: Option<usize>,
+) -> std::io::Result<()> {
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n")?;
+    stream.write_all(&body[..cut.unwrap_or(length).min(length)])?;
+    stream.flush()
+}
+
+/// A folder for the cache and the sources, and the source that is fetched.
+struct Client {
+    dir: tempfile::TempDir,
+    token: Option<String>,
+    endpoint: String,
+}
+
+impl Client {
+    fn of(server: &Server) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), token: None, endpoint: server.endpoint.clone() }
+    }
+
+    fn source(pin: Option<Digest>) -> Source {
+        let kind = SourceKind::Hf { repo: REPO.into(), revision: "main".into() };
+        Source { text: format!("hf:{REPO}@main"), pin, kind }
+    }
+
+    fn fetch(&self, pin: Option<Digest>) -> Result<PathBuf> {
+        let hub = HfSettings {
+            endpoint: self.endpoint.clone(),
+            home: Some(self.dir.path().join("home")),
+            token: self.token.clone(),
+        };
+        fetch_with(&Self::source(pin), &self.dir.path().join("sources"), &PipSettings::default(), &hub, &|_| {})
+    }
+
+    /// What the cache holds beside locks.
+    fn blobs(&self) -> Vec<String> {
+        let blobs = files::list(&self.dir.path().join("home/hub/models--owner--tiny/blobs")).unwrap_or_default();
+        let names = blobs.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        names.filter(|name| !name.ends_with(".lock")).collect()
+    }
+}
+
+fn model() -> Vec<Hosted> {
+    vec![
+        hosted("README.md", b"# tiny"),
+        hosted("config.json", b"{}"),
+        hosted("model.safetensors", &[7; 5000]),
+        hosted("pytorch_model.bin", b"never read"),
+        hosted("tokenizer.json", b"{\"t\": 1}"),
+    ]
+}
+
+/// The model with a change to its weights file.
+fn model_with(change: impl Fn(&mut Hosted)) -> Vec<Hosted> {
+    let mut files = model();
+    change(&mut files[2]);
+    files
+}
+
+#[test]
+fn a_snapshot_is_fetched_once_and_then_found_offline() {
+    let server = Server::start(model(), None);
+    let mut client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    assert!(path.ends_with(format!("home/hub/models--owner--tiny/snapshots/{COMMIT}")));
+    let names: Vec<_> = files::list(&path).unwrap().iter().map(|file| file.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer.json"]);
+    assert_eq!(files::read(&path.join("model.safetensors")).unwrap(), [7; 5000]);
+
+    client.endpoint = "http://127.0.0.1:1".into();
+    let pin = crate::model::source::digest(&path).unwrap();
+    assert_eq!(client.fetch(Some(pin)).unwrap(), path);
+    assert!(client.fetch(Some(Digest::of(b"other"))).unwrap_err().message().contains(&pin.to_string()));
+
+    // A file that went missing makes the receipt void.
+    files::remove(&path.join("tokenizer.json")).unwrap();
+    let error = client.fetch(None).unwrap_err();
+    assert!(error.message().starts_with("cannot list owner/tiny from http://127.0.0.1:1: "), "{error}");
+    assert!(error.hint_text().unwrap().contains("HF_ENDPOINT"));
+    client.endpoint = server.endpoint.clone();
+    client.fetch(None).unwrap();
+    assert_eq!(server.bodies("model.safetensors"), 1);
+}
+
+#[test]
+fn shards_are_those_that_the_index_names() {
+    let index = br#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+    let files = vec![
+        hosted("config.json", b"{}"),
+        hosted("consolidated.safetensors", b"a copy"),
+        hosted("model-1.safetensors", b"one"),
+        hosted("model-2.safetensors", b"two"),
+        hosted(INDEX, index),
+    ];
+    let server = Server::start(files, None);
+    let client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    assert!(path.join("model-2.safetensors").is_file());
+    assert!(!path.join("consolidated.safetensors").exists());
+    assert_eq!(server.bodies(INDEX), 1);
+}
+
+#[test]
+fn damage_of_equal_size_is_noticed_and_thrown_away() {
+    let server = Server::start(model_with(|file| file.sent = Some(vec![8; 5000])), None);
+    let client = Client::of(&server);
+    let error = client.fetch(None).unwrap_err();
+    assert!(error.message().contains("model.safetensors of owner/tiny arrived damaged"), "{error}");
+    assert!(error.message().contains(&sha256(&[7; 5000])) && error.message().contains(&sha256(&[8; 5000])));
+    assert_eq!(client.blobs(), [sha256(b"{}")]);
+
+    // The server recovers, and so do we.
+    server.files.lock().unwrap()[2].sent = None;
+    client.fetch(None).unwrap();
+}
+
+#[test]
+fn one_damaged_transfer_is_repeated() {
+    let change = |file: &mut Hosted| {
+        file.sent = Some(vec![8; 5000]);
+        file.letdowns = 1;
+    };
+    let server = Server::start(model_with(change), None);
+    let client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    assert_eq!(files::read(&path.join("model.safetensors")).unwrap(), [7; 5000]);
+    assert_eq!(server.bodies("model.safetensors"), 2);
+}
+
+#[test]
+fn a_file_damaged_in_the_cache_is_replaced() {
+    let server = Server::start(model(), None);
+    let client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    let blob = Stamp::of(&path.join("model.safetensors")).unwrap().path;
+    files::write_atomic(&blob, &[9; 4999]).unwrap();
+    assert_eq!(files::read(&client.fetch(None).unwrap().join("model.safetensors")).unwrap(), [7; 5000]);
+}
+
+#[test]
+fn a_body_shorter_than_the_listing_says_is_damage() {
+    let server = Server::start(model_with(|file| file.sent = Some(vec![7; 3000])), None);
+    let error = Client::of(&server).fetch(None).unwrap_err();
+    assert!(error.message().ends_with("2 times: 3000 bytes instead of 5000"), "{error}");
+}
+
+#[test]
+fn a_transfer_that_breaks_off_is_continued() {
+    let cut = |letdowns| model_with(move |file| (file.cut, file.letdowns) = (Some(1000), letdowns));
+    let server = Server::start(cut(1), None);
+    let client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    assert_eq!(files::read(&path.join("model.safetensors")).unwrap(), [7; 5000]);
+    let requests = server.requests.lock().unwrap();
+    assert!(requests.iter().any(|request| request.path.ends_with("model.safetensors") && request.from == 1000));
+    drop(requests);
+
+    let server = Server::start(cut(usize::MAX), None);
+    let error = Client::of(&server).fetch(None).unwrap_err();
+    assert!(error.message().contains("the transfer broke off"), "{error}");
+}
+
+#[test]
+fn a_half_file_that_cannot_be_continued_does_not_block() {
+    let server = Server::start(model(), None);
+    for leftover in [5000, 6000] {
+        let client = Client::of(&server);
+        let blobs = client.dir.path().join("home/hub/models--owner--tiny/blobs");
+        files::create_dir_all(&blobs).unwrap();
+        files::write_atomic(&blobs.join(sha256(&[7; 5000])).with_extension("part"), &vec![1; leftover]).unwrap();
+        client.fetch(None).unwrap();
+    }
+}
+
+#[test]
+fn the_token_is_sent_and_its_absence_explained() {
+    let server = Server::start(model(), Some("secret"));
+    let mut client = Client::of(&server);
+    let error = client.fetch(None).unwrap_err();
+    assert!(error.message().ends_with("refuses to list owner/tiny (http status 401)"), "{error}");
+    assert!(error.hint_text().unwrap().starts_with("no token was sent: set HF_TOKEN"));
+
+    client.token = Some("wrong".into());
+    let error = client.fetch(None).unwrap_err();
+    assert!(error.hint_text().unwrap().starts_with("the token was sent"));
+    assert!(!error.hint_text().unwrap().contains("wrong"));
+
+    client.token = Some("secret".into());
+    client.fetch(None).unwrap();
+}
+
+#[test]
+fn what_is_not_there_or_not_a_model_says_so() {
+    let server = Server::start(vec![hosted("README.md", b"")], None);
+    let client = Client::of(&server);
+    let error = client.fetch(None).unwrap_err();
+    assert_eq!(error.message(), "owner/tiny: not a model in Hugging Face layout: no config.json; found README.md");
+    let wanted = Snapshot { repo: "owner/other", revision: "main" };
+    let hub = HfSettings { endpoint: server.endpoint, home: None, token: None };
+    let error = download(&hub, &wanted, client.dir.path(), &|_| {}).unwrap_err();
+    assert!(error.message().ends_with("has no owner/other@main"), "{error}");
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    for (repo, revision) in [("../x", "main"), ("a/b", "../../x"), ("a/b", ""), ("a//b", "main"), ("a/b?c", "main")] {
+        assert!(Snapshot { repo, revision }.receipt().is_err(), "{repo}@{revision}");
+    }
+    assert!(Snapshot { repo: "a/b", revision: "refs/pr/1" }.receipt().is_ok());
+}

