@@ -8,5 +8,8 @@ pub mod files;
 pub mod judge;
 pub mod model;
 pub mod rank;
+pub mod score;
 pub mod stats;
 pub mod store;
+pub mod tables;
+pub mod tensors;

@@ -1,0 +1,47 @@
+//! Score methods: what number a weight gets from a data set.
+//!
+//! A method is one file and one line in [`METHODS`]. It sees samples and the decoder and keeps
+//! whatever running sums it needs. Must not know: rank tables, shards' whereabouts, stages.
+
+use crate::error::{Error, Result};
+use crate::model::backward::Sample;
+use crate::model::decoder::Decoder;
+use crate::model::projection::Projection;
+
+mod snip;
+
+/// A way of scoring.
+pub trait Method: Sync {
+    /// The word in `score.method`.
+    fn name(&self) -> &'static str;
+    /// Begins with nothing scored. `scored` names the matrices.
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>>;
+}
+
+/// The running state of one method over one data set.
+pub trait Scorer {
+    /// The scored matrices, in the order of layers and of the forward pass.
+    fn matrices(&self) -> Vec<(usize, Projection)>;
+    /// How many of the coming samples are taken at once. It must not change the result.
+    fn group(&self, coming: &[Sample]) -> usize;
+    /// Adds some samples.
+    fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()>;
+    /// The state as bytes, from which `restore` continues with the same bits; none if it is quick to begin anew.
+    fn snapshot(&self) -> Result<Option<Vec<u8>>>;
+    /// False, and nothing changed, if the bytes do not fit.
+    fn restore(&mut self, state: &[u8]) -> bool;
+    /// The scores of one matrix, row-major [out, in].
+    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
+}
+
+/// Every score method.
+pub const METHODS: [&dyn Method; 1] = [&snip::Snip];
+
+/// The method of that name.
+pub fn method(name: &str) -> Result<&'static dyn Method> {
+    METHODS.into_iter().find(|method| method.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
+        Error::user(format!("`{name}` is not a score method"))
+            .hint(format!("score.method is one of: {}", known.join(", ")))
+    })
+}
