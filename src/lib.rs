@@ -9,6 +9,7 @@ pub mod judge;
 pub mod model;
 pub mod rank;
 pub mod score;
+pub mod stages;
 pub mod stats;
 pub mod store;
 pub mod tables;

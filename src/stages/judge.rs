@@ -1,0 +1,156 @@
+//! judge: verdicts on a variant's answers.
+//!
+//! Which judge says them is a member of [`crate::judge`]; here it gets its model, if it needs one,
+//! and its batches. Must not know: what a variant is made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::variant::{unknown_node, variants};
+use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
+use crate::config;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::judge::{self, Completer, Exchange, Parse, Parts, Template};
+use crate::model::completer::ModelCompleter;
+use crate::tables::{Answers, VerdictRow, Verdicts};
+
+pub struct Judge;
+
+/// Rows of a shard, and of a batch of a model that judges.
+const BATCH: usize = 32;
+
+/// What changes the verdicts.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// A name of [`crate::judge::JUDGES`].
+    pub kind: String,
+    /// The digest of the phrase list; only for a judge that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phrases: Option<Digest>,
+    /// What follows only where a model judges: its type on the device,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// how its words are read,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parse: Option<String>,
+    /// the digest of the question that it is asked,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Digest>,
+    /// and the date that its chat template shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_date: Option<String>,
+}
+
+impl Stage for Judge {
+    fn name(&self) -> &'static str {
+        "judge"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
+        let pipeline = planning.pipeline;
+        if pipeline.questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut params = Params {
+            kind: pipeline.judge.kind().to_string(),
+            phrases: None,
+            dtype: None,
+            parse: None,
+            template: None,
+            chat_date: None,
+        };
+        let mut own_inputs = BTreeMap::new();
+        match &pipeline.judge {
+            config::Judge::Refusal => params.phrases = Some(judge::phrases_digest()),
+            config::Judge::MdJudge { template, parse, .. } => {
+                params.dtype = Some(pipeline.model.dtype.to_string());
+                params.parse = Some(parse.to_string());
+                params.chat_date = Some(pipeline.tokenize.chat_date.clone());
+                own_inputs =
+                    model_inputs(ModelName::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
+                match template {
+                    Some(path) => {
+                        super::must_exist(path).map_err(|error| error.within("judge.template"))?;
+                        own_inputs.insert("template".into(), Input::File(path.clone()));
+                    }
+                    None => params.template = Some(Template::own()?.digest()),
+                }
+            }
+        }
+        let params = params_of(&params)?;
+        let (variants, known) = variants(planning)?;
+        let mut nodes: Vec<Node> = variants
+            .iter()
+            .map(|variant| {
+                let mut inputs = own_inputs.clone();
+                inputs.insert("answers".into(), Input::output(&variant.node("generate"), "answers"));
+                Node { name: variant.node(self.name()), params: params.clone(), inputs }
+            })
+            .collect();
+        if !known {
+            nodes.push(unknown_node(self.name()));
+        }
+        Ok(nodes)
+    }
+
+    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
+        let params: Params = work.params()?;
+        let answers = Answers::from_parquet(work.read("answers")?)?;
+        let template = super::template_text(work)?;
+        let completer = match &params.dtype {
+            Some(dtype) => {
+                let path = (work.model_path)(ModelName::Judge)?;
+                Some(ModelCompleter {
+                    checkpoint: work.models.checkpoint(&path)?,
+                    decoder: work.decoder(ModelName::Judge, dtype)?,
+                    chat_date: params.chat_date.clone().unwrap_or_default(),
+                })
+            }
+            None => None,
+        };
+        let judge = (judge::find(&params.kind)?.build)(Parts {
+            completer: completer.map(|completer| Box::new(completer) as Box<dyn Completer>),
+            template: template.as_deref().map(Template::parse).transpose()?,
+            parse: params.parse.as_deref().map(Parse::from_name).transpose()?.unwrap_or_default(),
+        })?;
+        let total = answers.0.len() as u64;
+        let mut verdicts = Vec::new();
+        for (number, batch) in answers.0.chunks(BATCH).enumerate() {
+            work.check_stop()?;
+            let name = format!("batch-{number:06}");
+            let rows = match work.shards.get(&name)?.and_then(|bytes| Verdicts::from_parquet(bytes).ok()) {
+                Some(rows) if rows.0.len() == batch.len() => rows,
+                _ => {
+                    let exchanges: Vec<Exchange<'_>> = batch
+                        .iter()
+                        .map(|answer| Exchange { question: &answer.question, answer: &answer.answer })
+                        .collect();
+                    let said = judge.judge(&exchanges)?;
+                    if said.len() != batch.len() {
+                        return Err(Error::fault("a judge did not say as many verdicts as there are answers"));
+                    }
+                    let row = |(answer, verdict): (&crate::tables::Answer, judge::Verdict)| VerdictRow {
+                        set: answer.set.clone(),
+                        row: answer.row,
+                        verdict,
+                    };
+                    let rows = Verdicts(batch.iter().zip(said).map(row).collect());
+                    // A lexical judge is done before a shard is written.
+                    if params.dtype.is_some() {
+                        work.shards.put(&name, &rows.to_parquet()?)?;
+                    }
+                    rows
+                }
+            };
+            verdicts.extend(rows.0);
+            work.progress.at(verdicts.len() as u64, total, "answers");
+        }
+        Ok(vec![("verdicts".into(), Verdicts(verdicts).to_parquet()?)])
+    }
+}

@@ -1,0 +1,71 @@
+//! patch: one mask and the base weights to a list of edits that can be undone.
+//!
+//! A patch says for each tensor which flat indices get which value and what stood there before, with
+//! digests of the touched base tensors, so that it is never applied to another model by mistake.
+//! Must not know: p, q, rules.
+
+use serde::{Deserialize, Serialize};
+
+use super::variant::{unknown_node, variants};
+use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
+use crate::error::{Error, Result};
+use crate::model::patch::{Patch as Edits, PatchedTensor};
+use crate::rank::Selection;
+
+pub struct Patch;
+
+/// What changes the edits.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// `zero`
+    pub action: String,
+}
+
+impl Stage for Patch {
+    fn name(&self) -> &'static str {
+        "patch"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
+        let (variants, known) = variants(planning)?;
+        if !known {
+            return Ok(vec![unknown_node(self.name())]);
+        }
+        let params = params_of(&Params { action: planning.pipeline.patch.action.to_string() })?;
+        let node = |variant: &super::Variant| {
+            let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Weights]);
+            inputs.insert(
+                "mask".into(),
+                Input::Mask { digest: variant.mask?, node: "select".into(), output: "masks".into() },
+            );
+            Some(Node { name: variant.node(self.name()), params: params.clone(), inputs })
+        };
+        Ok(variants.iter().filter_map(node).collect())
+    }
+
+    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
+        let params: Params = work.params()?;
+        if params.action != "zero" {
+            return Err(Error::user(format!("`{}` is not an action", params.action)).hint("patch.action is \"zero\""));
+        }
+        let wanted =
+            work.inputs.get("mask").copied().ok_or_else(|| Error::fault("a patch was planned without a mask"))?;
+        let masks = Selection::masks_from_parquet(work.read("mask")?)?;
+        let mask = masks
+            .into_iter()
+            .find(|mask| mask.digest == wanted)
+            .ok_or_else(|| Error::fault(format!("mask {wanted} is not among the selected masks")))?;
+        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
+        let mut patch = Edits::default();
+        for (tensor, indices) in &mask.tensors {
+            let values = checkpoint.tensor(tensor)?;
+            let dtype = checkpoint.dtype(tensor).ok_or_else(|| Error::fault(format!("{tensor} has no type")))?;
+            patch.tensors.push(PatchedTensor::zeroing(tensor, dtype, &values, indices)?);
+        }
+        Ok(vec![("patch".into(), patch.to_safetensors()?)])
+    }
+}

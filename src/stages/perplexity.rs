@@ -1,0 +1,131 @@
+//! perplexity: how surprised a variant is by a plain text, the ordinary measure of damage.
+//!
+//! The text is tokenised once with special tokens and cut into full windows; the tail is dropped.
+//! Perplexity is exp of the mean negative log likelihood, each window predicting all its tokens but
+//! the first. Must not know: what the text is about.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::variant::{unknown_node, variants};
+use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, must_exist, params_of};
+use crate::config::Window;
+use crate::error::{Error, Result};
+
+pub struct Perplexity;
+
+/// What changes the number.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Tokens per window; none for the model's whole context.
+    pub window: Option<usize>,
+    /// `raw` or `wikitext-rows`.
+    pub join: String,
+    /// The first so many windows only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    pub dtype: String,
+}
+
+impl Stage for Perplexity {
+    fn name(&self) -> &'static str {
+        "perplexity"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
+        let Some(settings) = &planning.pipeline.perplexity else { return Ok(Vec::new()) };
+        must_exist(&settings.path).map_err(|error| error.within("perplexity.path"))?;
+        let params = params_of(&Params {
+            window: match settings.window {
+                Window::Tokens(tokens) => Some(tokens),
+                Window::Max => None,
+            },
+            join: settings.join.to_string(),
+            limit: settings.limit,
+            dtype: planning.pipeline.model.dtype.to_string(),
+        })?;
+        let (variants, known) = variants(planning)?;
+        let mut nodes: Vec<Node> = variants
+            .iter()
+            .map(|variant| {
+                let parts = [ModelPart::Weights, ModelPart::Architecture, ModelPart::Text];
+                let mut inputs = model_inputs(ModelName::Model, &parts);
+                inputs.insert("corpus".into(), Input::File(settings.path.clone()));
+                inputs.extend(variant.patch_input());
+                Node { name: variant.node(self.name()), params: params.clone(), inputs }
+            })
+            .collect();
+        if !known {
+            nodes.push(unknown_node(self.name()));
+        }
+        Ok(nodes)
+    }
+
+    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
+        let params: Params = work.params()?;
+        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
+        let context = checkpoint.config().context;
+        let corpus = String::from_utf8(work.read("corpus")?)
+            .map_err(|_| Error::user("the text for perplexity is not UTF-8").hint("save the file as UTF-8"))?;
+        let ids = checkpoint.text()?.encode(&joined(&corpus, &params.join)?, true)?;
+        let window = params.window.unwrap_or(context);
+        if window > context {
+            return Err(Error::user(format!("perplexity.window is {window} tokens, the model's context is {context}"))
+                .hint("lower perplexity.window, or set it to \"max\""));
+        }
+        if window < 2 {
+            return Err(Error::user("a window of one token predicts nothing").hint("raise perplexity.window"));
+        }
+        let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
+        if windows.is_empty() {
+            return Err(Error::user(format!(
+                "the text for perplexity has {} tokens, fewer than one window of {window}",
+                ids.len()
+            ))
+            .hint("lower perplexity.window, or bring a longer text"));
+        }
+        let decoder = work.variant(&params.dtype)?;
+        let mut total = 0.0;
+        for (index, ids) in windows.iter().enumerate() {
+            work.check_stop()?;
+            total += decoder.negative_log_likelihood(ids)?;
+            work.progress.at(index as u64 + 1, windows.len() as u64, "windows");
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
+        let predicted = (windows.len() * (window - 1)) as f64;
+        let perplexity = (total / predicted).exp();
+        // JSON has no infinity: a wrecked model's perplexity is written as the largest number there is.
+        let perplexity = if perplexity.is_finite() { perplexity } else { f64::MAX };
+        let result = json!({
+            "perplexity": perplexity, "tokens": windows.len() * window, "windows": windows.len(), "window": window,
+        });
+        Ok(vec![("perplexity".into(), crate::digest::canonical_json(&result).into_bytes())])
+    }
+}
+
+/// The text as it is, or its lines joined as the WikiText-2 rows of the `datasets` library are: each row is a line
+/// without its end, and rows are joined by blank lines.
+fn joined(corpus: &str, join: &str) -> Result<String> {
+    match join {
+        "raw" => Ok(corpus.to_owned()),
+        "wikitext-rows" => Ok(corpus.split_inclusive('\n').collect::<Vec<_>>().join("\n\n")),
+        other => Err(Error::user(format!("`{other}` is not a way to join"))
+            .hint("perplexity.join is \"raw\" or \"wikitext-rows\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn rows_keep_their_line_ends_when_they_are_joined() {
+        assert_eq!(joined(" = A = \n text\n", "wikitext-rows").unwrap(), " = A = \n\n\n text\n");
+        assert_eq!(joined("a\nb", "raw").unwrap(), "a\nb");
+        assert!(joined("", "other").is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! tokenize: rows of a calibration file to token ids, once per data set.
+//!
+//! Draws the rows (as numpy's `default_rng(seed).permutation(rows)[:n]` does, the authors' way),
+//! joins prompt and response, and remembers where the response begins.
+//! Must not know: scores, the model's weights.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of, template_kind,
+    template_text,
+};
+use crate::config::Template;
+use crate::data::{permutation, read_columns};
+use crate::error::{Error, Result};
+use crate::model::Message;
+use crate::model::chat::prompt_ids;
+use crate::stages::must_exist;
+use crate::tables::Tokens;
+
+pub struct Tokenize;
+
+/// What changes the token ids.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Params {
+    /// Column names.
+    pub prompt: String,
+    pub response: String,
+    /// How many rows are drawn, and with which seed.
+    pub samples: usize,
+    pub seed: u64,
+    /// The file's kind, `csv` or `jsonl`: the same bytes read otherwise in each.
+    pub format: String,
+    /// `none`, `model` or `file`.
+    pub chat_template: String,
+    /// The date that a template's clock shows; only where a template is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_date: Option<String>,
+    /// The released code's quirk; left out while it is off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_first_response_token: bool,
+}
+
+impl Stage for Tokenize {
+    fn name(&self) -> &'static str {
+        "tokenize"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
+        let settings = &planning.pipeline.tokenize;
+        planning
+            .pipeline
+            .data
+            .iter()
+            .map(|(name, data)| {
+                must_exist(&data.path).map_err(|error| error.within(format!("data.{name}.path")))?;
+                let params = Params {
+                    prompt: data.prompt.clone(),
+                    response: data.response.clone(),
+                    samples: data.samples,
+                    seed: data.seed,
+                    format: data.path.extension().unwrap_or_default().to_string_lossy().to_lowercase(),
+                    chat_template: template_kind(&settings.chat_template).into(),
+                    chat_date: (settings.chat_template != Template::None).then(|| settings.chat_date.clone()),
+                    drop_first_response_token: settings.drop_first_response_token,
+                };
+                let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Text, ModelPart::Architecture]);
+                inputs.insert("rows".into(), Input::File(data.path.clone()));
+                if let Template::File(path) = &settings.chat_template {
+                    must_exist(path).map_err(|error| error.within("tokenize.chat_template"))?;
+                    inputs.insert("template".into(), Input::File(path.clone()));
+                }
+                Ok(Node { name: format!("tokenize[{name}]"), params: params_of(&params)?, inputs })
+            })
+            .collect()
+    }
+
+    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
+        let params: Params = work.params()?;
+        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
+        let context = checkpoint.config().context;
+        let text = checkpoint.text()?;
+        let template = template_text(work)?;
+        let rows = read_columns(&(work.file)("rows")?, &[&params.prompt, &params.response])?;
+        if rows.len() < params.samples {
+            return Err(Error::user(format!(
+                "{} samples were asked for, but the file has {} rows",
+                params.samples,
+                rows.len()
+            ))
+            .hint("lower `samples` of this data set, or give it more rows"));
+        }
+        let mut tokens = Tokens::default();
+        for row in permutation(params.seed, rows.len()).into_iter().take(params.samples) {
+            let [prompt, response] = rows[row].as_slice() else {
+                return Err(Error::fault("a row does not have the two columns that were read"));
+            };
+            let place = |error: Error| error.within(format!("row {row}"));
+            let mut ids = prompt_ids(
+                text,
+                &params.chat_template,
+                template.as_deref(),
+                params.chat_date.as_deref(),
+                &[Message::user(prompt)],
+            )
+            .map_err(place)?;
+            let response_start = ids.len();
+            let mut answer = text.encode(response, params.drop_first_response_token).map_err(place)?;
+            if params.drop_first_response_token && !answer.is_empty() {
+                answer.remove(0);
+            }
+            if answer.is_empty() || response_start + answer.len() < 2 {
+                return Err(Error::user(format!("row {row} has an empty response (column `{}`)", params.response))
+                    .hint("every calibration pair needs a response; remove the row or fill it in"));
+            }
+            ids.extend(answer);
+            if ids.len() > context {
+                return Err(Error::user(format!(
+                    "row {row} has {} tokens, the model's context is {context}",
+                    ids.len()
+                ))
+                .hint("remove or shorten the row, or choose a model with a longer context"));
+            }
+            tokens.push(row, ids, response_start)?;
+        }
+        Ok(vec![("tokens".into(), tokens.to_parquet()?)])
+    }
+}
