@@ -3,6 +3,7 @@
 pub mod config;
 pub mod data;
 pub mod digest;
+pub mod engine;
 pub mod error;
 pub mod files;
 pub mod judge;

@@ -1,0 +1,43 @@
+//! What an engine tells while it works.
+//!
+//! Must not know: bars, terminals, logs.
+
+use crate::store::Owner;
+
+/// Told what happens in a run. Every method has a default that does nothing.
+pub trait Observer: Sync {
+    /// A node begins: it is number `position` (from 1) of the `total` nodes known now.
+    fn started(&self, node: &str, position: usize, total: usize) {
+        let _ = (node, position, total);
+    }
+
+    /// How far a node is, in `unit`s.
+    fn progress(&self, node: &str, done: u64, total: u64, unit: &str) {
+        let _ = (node, done, total, unit);
+    }
+
+    /// Something worth a line: a warning, a resumption.
+    fn note(&self, node: &str, text: &str) {
+        let _ = (node, text);
+    }
+
+    /// Another process computes this node now.
+    fn waiting(&self, node: &str, owner: &Owner) {
+        let _ = (node, owner);
+    }
+
+    /// A node was computed here.
+    fn finished(&self, node: &str, seconds: f64) {
+        let _ = (node, seconds);
+    }
+
+    /// A node was computed elsewhere while we waited.
+    fn shared(&self, node: &str) {
+        let _ = node;
+    }
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Observer for Silent {}

@@ -1,0 +1,17 @@
+//! The engine: plans, explains and runs a pipeline. It knows stages only through their trait.
+//!
+//! [`plan::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
+//! files beside the pipeline; [`run::Runner`] does what the plan says is missing, planning again after
+//! every node with the same function; [`explain`] compares a node with its last time; [`grid`] shows
+//! what selection would find. Nothing here prints: [`events::Observer`] is told.
+
+pub mod events;
+pub mod explain;
+mod externals;
+pub mod grid;
+pub mod plan;
+pub mod run;
+
+pub use events::Observer;
+pub use plan::{Plan, Planned, Planner, State};
+pub use run::{Runner, Summary};

@@ -1,0 +1,302 @@
+//! Plans: the nodes of a pipeline, each with its key, its state and where its inputs come from.
+//!
+//! Keys depend on the *content* of inputs, so what follows a miss has no key yet. A cheap stage whose
+//! inputs are all there is evaluated in memory, without publishing; that is how a plan can show masks
+//! before they were selected in earnest. Must not know: any particular stage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::externals::Externals;
+use crate::config::Pipeline;
+use crate::digest::{Digest, Manifest};
+use crate::error::{Error, Kind, Result};
+use crate::model::Models;
+use crate::rank;
+use crate::stages::{Input, ModelName, Node, Outputs, Planning, Progress, REGISTRY, Shards, Stage, Work};
+use crate::store::{Record, Store};
+
+/// Whether a node has to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its outputs are in the store.
+    Hit,
+    /// Some of its shards are.
+    Partial,
+    Miss,
+}
+
+/// One node of a plan.
+pub struct Planned {
+    pub node: Node,
+    pub stage: &'static dyn Stage,
+    /// None while an input is not known.
+    pub manifest: Option<Manifest>,
+    pub key: Option<Digest>,
+    pub state: State,
+    pub record: Option<Record>,
+    /// Outputs of a cheap stage that was evaluated in memory.
+    evaluated: Option<Outputs>,
+    /// Nodes whose outputs are not known yet, or `model` while a model is not on this machine.
+    pub waits_for: Vec<String>,
+}
+
+impl Planned {
+    /// The content digest of an output, if it is known.
+    fn output(&self, name: &str) -> Option<Digest> {
+        let recorded = self.record.as_ref().and_then(|record| record.outputs.get(name)).map(|output| output.digest);
+        recorded.or_else(|| {
+            let outputs = self.evaluated.as_ref()?;
+            outputs.iter().find(|(known, _)| known == name).map(|(_, bytes)| Digest::of(bytes))
+        })
+    }
+}
+
+/// The nodes of a pipeline, in an order in which each comes after those it reads.
+pub struct Plan {
+    pub nodes: Vec<Planned>,
+    /// What a person should know before anything runs.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    pub fn find(&self, node: &str) -> Option<&Planned> {
+        self.nodes.iter().find(|planned| planned.node.name == node)
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.nodes.iter().all(|planned| planned.state == State::Hit)
+    }
+}
+
+/// Makes plans of one pipeline over one store.
+pub struct Planner<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) store: &'a Store,
+    pub(super) models: &'a Models,
+    pub(super) externals: Externals<'a>,
+    /// Outputs of cheap stages by key, so that planning again costs nothing.
+    evaluated: Mutex<HashMap<Digest, Outputs>>,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
+        let externals = Externals::new(pipeline, store, models);
+        Self { pipeline, store, models, externals, evaluated: Mutex::default() }
+    }
+
+    /// The plan as the store is now. `verify` looks into blobs that were never checked, so that damage is a miss.
+    pub fn plan(&self, verify: bool) -> Result<Plan> {
+        let warnings = self.preflight()?;
+        let mut plan = Plan { nodes: Vec::new(), warnings };
+        for stage in REGISTRY {
+            let nodes = {
+                let output = |node: &str, output: &str| self.output_bytes(&plan, node, output);
+                stage.nodes(&Planning { pipeline: self.pipeline, output: &output })?
+            };
+            for node in nodes {
+                let planned = self.place(&plan, stage, node, verify)?;
+                plan.nodes.push(planned);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Points whose k is 0 are found from the model's shapes, before anything is scored.
+    fn preflight(&self) -> Result<Vec<String>> {
+        let Some(path) = self.externals.located(ModelName::Model)? else { return Ok(Vec::new()) };
+        let shapes = self.models.shapes(&path, &self.pipeline.select.modules.to_string())?;
+        rank::check_k(&self.pipeline.select.points, &shapes)
+    }
+
+    fn place(&self, plan: &Plan, stage: &'static dyn Stage, node: Node, verify: bool) -> Result<Planned> {
+        let mut inputs = BTreeMap::new();
+        let mut waits_for = Vec::new();
+        for (name, input) in &node.inputs {
+            match self.resolve(plan, input)? {
+                Ok(digest) => drop(inputs.insert(name.clone(), digest)),
+                Err(cause) if !waits_for.contains(&cause) => waits_for.push(cause),
+                Err(_) => {}
+            }
+        }
+        let mut planned = Planned {
+            node,
+            stage,
+            manifest: None,
+            key: None,
+            state: State::Miss,
+            record: None,
+            evaluated: None,
+            waits_for,
+        };
+        if !planned.waits_for.is_empty() {
+            return Ok(planned);
+        }
+        let manifest = Manifest {
+            stage: stage.name().into(),
+            version: stage.version(),
+            params: planned.node.params.clone(),
+            inputs,
+        };
+        let key = manifest.key();
+        planned.record =
+            if verify { self.store.peek_verified(stage.name(), &key)? } else { self.store.peek(stage.name(), &key)? };
+        planned.state = match &planned.record {
+            Some(_) => State::Hit,
+            None if self.store.partial_exists(&key) => State::Partial,
+            None => State::Miss,
+        };
+        if planned.record.is_none() && stage.is_cheap() {
+            planned.evaluated = Some(self.evaluate(plan, &planned, &manifest, key)?);
+        }
+        planned.manifest = Some(manifest);
+        planned.key = Some(key);
+        Ok(planned)
+    }
+
+    /// The digest of an input, or the name of what it waits for.
+    fn resolve(&self, plan: &Plan, input: &Input) -> Result<Result<Digest, String>> {
+        Ok(match input {
+            Input::File(path) => Ok(self.externals.file(path)?),
+            Input::Model { model, part } => match self.externals.model(*model, &|_, _| ())? {
+                Some(digests) => Ok(digests.part(*part)),
+                None => Err(match model {
+                    ModelName::Model => "model".to_owned(),
+                    ModelName::Judge => "judge model".to_owned(),
+                }),
+            },
+            Input::Output { node, output } => {
+                plan.find(node).and_then(|planned| planned.output(output)).ok_or_else(|| node.clone())
+            }
+            Input::Mask { digest, .. } => Ok(*digest),
+            Input::Unknown { node } => Err(node.clone()),
+        })
+    }
+
+    /// Bytes of an output that is known.
+    pub(super) fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+        let Some(planned) = plan.find(node) else { return Ok(None) };
+        if let Some(outputs) = &planned.evaluated {
+            return Ok(outputs.iter().find(|(name, _)| name == output).map(|(_, bytes)| bytes.clone()));
+        }
+        match planned.record.as_ref().and_then(|record| record.outputs.get(output)) {
+            Some(output) => self.store.read(&output.digest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn evaluate(&self, plan: &Plan, planned: &Planned, manifest: &Manifest, key: Digest) -> Result<Outputs> {
+        let memo = || self.evaluated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outputs) = memo().get(&key) {
+            return Ok(outputs.clone());
+        }
+        let place =
+            Place { shards: &NoShards, progress: &NoProgress, stop: &|| false, checkpoint_every: Duration::MAX };
+        let outputs = self.execute(plan, &planned.node, planned.stage, manifest, &place)?;
+        memo().insert(key, outputs.clone());
+        Ok(outputs)
+    }
+
+    /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run.
+    pub(super) fn execute(
+        &self,
+        plan: &Plan,
+        node: &Node,
+        stage: &dyn Stage,
+        manifest: &Manifest,
+        place: &Place<'_>,
+    ) -> Result<Outputs> {
+        let missing = |name: &str| Error::fault(format!("{} has no input {name}", node.name));
+        let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
+            Input::File(path) => crate::files::read(path),
+            Input::Output { node, output } | Input::Mask { node, output, .. } => {
+                self.output_bytes(plan, node, output)?.ok_or_else(|| missing(name))
+            }
+            Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
+        };
+        let file = |name: &str| match node.inputs.get(name) {
+            Some(Input::File(path)) => Ok(path.clone()),
+            _ => Err(missing(name)),
+        };
+        let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
+            for record in self.store.records(stage.name())? {
+                let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
+                if same
+                    && accepts(&record.manifest.params)
+                    && let Some(output) = record.outputs.get(output)
+                    && self.store.verify(&output.digest)?
+                {
+                    return self.store.read(&output.digest).map(Some);
+                }
+            }
+            Ok(None)
+        };
+        let model_path = |model: ModelName| -> Result<PathBuf> {
+            self.externals.located(model)?.ok_or_else(|| {
+                Error::user(format!("{} is not on this machine", self.pipeline.model.source))
+                    .hint("`dean run` fetches it")
+            })
+        };
+        stage
+            .run(&Work {
+                node: &node.name,
+                params: &node.params,
+                input: &input,
+                inputs: &manifest.inputs,
+                file: &file,
+                earlier: &earlier,
+                models: self.models,
+                model_path: &model_path,
+                shards: place.shards,
+                progress: place.progress,
+                stop: place.stop,
+                checkpoint_every: place.checkpoint_every,
+            })
+            .map_err(|error| match error.kind() {
+                // It names its place itself.
+                Kind::Stopped => error,
+                Kind::User | Kind::Fault => error.within(&node.name),
+            })
+    }
+}
+
+/// Where a stage runs: what it may keep and whom it tells.
+pub(super) struct Place<'a> {
+    pub shards: &'a dyn Shards,
+    pub progress: &'a dyn Progress,
+    pub stop: &'a dyn Fn() -> bool,
+    pub checkpoint_every: Duration,
+}
+
+struct NoShards;
+
+impl Shards for NoShards {
+    fn put(&self, _: &str, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn get(&self, _: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn remove(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct NoProgress;
+
+impl Progress for NoProgress {
+    fn at(&self, _: u64, _: u64, _: &str) {}
+
+    fn note(&self, _: &str) {}
+}

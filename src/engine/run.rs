@@ -1,0 +1,227 @@
+//! Running: do what the plan says is missing, one node after another, until nothing is.
+//!
+//! After each node the plan is made again with the function that `dean plan` uses, so a dry run and a
+//! real run cannot disagree. A node is computed only while its claim is held; a panic in a stage ends
+//! the run as a fault of ours, never as half an artifact. Must not know: any particular stage.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::events::Observer;
+use super::plan::{Place, Plan, Planned, Planner, State};
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::stages::{ModelName, Progress, Shards};
+use crate::store::{Acquired, Claim, Damage, Run, RunNode, new_run_id, now_rfc3339};
+
+/// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
+const REPAIRS: usize = 8;
+
+/// Runs one pipeline.
+pub struct Runner<'a> {
+    pub planner: Planner<'a>,
+    pub observer: &'a dyn Observer,
+    /// True once a signal asked to stop.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// What was typed, for the run's file.
+    pub command: Vec<String>,
+}
+
+/// What a run did.
+pub struct Summary {
+    pub run: String,
+    pub plan: Plan,
+    /// Nodes that were computed here, and their seconds.
+    pub computed: Vec<(String, f64)>,
+    /// Blobs that turned out damaged and were computed again.
+    pub damage: Vec<Damage>,
+    /// Bytes of the report, if the run came that far.
+    pub report: Option<Vec<u8>>,
+}
+
+impl Runner<'_> {
+    /// Brings the models, then computes every missing node, up to and including the stage `until` if one is named.
+    ///
+    /// # Errors
+    /// The first failure; everything that was finished before it is kept. Kind `Stopped` after a signal.
+    pub fn run(&self, until: Option<&str>) -> Result<Summary> {
+        let until = match until {
+            Some(name) => Some(stage_position(name)?),
+            None => None,
+        };
+        self.planner.models.device()?;
+        self.bring_models()?;
+        let mut run = Run {
+            id: new_run_id(),
+            started: now_rfc3339(),
+            pipeline: serde_json::to_value(self.planner.pipeline)
+                .map_err(|error| Error::fault(format!("the pipeline is not JSON: {error}")))?,
+            command: self.command.clone(),
+            nodes: std::collections::BTreeMap::new(),
+            pinned: false,
+            finished: false,
+        };
+        let mut computed = Vec::new();
+        let mut repairs = 0;
+        let mut warned = false;
+        loop {
+            let plan = self.planner.plan(true)?;
+            if !warned {
+                plan.warnings.iter().for_each(|warning| self.observer.note("plan", warning));
+                warned = true;
+            }
+            let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+            let wanted = |planned: &&Planned| {
+                until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
+            };
+            let next =
+                plan.nodes.iter().filter(wanted).find(|planned| planned.state != State::Hit && planned.key.is_some());
+            let finished = next.is_none();
+            if run.nodes != nodes || finished {
+                run.nodes = nodes;
+                run.finished = finished;
+                self.planner.store.write_run(&run)?;
+            }
+            let Some(planned) = next else {
+                if let Some(stuck) = plan.nodes.iter().filter(wanted).find(|planned| planned.state != State::Hit) {
+                    return Err(Error::fault(format!(
+                        "{} waits for {:?}, which never comes",
+                        stuck.node.name, stuck.waits_for
+                    )));
+                }
+                let report = self.planner.output_bytes(&plan, "report", "report")?;
+                let damage = self.planner.store.damage();
+                return Ok(Summary { run: run.id, plan, computed, damage, report });
+            };
+            if (self.stop)() {
+                return Err(Error::stopped(format!("stopped before {}", planned.node.name)));
+            }
+            let damaged = self.planner.store.damage().len();
+            match self.compute(&plan, planned) {
+                Ok(Some(seconds)) => computed.push((planned.node.name.clone(), seconds)),
+                Ok(None) => {}
+                // An input was damaged: it is in quarantine now, so the next plan computes it again.
+                Err(error)
+                    if error.kind() == Kind::User
+                        && self.planner.store.damage().len() > damaged
+                        && repairs < REPAIRS =>
+                {
+                    repairs += 1;
+                    self.observer.note(&planned.node.name, error.message());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn bring_models(&self) -> Result<()> {
+        let mut models = vec![ModelName::Model];
+        if matches!(self.planner.pipeline.judge, crate::config::Judge::MdJudge { .. }) {
+            models.push(ModelName::Judge);
+        }
+        for model in models {
+            // With a pin that the store remembers, everything may be a hit without the file.
+            let known = self.planner.externals.model(model, &|_, _| ())?.is_some();
+            if known && self.planner.plan(false)?.is_complete() {
+                continue;
+            }
+            self.planner.externals.fetched(model, &|text| self.observer.note("model", text))?;
+            let progress = |done: u64, total: u64| self.observer.progress("model", done, total, "bytes hashed");
+            self.planner.externals.model(model, &progress)?;
+        }
+        Ok(())
+    }
+
+    /// Computes a node and publishes it, or waits for whoever does. Seconds, if it was computed here.
+    fn compute(&self, plan: &Plan, planned: &Planned) -> Result<Option<f64>> {
+        let (Some(key), Some(manifest)) = (planned.key, planned.manifest.as_ref()) else {
+            return Err(Error::fault(format!("{} was to run without a key", planned.node.name)));
+        };
+        let name = planned.node.name.as_str();
+        let stage = planned.stage.name();
+        let waiting = &mut |owner: &crate::store::Owner| self.observer.waiting(name, owner);
+        let claim = match self.planner.store.acquire(stage, &key, &|| (self.stop)(), waiting)? {
+            Acquired::Hit(_) => {
+                self.observer.shared(name);
+                return Ok(None);
+            }
+            Acquired::Claim(claim) => claim,
+        };
+        let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
+        self.observer.started(name, position, plan.nodes.len());
+        let started = Instant::now();
+        let outputs = {
+            let place = Place {
+                shards: &ClaimShards(&claim),
+                progress: &NodeProgress { node: name, observer: self.observer },
+                stop: &|| (self.stop)(),
+                checkpoint_every: Duration::from_secs(self.planner.pipeline.run.checkpoint_seconds),
+            };
+            let work = || self.planner.execute(plan, &planned.node, planned.stage, manifest, &place);
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(name, panic.as_ref())))?
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let backend = self.planner.models.device()?.name;
+        claim.publish(manifest, outputs, seconds, &backend)?;
+        self.observer.finished(name, seconds);
+        Ok(Some(seconds))
+    }
+}
+
+fn stage_position(name: &str) -> Result<usize> {
+    let stages = crate::stages::REGISTRY;
+    stages.iter().position(|stage| stage.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
+        Error::user(format!("there is no stage `{name}`")).hint(format!("stages are: {}", names.join(", ")))
+    })
+}
+
+fn run_node(planned: &Planned) -> RunNode {
+    RunNode { stage: planned.stage.name().into(), key: planned.key, manifest: planned.manifest.clone() }
+}
+
+/// What a panic said, as an error of the kind that is ours.
+fn panicked(node: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::fault(format!("{node} failed inside: {}", said.unwrap_or("no message")))
+}
+
+struct ClaimShards<'a>(&'a Claim<'a>);
+
+impl Shards for ClaimShards<'_> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.0.put_shard(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.0.shard(name)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        self.0.shards()
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.0.drop_shard(name)
+    }
+}
+
+struct NodeProgress<'a> {
+    node: &'a str,
+    observer: &'a dyn Observer,
+}
+
+impl Progress for NodeProgress<'_> {
+    fn at(&self, done: u64, total: u64, unit: &str) {
+        self.observer.progress(self.node, done, total, unit);
+    }
+
+    fn note(&self, text: &str) {
+        self.observer.note(self.node, text);
+    }
+}
+
+/// The key of a node in a finished plan, for those who want to name it.
+pub fn key_of(plan: &Plan, node: &str) -> Option<Digest> {
+    plan.find(node).and_then(|planned| planned.key)
+}
