@@ -1,5 +1,30 @@
-//! `dean`: find the few weights where fairness and privacy meet, set them to zero, and say what it did.
+//! `dean` finds the few weights of a chat model where fairness and privacy meet, sets them to zero, and
+//! says what that did. This page is the map; ARCHITECTURE.md has the picture, the reasons and the table
+//! of what enters which key.
+//!
+//! A job is one file, pipeline.toml. [`config`] reads it and complains with line, column and the nearest
+//! known key. [`engine`] turns it into a plan: nodes, each with a key made of its parameters and the content
+//! of its inputs. What is in the [`store`] under its key is not computed again; what is missing is computed
+//! by a stage, published, and planned anew, until nothing is missing.
+//!
+//! [`stages`] are the way of the data, in eight files of one shape: tokenize and score for each data set,
+//! select once for the whole grid, then patch, generate, judge and perplexity for each distinct mask, and
+//! at the end the report. A stage is a pure function that never sees the store; it is made of
+//!
+//! * [`model`]: checkpoints, tokenisers, and the one decoder that reads, writes and scores;
+//! * [`score`]: what number a weight gets from a data set;
+//! * [`rank`]: the best weights of each matrix, the rules that combine them, and masks;
+//! * [`judge`]: what an answer is called, and by whom;
+//! * [`data`] and [`stats`]: rows and which are drawn, intervals;
+//! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read.
+//!
+//! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
+//! the keys) and [`files`]. On top is [`cli`], the only room that prints.
+//!
+//! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
+//! a member, and a member is one file; ARCHITECTURE.md says how to add one.
 
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod digest;

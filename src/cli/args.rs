@@ -1,0 +1,89 @@
+//! Arguments that commands share, and what they open: the pipeline, its store and its models.
+//!
+//! Must not know: what any command does with them.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::{self, Pipeline};
+use crate::engine::{Plan, Planner};
+use crate::error::{Error, Result};
+use crate::model::Models;
+use crate::store::Store;
+
+/// The pipeline file that is meant where none is named.
+pub const PIPELINE: &str = "pipeline.toml";
+
+/// Which pipeline, and what is changed in it.
+#[derive(Args, Clone, Debug)]
+pub struct PipelineArgs {
+    /// The pipeline file
+    #[arg(long, short, value_name = "FILE", default_value = PIPELINE)]
+    pub config: PathBuf,
+    /// Override a setting; VALUE is TOML. May be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// auto, cpu, cuda or cuda:N; the same as --set 'run.device="X"'
+    #[arg(long, value_name = "X")]
+    pub device: Option<String>,
+}
+
+/// Whether the answer is for a program.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct JsonArg {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl PipelineArgs {
+    /// The pipeline under the overrides.
+    pub fn pipeline(&self) -> Result<Pipeline> {
+        let mut sets = self.sets.clone();
+        sets.extend(self.device.iter().map(|device| format!("run.device={}", toml::Value::from(device.as_str()))));
+        config::load(&self.config, &sets, &working_directory()?)
+    }
+
+    /// The pipeline with its store, ready for planning.
+    pub fn job(&self) -> Result<Job> {
+        Job::new(self.pipeline()?)
+    }
+}
+
+/// The working directory, which paths on the command line are relative to.
+pub fn working_directory() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|cause| Error::io("find the working directory", Path::new("."), &cause))
+}
+
+/// A pipeline with its store and its models.
+pub struct Job {
+    pub pipeline: Pipeline,
+    pub store: Store,
+    pub models: Models,
+}
+
+impl Job {
+    fn new(pipeline: Pipeline) -> Result<Self> {
+        if let Some(threads) = pipeline.run.threads {
+            // Fails only where the pool is there already, and then there is nothing to choose any more.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
+        let store = Store::open(&pipeline.run.store)?;
+        let models = Models::new(&pipeline.run.device.to_string());
+        Ok(Self { pipeline, store, models })
+    }
+
+    pub fn planner(&self) -> Planner<'_> {
+        Planner::new(&self.pipeline, &self.store, &self.models)
+    }
+
+    /// The bytes of an output in the store; none while it is not computed.
+    pub fn output(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+        let record = plan.find(node).and_then(|planned| planned.record.as_ref());
+        match record.and_then(|record| record.outputs.get(output)) {
+            Some(output) => self.store.read(&output.digest).map(Some),
+            None => Ok(None),
+        }
+    }
+}

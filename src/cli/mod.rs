@@ -1,0 +1,175 @@
+//! The command line: arguments, dispatch, exit codes. One file for each command; the only room that prints.
+//!
+//! Must not know: how anything is computed.
+
+mod args;
+mod cache;
+mod completions;
+mod doctor;
+mod error;
+mod explain;
+mod format;
+mod grid;
+mod plan;
+mod print;
+mod progress;
+mod report;
+mod report_table;
+mod run;
+mod status;
+mod table;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::error::{Error, Result};
+
+const AFTER_HELP: &str = "\
+Examples:
+  dean run                                  compute what pipeline.toml asks for, and show the report
+  dean plan --set 'select.q=[3e-5]'         what would another grid cost?
+  dean explain 'score[privacy]'             why does this run again?
+  dean report --out results                 the report and its tables, as files with plain names
+
+Exit codes:
+  0   done
+  1   something to set right: usage, a missing file, a full disk
+  2   a fault of dean
+  75  stopped early: run the same command again to go on
+
+The environment variable DEAN_LOG=info (or debug) shows what happens inside.";
+
+const AFTER_RUN: &str = "\
+Examples:
+  dean run
+  dean run --until score                    only the rank tables; then look at `dean grid`
+  dean run --set model.source='\"models/qwen\"' --set data.privacy.samples=64
+  dean run --device cuda:0 --json > summary.json
+
+The first SIGINT or SIGTERM stops after the current step and keeps what was done (exit code 75).";
+
+const AFTER_GC: &str = "\
+Examples:
+  dean cache du
+  dean cache gc --dry-run
+  dean cache gc --keep-runs 3 --grace 0s
+  dean cache pin 20260102T030405Z";
+
+/// Finds the few weights where fairness and privacy meet in a chat model, sets them to zero, and says what it did
+#[derive(Parser, Debug)]
+#[command(name = "dean", bin_name = "dean", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Compute what is missing and show the report
+    #[command(after_help = AFTER_RUN)]
+    Run(run::Args),
+    /// Show what a run would do
+    Plan(plan::Args),
+    /// Show what is in the store, and where
+    Status(status::Args),
+    /// Say why a node has to run, or why it does not
+    Explain(explain::Args),
+    /// Show how many weights each point selects and which points coincide
+    Grid(grid::Args),
+    /// Show the report again, or copy it and its tables out
+    Report(report::Args),
+    /// Look after the store
+    #[command(after_help = AFTER_GC)]
+    Cache(cache::Args),
+    /// Show what this build and this machine can do
+    Doctor(doctor::Args),
+    /// Print a script that completes dean's arguments in a shell
+    Completions(completions::Args),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return ExitCode::from(told_usage(&usage)),
+    };
+    listen();
+    let outcome = catch_unwind(AssertUnwindSafe(|| dispatch(&cli.command)))
+        .unwrap_or_else(|_| Err(Error::fault("the command failed inside; the log line above says where")));
+    match outcome.and_then(|()| print::finish()) {
+        Ok(()) => ExitCode::from(error::DONE),
+        Err(error) => {
+            error::tell(&error);
+            ExitCode::from(error::exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<()> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Grid(args) => grid::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Cache(args) => cache::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => {
+            completions::run(args);
+            Ok(())
+        }
+    }
+}
+
+/// Prints clap's message: help and the version are answers, everything else is the user's error.
+fn told_usage(usage: &clap::Error) -> u8 {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    // A reader that went away is nothing to tell anybody.
+    let _ = usage.print();
+    match usage.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => error::DONE,
+        _ => error::USER,
+    }
+}
+
+/// Logs and panics go to standard error; a panic becomes a log line, for its message is in the error that follows.
+fn listen() {
+    let filter =
+        EnvFilter::builder().with_env_var("DEAN_LOG").with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(print::Logs)
+        .with_ansi(print::is_watched())
+        .with_target(false)
+        .without_time();
+    // Fails only where a logger is there already.
+    let _ = logs.try_init();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_sound_and_every_command_says_what_it_does() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_the_users() {
+        assert_eq!(told_usage(&Cli::try_parse_from(["dean", "no-such-command"]).unwrap_err()), error::USER);
+        assert_eq!(told_usage(&Cli::try_parse_from(["dean", "--version"]).unwrap_err()), error::DONE);
+        assert_eq!(told_usage(&Cli::try_parse_from(["dean"]).unwrap_err()), error::DONE);
+    }
+}

@@ -1,0 +1,132 @@
+//! `dean plan`: every node of the pipeline with its state and key, and what a run would do. Computes nothing.
+//!
+//! The rows are shared with `dean status`. Must not know: how a plan is made.
+
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::{Job, JsonArg, PipelineArgs};
+use super::format::{WIDTH, count, wrap};
+use super::print;
+use super::table::{Align, Table};
+use crate::engine::{Plan, Planned, State};
+use crate::error::Result;
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+/// One node for a program. `status` has the first five fields, `plan` all of them.
+#[derive(Serialize)]
+pub struct Row {
+    node: String,
+    stage: &'static str,
+    key: Option<String>,
+    state: State,
+    outputs: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<Value>,
+}
+
+impl Row {
+    /// What `status` says of a node.
+    pub fn of(job: &Job, planned: &Planned) -> Self {
+        let outputs = planned.record.iter().flat_map(|record| &record.outputs);
+        let outputs = outputs.map(|(name, output)| {
+            let path = job.store.blob_path(&output.digest);
+            (name.clone(), json!({ "digest": output.digest, "path": path, "bytes": output.bytes }))
+        });
+        Self {
+            node: planned.node.name.clone(),
+            stage: planned.stage.name(),
+            key: planned.key.map(|key| key.to_string()),
+            state: planned.state,
+            outputs: outputs.collect::<serde_json::Map<_, _>>().into(),
+            waits_for: None,
+            params: None,
+        }
+    }
+
+    fn in_full(job: &Job, planned: &Planned) -> Self {
+        Self {
+            waits_for: Some(planned.waits_for.clone()),
+            params: Some(planned.node.params.clone()),
+            ..Self::of(job, planned)
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let job = args.pipeline.job()?;
+    let plan = job.planner().plan(false)?;
+    warn(&plan);
+    if args.json.json {
+        return print::json(&plan.nodes.iter().map(|planned| Row::in_full(&job, planned)).collect::<Vec<_>>());
+    }
+    print::line(table(&plan));
+    print::line("");
+    print::line(wrap(&outlook(&plan), WIDTH, 2));
+    Ok(())
+}
+
+/// What a person should know before anything runs.
+pub fn warn(plan: &Plan) {
+    plan.warnings.iter().for_each(print::warning);
+}
+
+/// The word for a state.
+pub fn state(state: State) -> &'static str {
+    match state {
+        State::Hit => "hit",
+        State::Partial => "partial",
+        State::Miss => "miss",
+    }
+}
+
+/// The nodes as a table.
+pub fn table(plan: &Plan) -> Table {
+    let mut table = Table::new()
+        .column("node", Align::Left)
+        .column("state", Align::Left)
+        .column("key", Align::Left)
+        .column("waits for", Align::Left);
+    for planned in &plan.nodes {
+        let key = planned.key.map_or("-".into(), |key| key.short());
+        table.row([planned.node.name.clone(), state(planned.state).into(), key, planned.waits_for.join(", ")]);
+    }
+    table
+}
+
+/// What a run would do now, in a sentence.
+fn outlook(plan: &Plan) -> String {
+    let missing = || plan.nodes.iter().filter(|planned| planned.state != State::Hit);
+    let ready: Vec<&str> =
+        missing().filter(|planned| planned.key.is_some()).map(|planned| planned.node.name.as_str()).collect();
+    let waiting = missing().filter(|planned| planned.key.is_none()).count();
+    let fetched: Vec<&str> = ["model", "judge model"]
+        .into_iter()
+        .filter(|model| missing().any(|planned| planned.waits_for.iter().any(|cause| cause == model)))
+        .collect();
+    let mut parts = Vec::new();
+    if !fetched.is_empty() {
+        parts.push(format!("fetch the {}", fetched.join(" and the ")));
+    }
+    if !ready.is_empty() {
+        parts.push(format!("run {}", ready.join(", ")));
+    }
+    if waiting > 0 {
+        let wait = if waiting == 1 { "waits" } else { "wait" };
+        parts.push(format!("then see what follows ({} {wait} for others)", count(waiting, "node")));
+    }
+    if parts.is_empty() {
+        return format!("nothing would run: all {} are in the store", count(plan.nodes.len(), "node"));
+    }
+    format!("would {}", parts.join("; "))
+}

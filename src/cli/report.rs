@@ -1,0 +1,100 @@
+//! `dean report`: shows the report that is in the store, and with `--out` copies artifacts out under plain names.
+//!
+//! Must not know: what is in the files.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+
+use super::args::{Job, JsonArg, PipelineArgs, working_directory};
+use super::format::count;
+use super::{print, report_table};
+use crate::engine::Plan;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Outputs that are copied, with the ending of their files. Tokens and patches are of no use outside.
+const COPIED: [(&str, &str); 7] = [
+    ("ranks", "parquet"),
+    ("masks", "parquet"),
+    ("points", "parquet"),
+    ("answers", "parquet"),
+    ("verdicts", "parquet"),
+    ("perplexity", "json"),
+    ("report", "json"),
+];
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Copy the report and what it is made of into this directory, under plain names
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let job = args.pipeline.job()?;
+    let plan = job.planner().plan(false)?;
+    let report = job.output(&plan, "report", "report")?.ok_or_else(|| {
+        Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
+            .hint("`dean run` computes it; `dean status` shows what is there")
+    })?;
+    let rows = report_table::rows(&report)?;
+    let written = match &args.out {
+        Some(dir) => copy(&job, &plan, &working_directory()?.join(dir))?,
+        None => Vec::new(),
+    };
+    if args.json.json {
+        return print::json(&json!({ "report": rows, "files": written }));
+    }
+    print::line(report_table::show(&rows)?);
+    if let Some(dir) = &args.out {
+        print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
+    }
+    Ok(())
+}
+
+/// Copies every output that has a plain name. The report comes last, so that where it is, the rest is too.
+fn copy(job: &Job, plan: &Plan, dir: &Path) -> Result<Vec<PathBuf>> {
+    files::create_dir_all(dir)?;
+    let mut written = Vec::new();
+    for planned in &plan.nodes {
+        for (output, ending) in COPIED {
+            if let Some(bytes) = job.output(plan, &planned.node.name, output)? {
+                let path = dir.join(file_name(&planned.node.name, output, ending));
+                files::write_atomic(&path, &bytes)?;
+                written.push(path);
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// `answers-base.parquet` for the output `answers` of `generate[base]`, `masks.parquet` for that of `select`.
+fn file_name(node: &str, output: &str, ending: &str) -> String {
+    match node.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']')) {
+        Some(label) => format!("{output}-{}.{ending}", harmless(label)),
+        None => format!("{output}.{ending}"),
+    }
+}
+
+/// A data set may be named with any letters; a file name may not.
+fn harmless(label: &str) -> String {
+    label.chars().map(|letter| if matches!(letter, '/' | '\\' | '\0' | ':') { '_' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_have_plain_names() {
+        assert_eq!(file_name("generate[base]", "answers", "parquet"), "answers-base.parquet");
+        assert_eq!(file_name("select", "masks", "parquet"), "masks.parquet");
+        assert_eq!(file_name("score[a/../b]", "ranks", "parquet"), "ranks-a_.._b.parquet");
+    }
+}

@@ -1,0 +1,139 @@
+//! `dean run`: computes what the plan says is missing, then shows the report.
+//!
+//! Must not know: how nodes are computed, how the report is made.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use serde_json::{Value, json};
+
+use super::args::{JsonArg, PipelineArgs};
+use super::error::STOPPED;
+use super::format::{self, WIDTH, count, wrap};
+use super::progress::{Bars, Lines};
+use super::{print, report_table};
+use crate::engine::{Observer, Runner, State, Summary};
+use crate::error::{Error, Result};
+use crate::stages::REGISTRY;
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// End after this stage
+    #[arg(long, value_name = "STAGE", value_parser = stage_names())]
+    until: Option<String>,
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+fn stage_names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(REGISTRY.iter().map(|stage| stage.name()))
+}
+
+/// When the first signal came, which asks for a stop.
+static STOP: OnceLock<Instant> = OnceLock::new();
+/// Signals so soon after the first one are the same one: `timeout` and terminals send it to the process and to its group.
+const ECHO: Duration = Duration::from_millis(300);
+
+pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let job = args.pipeline.job()?;
+    heed_signals()?;
+    let observer: Box<dyn Observer> = match (args.quiet, print::is_watched()) {
+        (true, _) => Box::new(Lines::quiet()),
+        (false, true) => Box::new(Bars::new()),
+        (false, false) => Box::new(Lines::new()),
+    };
+    let runner = Runner {
+        planner: job.planner(),
+        observer: observer.as_ref(),
+        stop: &|| STOP.get().is_some(),
+        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    let outcome = runner.run(args.until.as_deref());
+    drop(runner);
+    drop(observer);
+    let summary = outcome?;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json.json {
+        return print::json(&in_json(&summary, seconds)?);
+    }
+    print::line(wrap(&in_words(&summary, seconds), WIDTH, 2));
+    for damage in &summary.damage {
+        print::line(wrap(
+            &format!("repaired: the artifact {} was damaged: {}", damage.digest.short(), damage.reason),
+            WIDTH,
+            2,
+        ));
+    }
+    match &summary.report {
+        Some(report) => print::line(format_args!("\n{}", report_table::show(&report_table::rows(report)?)?)),
+        None => print::line("there is no report yet; `dean run` goes on to it"),
+    }
+    Ok(())
+}
+
+/// The first signal asks for a stop after the current step, the second ends the process.
+fn heed_signals() -> Result<()> {
+    ctrlc::set_handler(|| {
+        let now = Instant::now();
+        match STOP.get() {
+            Some(first) if now.duration_since(*first) >= ECHO => std::process::exit(STOPPED.into()),
+            Some(_) => {}
+            None => {
+                let _ = STOP.set(now);
+                print::aside("stopping after the current step; press again to end at once");
+            }
+        }
+    })
+    .map_err(|cause| Error::fault(format!("signals cannot be caught: {cause}")))
+}
+
+fn hits(summary: &Summary) -> Vec<&str> {
+    let computed: BTreeSet<&str> = summary.computed.iter().map(|(node, _)| node.as_str()).collect();
+    let hits = summary.plan.nodes.iter().filter(|planned| planned.state == State::Hit);
+    hits.map(|planned| planned.node.name.as_str()).filter(|node| !computed.contains(node)).collect()
+}
+
+fn in_words(summary: &Summary, seconds: f64) -> String {
+    let total = summary.plan.nodes.len();
+    let computed: BTreeSet<&str> = summary.computed.iter().map(|(node, _)| node.as_str()).collect();
+    let hits = hits(summary).len();
+    let left = total.saturating_sub(hits + computed.len());
+    let mut text = if computed.is_empty() && left == 0 {
+        format!("nothing to do: all {} are in the store", count(total, "node"))
+    } else if computed.is_empty() {
+        format!("nothing to do: {hits} of {} are in the store", count(total, "node"))
+    } else {
+        let were = if hits == 1 { "was" } else { "were" };
+        let nodes = count(total, "node");
+        format!("computed {} of {nodes} in {}; {hits} {were} in the store", computed.len(), format::seconds(seconds))
+    };
+    if left > 0 {
+        text.push_str(&format!("; {left} come after the stage that was asked for"));
+    }
+    text
+}
+
+fn in_json(summary: &Summary, seconds: f64) -> Result<Value> {
+    let computed: Vec<Value> =
+        summary.computed.iter().map(|(node, seconds)| json!({ "node": node, "seconds": seconds })).collect();
+    let report = match &summary.report {
+        Some(bytes) => Some(report_table::rows(bytes)?),
+        None => None,
+    };
+    Ok(json!({
+        "run": summary.run,
+        "seconds": seconds,
+        "computed": computed,
+        "hits": hits(summary),
+        "damage": summary.damage,
+        "report": report,
+    }))
+}

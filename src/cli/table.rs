@@ -1,0 +1,161 @@
+//! Tables of plain text: columns as wide as their widest cell, two spaces apart.
+//!
+//! Must not know: what is in the cells.
+
+use std::fmt;
+
+/// On which side a column's cells are filled up with spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// One column: its title, its side, and the spaces in front of it.
+#[derive(Clone, Debug)]
+struct Column {
+    title: String,
+    align: Align,
+    gap: usize,
+}
+
+/// A row of cells, or a line that runs across the columns.
+#[derive(Clone, Debug)]
+enum Row {
+    Cells(Vec<String>),
+    Line(String),
+}
+
+/// A table, shown with its titles and without spaces at the ends of lines.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    columns: Vec<Column>,
+    /// Titles above titles: the column that each begins at.
+    groups: Vec<(usize, String)>,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more column on the right.
+    #[must_use]
+    pub fn column(self, title: &str, align: Align) -> Self {
+        self.close_column(title, align, 2)
+    }
+
+    /// One more column, `gap` spaces from its neighbour.
+    #[must_use]
+    pub fn close_column(mut self, title: &str, align: Align, gap: usize) -> Self {
+        let gap = if self.columns.is_empty() { 0 } else { gap };
+        self.columns.push(Column { title: title.into(), align, gap });
+        self
+    }
+
+    /// A title above the titles of the columns that come next.
+    #[must_use]
+    pub fn group(mut self, title: &str) -> Self {
+        self.groups.push((self.columns.len(), title.into()));
+        self
+    }
+
+    /// A row; cells that are missing are empty.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.cells(cells.into());
+    }
+
+    /// A row of as many cells as there happen to be.
+    pub fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(Row::Cells(cells));
+    }
+
+    /// A line across the columns.
+    pub fn line(&mut self, text: String) {
+        self.rows.push(Row::Line(text));
+    }
+
+    fn width(&self, index: usize, column: &Column) -> usize {
+        let cells = self.rows.iter().filter_map(|row| match row {
+            Row::Cells(cells) => cells.get(index),
+            Row::Line(_) => None,
+        });
+        cells.chain([&column.title]).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<usize> =
+            self.columns.iter().enumerate().map(|(index, column)| self.width(index, column)).collect();
+        let start = |index: usize| -> usize {
+            let before: usize =
+                self.columns.iter().zip(&widths).take(index).map(|(column, width)| column.gap + width).sum();
+            before + self.columns.get(index).map_or(0, |column| column.gap)
+        };
+        let mut lines: Vec<String> = Vec::new();
+        if !self.groups.is_empty() {
+            let mut line = String::new();
+            for (index, title) in &self.groups {
+                let gap = start(*index).saturating_sub(line.chars().count());
+                line.push_str(&" ".repeat(gap));
+                line.push_str(title);
+                line.push_str("  ");
+            }
+            lines.push(line);
+        }
+        let titles = Row::Cells(self.columns.iter().map(|column| column.title.clone()).collect());
+        for row in std::iter::once(&titles).chain(&self.rows) {
+            let cells = match row {
+                Row::Line(text) => {
+                    lines.push(text.clone());
+                    continue;
+                }
+                Row::Cells(cells) => cells,
+            };
+            let mut line = String::new();
+            for (index, (column, width)) in self.columns.iter().zip(&widths).enumerate() {
+                let cell = cells.get(index).map_or("", String::as_str);
+                let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
+                line.push_str(&" ".repeat(column.gap));
+                match column.align {
+                    Align::Left => line.extend([cell, &fill]),
+                    Align::Right => line.extend([fill.as_str(), cell]),
+                }
+            }
+            lines.push(line);
+        }
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_run_across() {
+        let mut table = Table::new()
+            .column("node", Align::Left)
+            .group("both of these")
+            .column("bytes", Align::Right)
+            .close_column("of", Align::Left, 1);
+        table.row(["score[…]".into(), "7".into(), "[1]".into()]);
+        table.line("  a remark that is longer than the table is wide".into());
+        table.row(["a".into(), "1234567".into()]);
+        insta::assert_snapshot!(table, @r"
+                  both of these
+        node        bytes of
+        score[…]        7 [1]
+          a remark that is longer than the table is wide
+        a         1234567
+        ");
+    }
+
+    #[test]
+    fn an_empty_table_is_its_titles() {
+        assert_eq!(Table::new().column("a", Align::Left).column("b", Align::Right).to_string(), "a  b");
+    }
+}
