@@ -1,0 +1,20 @@
+//! The program from outside: the real binary on a tiny model that the tests write themselves, so
+//! that nothing is downloaded and nothing outside of the repository is needed.
+//!
+//! | file | what it proves |
+//! | --- | --- |
+//! | `cache.rs` | what is computed again, and what is not |
+//! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `bad_input.rs` | what a user sees when something is wrong, one message after the other |
+//!
+//! Must not know: anything inside of the library but its digests.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests set up, spoil and look into directories"
+)]
+
+mod bad_input;
+mod cache;
+mod kill;
+mod support;

@@ -1,0 +1,71 @@
+//! What the golden tests share: where things lie, reading Parquet, comparing.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::ArrowPrimitiveType;
+use dean::data::read_columns;
+use dean::model::backward::{Hook, Sample};
+use dean::model::projection::Projection;
+use dean::model::text::Text;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// The shared folder, or none after saying why the test is skipped.
+pub fn shared() -> Option<PathBuf> {
+    let path = std::env::var_os("DEAN_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    if path.join("golden").is_dir() {
+        return Some(path);
+    }
+    say(&format!("skipped: {} has no golden numbers", path.display()));
+    None
+}
+
+/// Prints past the test harness, so that a skip is seen even when the test passes.
+#[allow(clippy::disallowed_macros, reason = "a test tells why it did not run")]
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "golden: {text}");
+}
+
+pub fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&dean::files::read(path).unwrap()).unwrap()
+}
+
+pub fn parquet(path: &Path) -> Vec<RecordBatch> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(dean::files::open(path).unwrap()).unwrap();
+    builder.build().unwrap().map(Result::unwrap).collect()
+}
+
+pub fn column<T: ArrowPrimitiveType>(batches: &[RecordBatch], name: &str) -> Vec<T::Native> {
+    batches.iter().flat_map(|batch| batch.column_by_name(name).unwrap().as_primitive::<T>().values().to_vec()).collect()
+}
+
+pub fn ids(value: &serde_json::Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
+}
+
+/// Prompt and response of some rows of a data file, tokenised as the goldens were:
+/// `tok(prompt) ++ tok(response)[1:]`, the released code's way.
+pub fn samples(text: &Text, file: &Path, rows: &[usize]) -> Vec<Sample> {
+    let table = read_columns(file, &["prompt", "response"]).unwrap();
+    rows.iter()
+        .map(|row| {
+            let mut ids = text.encode(&table[*row][0], true).unwrap();
+            let response = ids.len();
+            ids.extend(&text.encode(&table[*row][1], true).unwrap()[1..]);
+            Sample { ids, response }
+        })
+        .collect()
+}
+
+/// Wants no gradient at all.
+pub struct Nothing;
+
+impl Hook for Nothing {
+    fn wants(&self, _: usize, _: Projection) -> bool {
+        false
+    }
+
+    fn take(&mut self, _: usize, _: Projection, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
+}

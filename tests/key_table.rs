@@ -1,0 +1,507 @@
+//! ARCHITECTURE.md's key table against the code: what enters the key of which stage.
+//!
+//! Every row of the table is tried: one value is changed, the plan is made again, and the stages whose
+//! parameters or inputs changed must be the ones that the table names, each in the way it says. No
+//! stage runs and no tensor is made: every node is given the same made-up outputs, so that keys are known
+//! to the end of the plan, and an effect can only be a stage's own. Must not know: what a stage computes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use dean::config::{self, Action, Dtype, Method};
+use dean::digest::{Digest, canonical_json};
+use dean::engine::{Plan, Planner, State};
+use dean::files;
+use dean::model::Models;
+use dean::rank::{RankTable, top};
+use dean::score::METHODS;
+use dean::stages::{Input, REGISTRY};
+use dean::store::{Acquired, Store};
+use serde_json::{Value, json};
+
+/// What is changed to try one row.
+enum Change {
+    /// `--set` options.
+    Set(&'static [&'static str]),
+    /// A section's name, and the options that make the pipeline whole again.
+    Rename(&'static str, &'static str, &'static [&'static str]),
+    /// Other bytes in an output of a stage, and then everything counts that changes behind that stage.
+    Output(&'static str, &'static str),
+    /// Other ranks: another mask. Select itself is left out, its input is the cause.
+    Mask,
+    /// Another points table with the same mask. Select itself is left out, its setting is the cause.
+    Points,
+    /// Nothing: there is only one such value yet, so the parameter of this name is looked for.
+    Named(&'static str),
+}
+
+use Change::{Mask, Named, Output, Points, Rename, Set};
+
+const MD_JUDGE: &str = "judge.kind=\"md-judge\"";
+const OWN_FILE: &str = "judge.template=\"judge.txt\"";
+const DRESSED: &str = "tokenize.chat_template=\"model\"";
+
+/// One case a row: its name, the options that hold before and after, and the change.
+const CASES: &[(&str, &[&str], Change)] = &[
+    ("model.source", &[], Set(&["model.source=\"sharded\""])),
+    ("model.dtype", &[MD_JUDGE], Named("dtype")),
+    ("data.NAME", &[], Rename("[data.fairness]", "[data.f]", &["select.rule=\"f & privacy - general\""])),
+    ("data.NAME.path", &[], Set(&["data.fairness.path=\"copy.csv\""])),
+    ("ending of data.NAME.path", &[], Set(&["data.fairness.path=\"copy.jsonl\""])),
+    ("bytes of data.NAME.path", &[], Set(&["data.fairness.path=\"other.csv\""])),
+    ("data.NAME.prompt", &[], Set(&["data.fairness.prompt=\"x\""])),
+    ("data.NAME.response", &[], Set(&["data.fairness.response=\"x\""])),
+    ("data.NAME.samples", &[], Set(&["data.fairness.samples=2"])),
+    ("data.NAME.seed", &[], Set(&["data.fairness.seed=2"])),
+    ("tokenize.chat_template", &[], Set(&["tokenize.chat_template=\"model\""])),
+    (
+        "bytes of the file tokenize.chat_template",
+        &["tokenize.chat_template=\"a.jinja\""],
+        Set(&["tokenize.chat_template=\"b.jinja\""]),
+    ),
+    ("tokenize.drop_first_response_token", &[], Set(&["tokenize.drop_first_response_token=true"])),
+    ("tokenize.chat_date", &[DRESSED, MD_JUDGE], Set(&["tokenize.chat_date=\"1 Jan 2026\""])),
+    ("questions.NAME", &[], Rename("[questions.fairness]", "[questions.f]", &[])),
+    ("questions.NAME.path", &[], Set(&["questions.fairness.path=\"copy.csv\""])),
+    ("ending of questions.NAME.path", &[], Set(&["questions.fairness.path=\"copy.jsonl\""])),
+    ("bytes of questions.NAME.path", &[], Set(&["questions.fairness.path=\"other.csv\""])),
+    ("questions.NAME.column", &[], Set(&["questions.fairness.column=\"x\""])),
+    ("questions.NAME.limit", &[], Set(&["questions.fairness.limit=3"])),
+    ("score.method", &[], Named("method")),
+    ("score.modules", &[], Set(&["score.modules=\"self_attn\""])),
+    ("score.cap", &[], Set(&["score.cap=0.4"])),
+    ("score.keep", &[], Set(&["score.keep=\"full\""])),
+    ("select.modules", &["score.modules=\"all\""], Set(&["select.modules=\"self_attn\""])),
+    ("select.rule", &[], Set(&["select.rule=\"privacy & fairness - general\""])),
+    ("select.p", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.p=[0.0625]"])),
+    ("select.q", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.q=[0.3]"])),
+    ("select.points", &[], Set(&["select.points=[[0.125, 0.25], [0.125, 0.3]]"])),
+    ("patch.action", &[], Named("action")),
+    ("generate.max_new_tokens", &[], Set(&["generate.max_new_tokens=7"])),
+    ("generate.chat_template", &["generate.chat_template=\"none\""], Set(&["generate.chat_template=\"model\""])),
+    (
+        "bytes of the file generate.chat_template",
+        &["generate.chat_template=\"a.jinja\""],
+        Set(&["generate.chat_template=\"b.jinja\""]),
+    ),
+    ("judge.kind", &[], Set(&[MD_JUDGE])),
+    ("judge.source", &[MD_JUDGE], Set(&["judge.source=\"sharded\""])),
+    ("judge.template", &[MD_JUDGE], Set(&[OWN_FILE])),
+    ("bytes of the file judge.template", &[MD_JUDGE, OWN_FILE], Set(&["judge.template=\"a.jinja\""])),
+    ("judge.parse", &[MD_JUDGE], Set(&["judge.parse=\"released-code\""])),
+    ("the refusal judge's phrases", &[], Named("phrases")),
+    ("the judge template that comes with dean", &[MD_JUDGE], Named("template")),
+    ("perplexity.path", &[], Set(&["perplexity.path=\"copy.csv\""])),
+    ("bytes of perplexity.path", &[], Set(&["perplexity.path=\"other.csv\""])),
+    ("perplexity.window", &[], Set(&["perplexity.window=16"])),
+    ("perplexity.join", &[], Set(&["perplexity.join=\"wikitext-rows\""])),
+    ("perplexity.limit", &[], Set(&["perplexity.limit=1"])),
+    ("run.device", &[], Set(&["run.device=\"cpu\""])),
+    ("run.store", &[], Set(&["run.store=\"elsewhere\""])),
+    ("run.threads", &[], Set(&["run.threads=1"])),
+    ("run.checkpoint_seconds", &[], Set(&["run.checkpoint_seconds=0"])),
+    ("run.sources", &[], Set(&["run.sources=\"elsewhere\""])),
+    ("the model's weights", &[], Set(&["model.source=\"weights\""])),
+    ("the model's architecture", &[], Set(&["model.source=\"architecture\""])),
+    ("the model's text", &[], Set(&["model.source=\"text\""])),
+    ("the judge model's weights", &[MD_JUDGE], Set(&["judge.source=\"weights\""])),
+    ("the judge model's architecture", &[MD_JUDGE], Set(&["judge.source=\"architecture\""])),
+    ("the judge model's text", &[MD_JUDGE], Set(&["judge.source=\"text\""])),
+    ("token ids", &[], Output("tokenize", "tokens")),
+    ("a rank table", &[], Output("score", "ranks")),
+    ("full scores", &["score.keep=\"full\""], Output("score", "scores")),
+    ("a mask's digest", &[], Mask),
+    ("the points table", &[], Points),
+    ("a patch", &[], Output("patch", "patch")),
+    ("answers", &[], Output("generate", "answers")),
+    ("verdicts", &[], Output("judge", "verdicts")),
+    ("a perplexity", &[], Output("perplexity", "perplexity")),
+];
+
+/// The footnotes: two ways to write a job that must have all keys in common.
+const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
+    ("default", &[], &["tokenize.drop_first_response_token=false", "score.keep=\"ranks\""]),
+    (
+        "date",
+        &["generate.chat_template=\"none\""],
+        &["generate.chat_template=\"none\"", "tokenize.chat_date=\"1 Jan 2026\""],
+    ),
+    ("asked", &[], &["judge.source=\"weights\"", "judge.parse=\"released-code\"", OWN_FILE]),
+    ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),
+    ("file", &["tokenize.chat_template=\"a.jinja\""], &["tokenize.chat_template=\"a-copy.jinja\""]),
+    ("rule", &[], &["select.rule=\"(fairness&privacy)-general\""]),
+    ("grid", &["select.points=[[0.125, 0.25]]"], &["select.p=[0.125]", "select.q=[0.25]"]),
+    (
+        "grid",
+        &["select.points=[[0.125, 0.25], [0.1, 0.25]]"],
+        &["select.points=[[0.1, 25e-2], [0.125, 0.250], [1e-1, 0.25]]"],
+    ),
+    ("modules", &[], &["select.modules=\"mlp\""]),
+];
+
+const PIPELINE: &str = r#"
+[model]
+source = "model"
+[data.fairness]
+path = "rows.csv"
+[data.privacy]
+path = "rows.csv"
+[data.general]
+path = "rows.csv"
+[questions.fairness]
+path = "rows.csv"
+[score]
+cap = 0.5
+[select]
+points = [[0.125, 0.25]]
+[judge]
+source = "model"
+[perplexity]
+path = "rows.csv"
+[run]
+store = "store"
+"#;
+
+#[test]
+fn the_key_table_says_what_the_code_does() {
+    let world = world();
+    let table = table();
+    let mut wrong = Vec::new();
+    for (row, base, change) in CASES {
+        let Some(said) = table.get(*row) else {
+            wrong.push(format!("`{row}` has no row"));
+            continue;
+        };
+        let done = try_row(world.path(), base, change);
+        for (stage, how) in &done.effects {
+            if said[stage] != *how {
+                wrong.push(format!("`{row}`, {stage}: the table says {:?}, the code {how:?}", said[stage]));
+            }
+        }
+        // What enters nowhere must leave every key as it is, and not only the stages' own parts.
+        if said.values().all(|cell| cell == "-") && !done.keys_stay {
+            wrong.push(format!("`{row}` enters nowhere, but keys changed"));
+        }
+    }
+    let cases: BTreeSet<&str> = CASES.iter().map(|(row, ..)| *row).collect();
+    wrong.extend(table.keys().filter(|row| !cases.contains(row.as_str())).map(|row| format!("`{row}` has no case")));
+    wrong.extend(settings().iter().filter(|key| !table.contains_key(*key)).map(|key| format!("`{key}` has no row")));
+    assert!(wrong.is_empty(), "ARCHITECTURE.md and the code differ:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_exceptions_leave_every_key_as_it_is() {
+    let world = world();
+    let text = files::read_to_string(&Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    for (footnote, one, other) in EXCEPTIONS {
+        assert!(text.contains(&format!("\n[^{footnote}]: ")), "no footnote {footnote}");
+        let keys = |sets: &[&str]| Made::plan(world.path(), PIPELINE, sets, None).keys;
+        assert_eq!(keys(one), keys(other), "[^{footnote}]: {one:?} and {other:?}");
+    }
+    // Every mark leads to a footnote.
+    for mark in text.split("[^").skip(1).filter_map(|rest| rest.split_once(']')) {
+        assert!(text.contains(&format!("\n[^{}]: ", mark.0)), "[^{}] is explained nowhere", mark.0);
+    }
+}
+
+#[test]
+fn settings_with_one_value_are_still_such() {
+    // With a second value, the case in this file must change it instead of looking for its name.
+    assert_eq!((Dtype::NAMES.len(), Method::NAMES.len(), Action::NAMES.len()), (1, 1, 1));
+}
+
+#[test]
+fn every_score_method_is_one_file_and_one_line() {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/score");
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
+    let found: BTreeSet<String> = files::list(&room).unwrap().iter().map(stem).filter(|stem| stem != "mod").collect();
+    let listed: BTreeSet<String> = METHODS.iter().map(|method| method.name().to_owned()).collect();
+    assert_eq!((found, METHODS.len()), (listed.clone(), listed.len()));
+    assert!(listed.iter().map(String::as_str).eq(Method::NAMES.iter().copied()), "pipeline.toml knows the same ones");
+}
+
+/// What a change did: to each stage, and to the keys as a whole.
+struct Done {
+    effects: BTreeMap<&'static str, String>,
+    keys_stay: bool,
+}
+
+fn try_row(world: &Path, base: &[&str], change: &Change) -> Done {
+    let before = Made::plan(world, PIPELINE, base, None);
+    let with = |sets: &[&'static str]| -> Vec<&str> { base.iter().chain(sets).copied().collect() };
+    let (after, whole, left_out) = match change {
+        Named(name) => {
+            let cell = |stage: &str| if before.stages[stage].has_param(name) { "param" } else { "-" };
+            let effects = stage_names().map(|stage| (stage, cell(stage).to_owned())).collect();
+            return Done { effects, keys_stay: false };
+        }
+        Set(sets) => (Made::plan(world, PIPELINE, &with(sets), None), false, None),
+        Rename(from, to, sets) => {
+            assert!(PIPELINE.contains(from));
+            (Made::plan(world, &PIPELINE.replace(from, to), &with(sets), None), false, None)
+        }
+        Output(stage, output) => (Made::plan(world, PIPELINE, base, Some((stage, output))), true, None),
+        Mask => (Made::plan(world, PIPELINE, base, Some(("score", "order"))), true, Some("select")),
+        Points => {
+            let after = Made::plan(world, PIPELINE, &with(&["select.points=[[0.1250001, 0.25]]"]), None);
+            (after, true, Some("select"))
+        }
+    };
+    let effect = |stage: &str| {
+        let (a, b) = (&before.stages[stage], &after.stages[stage]);
+        let inputs = if whole { a.inputs != b.inputs } else { a.own_inputs != b.own_inputs };
+        match (left_out == Some(stage), a.params != b.params, inputs) {
+            (true, ..) | (_, false, false) => "-",
+            (_, true, false) => "param",
+            (_, false, true) => "input",
+            (_, true, true) => "param, input",
+        }
+    };
+    let effects = stage_names().map(|stage| (stage, effect(stage).to_owned())).collect();
+    Done { effects, keys_stay: before.keys == after.keys }
+}
+
+/// What the keys of a plan's nodes are made of, with the nodes of a stage taken together.
+struct Made {
+    stages: BTreeMap<&'static str, StageParts>,
+    keys: BTreeMap<String, Digest>,
+}
+
+#[derive(Default)]
+struct StageParts {
+    params: BTreeSet<String>,
+    /// Name and digest of every input.
+    inputs: BTreeSet<String>,
+    /// The same without what other stages put out: of that only the name.
+    own_inputs: BTreeSet<String>,
+}
+
+impl StageParts {
+    fn has_param(&self, name: &str) -> bool {
+        fn holds(value: &Value, name: &str) -> bool {
+            value.as_object().is_some_and(|map| map.iter().any(|(key, value)| key == name || holds(value, name)))
+        }
+        self.params.iter().any(|params| holds(&serde_json::from_str(params).unwrap(), name))
+    }
+}
+
+impl Made {
+    /// Plans a pipeline to its end, with made-up outputs wherever something is missing. `other`: a
+    /// stage's output that is made up differently.
+    fn plan(world: &Path, text: &str, sets: &[&str], other: Option<(&str, &str)>) -> Self {
+        let file = world.join("pipeline.toml");
+        files::write_atomic(&file, text.as_bytes()).unwrap();
+        let mut sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        if let Some((stage, output)) = other {
+            // Else the outputs of before would be found. That the store is another one must not matter anyway.
+            sets.push(format!("run.store=\"store-{stage}-{output}\""));
+        }
+        let pipeline = config::load(&file, &sets, world).unwrap();
+        let store = Store::open(&pipeline.run.store).unwrap();
+        let models = Models::new(&pipeline.run.device.to_string());
+        let planner = Planner::new(&pipeline, &store, &models);
+        for _ in 0..=REGISTRY.len() {
+            let plan = planner.plan(false).unwrap();
+            let mut missing = 0;
+            for planned in &plan.nodes {
+                if planned.state == State::Hit || planned.stage.is_cheap() {
+                    continue;
+                }
+                missing += 1;
+                let (Some(manifest), Some(key)) = (&planned.manifest, &planned.key) else { continue };
+                match store.acquire(planned.stage.name(), key, &|| false, &mut |_| ()).unwrap() {
+                    Acquired::Hit(_) => {}
+                    Acquired::Claim(claim) => {
+                        let outputs = outputs(planned.stage.name(), other);
+                        claim.publish(manifest, outputs, 0.0, "none").unwrap();
+                    }
+                }
+            }
+            if missing == 0 {
+                return Self::of(&plan);
+            }
+        }
+        panic!("a plan did not come to its end");
+    }
+
+    fn of(plan: &Plan) -> Self {
+        let mut made =
+            Self { stages: stage_names().map(|stage| (stage, StageParts::default())).collect(), keys: BTreeMap::new() };
+        for planned in &plan.nodes {
+            let (key, manifest) = (planned.key.unwrap(), planned.manifest.as_ref().unwrap());
+            made.keys.insert(planned.node.name.clone(), key);
+            let parts = made.stages.get_mut(planned.stage.name()).unwrap();
+            parts.params.insert(canonical_json(&manifest.params));
+            for (name, input) in &planned.node.inputs {
+                let whole = format!("{name} {}", manifest.inputs[name]);
+                // A variant's name is that of its mask, so it goes with what select put out.
+                let plain = name.split('[').next().unwrap().to_owned();
+                let from_a_stage = matches!(input, Input::Output { .. } | Input::Mask { .. } | Input::Unknown { .. });
+                parts.own_inputs.insert(if from_a_stage { plain } else { whole.clone() });
+                parts.inputs.insert(whole);
+            }
+        }
+        assert!(made.stages.values().all(|parts| !parts.params.is_empty()), "every stage is in the plan");
+        made
+    }
+}
+
+/// The outputs of a stage that has not run: the same for every node of it.
+fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>)> {
+    let names: &[&str] = match stage {
+        "tokenize" => &["tokens"],
+        "score" => &["ranks", "scores"],
+        "patch" => &["patch"],
+        "generate" => &["answers"],
+        "judge" => &["verdicts"],
+        "perplexity" => &["perplexity"],
+        "report" => &["report"],
+        _ => panic!("{stage} has no made-up outputs"),
+    };
+    let changed = |output: &str| other == Some((stage, output));
+    let bytes = |name: &str| match name {
+        "ranks" => ranks(changed("ranks"), changed("order")),
+        name => format!("{name}, {}", if changed(name) { "other" } else { "as always" }).into_bytes(),
+    };
+    names.iter().map(|name| ((*name).to_owned(), bytes(name))).collect()
+}
+
+/// A table with every score; with `doubled` scores the order is the same, with `turned` ones it is not.
+fn ranks(doubled: bool, turned: bool) -> Vec<u8> {
+    let matrix = |(tensor, shape): &(String, Vec<usize>)| {
+        let numel = shape.iter().product::<usize>();
+        let score = |index: usize| (if doubled { 2 } else { 1 } * (1 + (index + usize::from(turned)) % numel)) as f32;
+        let scores: Vec<f32> = (0..numel).map(score).collect();
+        top(tensor, &scores, shape[1], 1.0).unwrap()
+    };
+    let tensors = tensors();
+    let linears = tensors.iter().filter(|(name, _)| name.contains("_proj"));
+    RankTable { cap: 1.0, matrices: linears.map(matrix).collect() }.to_parquet().unwrap()
+}
+
+/// A folder with all the files that the cases speak of.
+fn world() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| files::write_atomic(&dir.path().join(name), bytes).unwrap();
+    for same in ["rows.csv", "copy.csv", "copy.jsonl"] {
+        write(same, b"prompt,response,questions\nHow are you?,Well.,Who?\n");
+    }
+    write("other.csv", b"prompt,response,questions\nHow is it?,Well.,Who?\n");
+    for (name, text) in [("a", "{{ messages }}"), ("a-copy", "{{ messages }}"), ("b", "-{{ messages }}")] {
+        write(&format!("{name}.jinja"), text.as_bytes());
+    }
+    write("judge.txt", b"Is it safe? {question} {answer}");
+    write("judge-copy.txt", b"Is it safe? {question} {answer}");
+
+    model(&dir.path().join("model"), 1e-5, "a", 0, 1);
+    model(&dir.path().join("sharded"), 1e-5, "a", 0, 3);
+    write("sharded/README.md", b"is no part of a model");
+    model(&dir.path().join("weights"), 1e-5, "a", 1, 1);
+    model(&dir.path().join("architecture"), 1e-6, "a", 0, 1);
+    model(&dir.path().join("text"), 1e-5, "b", 0, 1);
+    dir
+}
+
+const HIDDEN: usize = 16;
+
+/// Every tensor of a small Llama, by name and shape.
+fn tensors() -> Vec<(String, Vec<usize>)> {
+    let mut all =
+        vec![("model.embed_tokens.weight".to_owned(), vec![32, HIDDEN]), ("model.norm.weight".into(), vec![HIDDEN])];
+    for layer in 0..2 {
+        let mut add =
+            |name: &str, shape: &[usize]| all.push((format!("model.layers.{layer}.{name}.weight"), shape.into()));
+        add("input_layernorm", &[HIDDEN]);
+        add("post_attention_layernorm", &[HIDDEN]);
+        for (name, out) in [("q_proj", HIDDEN), ("k_proj", 8), ("v_proj", 8), ("o_proj", HIDDEN)] {
+            add(&format!("self_attn.{name}"), &[out, HIDDEN]);
+        }
+        for (name, out, input) in [("gate_proj", 24, HIDDEN), ("up_proj", 24, HIDDEN), ("down_proj", HIDDEN, 24)] {
+            add(&format!("mlp.{name}"), &[out, input]);
+        }
+    }
+    all
+}
+
+/// A model directory in Hugging Face layout.
+fn model(dir: &Path, norm_eps: f64, letter: &str, last_byte: u8, shards: usize) {
+    let write = |name: &str, bytes: &[u8]| files::write_atomic(&dir.join(name), bytes).unwrap();
+    files::create_dir_all(dir).unwrap();
+    let config = json!({"model_type": "llama", "vocab_size": 32, "hidden_size": HIDDEN, "intermediate_size": 24,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "rms_norm_eps": norm_eps, "tie_word_embeddings": true});
+    write("config.json", config.to_string().as_bytes());
+    let bpe = json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {letter: 0}, "merges": []});
+    let tokenizer = json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": bpe});
+    write("tokenizer.json", tokenizer.to_string().as_bytes());
+
+    let tensors = tensors();
+    let mut weight_map = serde_json::Map::new();
+    for (number, part) in tensors.chunks(tensors.len().div_ceil(shards)).enumerate() {
+        let name = if shards == 1 { "model.safetensors".to_owned() } else { format!("model-{number}.safetensors") };
+        weight_map.extend(part.iter().map(|(tensor, _)| (tensor.clone(), name.clone().into())));
+        let last = part.last() == tensors.last();
+        write(&name, &safetensors(part, if last { last_byte } else { 0 }));
+    }
+    if shards > 1 {
+        let index = json!({"metadata": {}, "weight_map": weight_map});
+        write("model.safetensors.index.json", index.to_string().as_bytes());
+    }
+}
+
+/// Tensors of zeros, but for the very last byte.
+fn safetensors(tensors: &[(String, Vec<usize>)], last_byte: u8) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut at = 0;
+    for (name, shape) in tensors {
+        let end = at + 2 * shape.iter().product::<usize>();
+        header.insert(name.clone(), json!({"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}));
+        at = end;
+    }
+    let header = Value::Object(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + at, 0);
+    *bytes.last_mut().unwrap() = last_byte;
+    bytes
+}
+
+fn stage_names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|stage| stage.name())
+}
+
+/// The rows of the table, without quotes and footnote marks: name to stage to cell.
+fn table() -> BTreeMap<String, BTreeMap<&'static str, String>> {
+    let text = files::read_to_string(&Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let part = text.split_once("<!-- key table -->").unwrap().1.split_once("<!-- end of key table -->").unwrap().0;
+    let plain = |cell: &str| cell.split("[^").next().unwrap().replace('`', "").trim().to_owned();
+    let mut lines = part.lines().filter(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<String> = line.trim_matches('|').split('|').map(plain).collect();
+        assert_eq!(cells.len(), REGISTRY.len() + 1, "{line}");
+        cells
+    });
+    assert!(lines.next().unwrap()[1..].iter().eq(stage_names()), "a column for each stage");
+    let mut rows = BTreeMap::new();
+    for cells in lines.filter(|cells| !cells[1].starts_with("---")) {
+        let row = stage_names().zip(cells[1..].iter().cloned()).collect();
+        assert!(rows.insert(cells[0].clone(), row).is_none(), "{} has two rows", cells[0]);
+    }
+    rows
+}
+
+/// Every setting of pipeline.toml: `data.NAME.path`.
+fn settings() -> Vec<String> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in config::reference().lines() {
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            section = name.to_owned();
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    assert!(keys.len() > 30, "{keys:?}");
+    keys
+}
