@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::events::Observer;
 use super::plan::{Place, Plan, Planned, Planner, State};
-use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{ModelName, Progress, Shards};
 use crate::store::{Acquired, Claim, Damage, Run, RunNode, new_run_id, now_rfc3339};
@@ -219,9 +218,4 @@ impl Progress for NodeProgress<'_> {
     fn note(&self, text: &str) {
         self.observer.note(self.node, text);
     }
-}
-
-/// The key of a node in a finished plan, for those who want to name it.
-pub fn key_of(plan: &Plan, node: &str) -> Option<Digest> {
-    plan.find(node).and_then(|planned| planned.key)
 }

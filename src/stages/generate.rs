@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::variant::{unknown_node, variants};
+use super::variant::per_variant;
 use super::{
-    Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, must_exist, params_of,
-    template_kind, template_text,
+    Input, ModelName, Node, Outputs, Planning, Stage, Work, must_exist, params_of, template_kind, template_text,
 };
 use crate::config::Template;
 use crate::data::read_columns;
@@ -78,21 +77,11 @@ impl Stage for Generate {
             chat_date: (settings.chat_template != Template::None).then(|| pipeline.tokenize.chat_date.clone()),
             dtype: pipeline.model.dtype.to_string(),
         })?;
-        let (variants, known) = variants(planning)?;
-        let mut nodes: Vec<Node> = variants
-            .iter()
-            .map(|variant| {
-                let parts = [ModelPart::Weights, ModelPart::Architecture, ModelPart::Text];
-                let mut inputs = model_inputs(ModelName::Model, &parts);
-                inputs.extend(files.clone());
-                inputs.extend(variant.patch_input());
-                Node { name: variant.node(self.name()), params: params.clone(), inputs }
-            })
-            .collect();
-        if !known {
-            nodes.push(unknown_node(self.name()));
-        }
-        Ok(nodes)
+        per_variant(planning, self.name(), &params, |variant| {
+            let mut inputs = variant.model_inputs();
+            inputs.extend(files.clone());
+            inputs
+        })
     }
 
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {

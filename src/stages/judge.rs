@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::variant::{unknown_node, variants};
+use super::variant::per_variant;
 use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
 use crate::config;
 use crate::digest::Digest;
@@ -84,19 +84,11 @@ impl Stage for Judge {
             }
         }
         let params = params_of(&params)?;
-        let (variants, known) = variants(planning)?;
-        let mut nodes: Vec<Node> = variants
-            .iter()
-            .map(|variant| {
-                let mut inputs = own_inputs.clone();
-                inputs.insert("answers".into(), Input::output(&variant.node("generate"), "answers"));
-                Node { name: variant.node(self.name()), params: params.clone(), inputs }
-            })
-            .collect();
-        if !known {
-            nodes.push(unknown_node(self.name()));
-        }
-        Ok(nodes)
+        per_variant(planning, self.name(), &params, |variant| {
+            let mut inputs = own_inputs.clone();
+            inputs.insert("answers".into(), Input::output(&variant.node("generate"), "answers"));
+            inputs
+        })
     }
 
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::variant::{unknown_node, variants};
-use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, must_exist, params_of};
+use super::variant::per_variant;
+use super::{Input, ModelName, Node, Outputs, Planning, Stage, Work, must_exist, params_of};
 use crate::config::Window;
 use crate::error::{Error, Result};
 
@@ -48,21 +48,11 @@ impl Stage for Perplexity {
             limit: settings.limit,
             dtype: planning.pipeline.model.dtype.to_string(),
         })?;
-        let (variants, known) = variants(planning)?;
-        let mut nodes: Vec<Node> = variants
-            .iter()
-            .map(|variant| {
-                let parts = [ModelPart::Weights, ModelPart::Architecture, ModelPart::Text];
-                let mut inputs = model_inputs(ModelName::Model, &parts);
-                inputs.insert("corpus".into(), Input::File(settings.path.clone()));
-                inputs.extend(variant.patch_input());
-                Node { name: variant.node(self.name()), params: params.clone(), inputs }
-            })
-            .collect();
-        if !known {
-            nodes.push(unknown_node(self.name()));
-        }
-        Ok(nodes)
+        per_variant(planning, self.name(), &params, |variant| {
+            let mut inputs = variant.model_inputs();
+            inputs.insert("corpus".into(), Input::File(settings.path.clone()));
+            inputs
+        })
     }
 
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {

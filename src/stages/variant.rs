@@ -3,7 +3,11 @@
 //! patch, generate, judge and perplexity run once for the base and once for each distinct mask that
 //! selection found; an empty mask is the base. Must not know: how a mask came about.
 
-use super::{Input, Planning};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Input, ModelName, ModelPart, Node, Planning, model_inputs};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::rank::Selection;
@@ -30,9 +34,14 @@ impl Variant {
         format!("{stage}[{}]", self.label)
     }
 
-    /// The patch as an input of a node; the base has none.
-    pub fn patch_input(&self) -> Option<(String, Input)> {
-        self.mask.map(|_| ("patch".to_owned(), Input::output(&self.node("patch"), "patch")))
+    /// The whole model of this variant as inputs of a node: the base's three digests, and the patch where there is one.
+    pub fn model_inputs(&self) -> BTreeMap<String, Input> {
+        let mut inputs =
+            model_inputs(ModelName::Model, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
+        if self.mask.is_some() {
+            inputs.insert("patch".into(), Input::output(&self.node("patch"), "patch"));
+        }
+        inputs
     }
 }
 
@@ -55,10 +64,27 @@ pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
 }
 
 /// The node that stands for a stage's patched variants while selection is not known.
-pub fn unknown_node(stage: &str) -> super::Node {
-    super::Node {
+pub fn unknown_node(stage: &str) -> Node {
+    Node {
         name: format!("{stage}[…]"),
-        params: serde_json::Value::Null,
+        params: Value::Null,
         inputs: [("patch".to_owned(), Input::Unknown { node: "select".into() })].into(),
     }
+}
+
+/// One node of a stage for the base and for each distinct patch, and the node that stands for the patches while they
+/// are not known.
+pub fn per_variant(
+    planning: &Planning<'_>,
+    stage: &str,
+    params: &Value,
+    inputs: impl Fn(&Variant) -> BTreeMap<String, Input>,
+) -> Result<Vec<Node>> {
+    let (variants, known) = variants(planning)?;
+    let node = |variant: &Variant| Node { name: variant.node(stage), params: params.clone(), inputs: inputs(variant) };
+    let mut nodes: Vec<Node> = variants.iter().map(node).collect();
+    if !known {
+        nodes.push(unknown_node(stage));
+    }
+    Ok(nodes)
 }
