@@ -23,7 +23,9 @@
 //!
 //! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
 //! a member, and a member is one file; ARCHITECTURE.md says how to add one.
+#![deny(unsafe_code)]
 
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -2,12 +2,7 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Tensors come and go in large pieces, which the system's allocator returns to the kernel each time.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    dean::allocator::keep_freed_memory();
     dean::cli::main()
 }

@@ -96,8 +96,7 @@ impl Hook for Accumulators {
             let Some(sum) = slot.take() else { return };
             let dy = dy.clone().narrow(0, *first, *count);
             let x = x.clone().narrow(0, *first, *count);
-            let gradient = dy.transpose().matmul(x).cast(DType::F32);
-            *slot = Some(self.ops.add_abs(sum, gradient));
+            *slot = Some(self.ops.add_abs_gradient(sum, dy, x));
         }
     }
 }

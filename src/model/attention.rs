@@ -1,17 +1,13 @@
-//! Grouped-query attention, forward and backward, without copying keys for their query heads.
+//! Grouped-query attention of one layer, forward and backward: from normed hidden states to heads and back.
 //!
 //! B sequences, T queries and S keys each, n query heads in groups of g over n/g key heads, heads of
-//! size d. Probabilities are not kept for the backward pass but computed again: they are the only
-//! quadratic memory of a layer. Must not know: projections' scores, caches' sizes.
+//! size d. What happens between heads is in [`super::ops`]. Must not know: projections' scores, caches' sizes.
 
 use burn::tensor::Tensor;
 
 use super::cache::LayerCache;
 use super::decoder::{Batch, Decoder, Layer};
 use super::mask::Mask;
-
-/// Queries of one block. Part of the results' last bits, so a change raises the versions of the stages that read.
-const BLOCK: usize = 256;
 
 /// What the backward pass needs of a layer's attention.
 pub struct Saved {
@@ -75,34 +71,9 @@ impl Decoder {
         Saved { raw, q, k, v }
     }
 
-    /// Attention probabilities [B, n, T, S] of queries [B, n, T, d] over keys [B, n/g, S, d].
-    fn probabilities(&self, q: &Tensor<4>, k: &Tensor<4>, mask: &Mask) -> Tensor<4> {
-        let [b, n, t, d] = q.dims();
-        let [_, kv, s, _] = k.dims();
-        let scores = q.clone().reshape([b, kv, n / kv * t, d]).matmul(k.clone().swap_dims(2, 3));
-        self.ops.softmax(scores.reshape([b, n, t, s]), mask, self.scale())
-    }
-
-    /// The attention's output before the o projection, [B*T, n*d]. Long sequences are read in blocks of queries, each
-    /// against the keys up to its end: no more memory than a block needs, and no work for what the mask hides.
-    pub(super) fn attend(&self, q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &Mask) -> Tensor<2> {
-        let [_, _, t, _] = q.dims();
-        let [_, _, s, _] = k.dims();
-        let blocks = (0..t).step_by(BLOCK).map(|first| {
-            let count = BLOCK.min(t - first);
-            let seen = s - t + first + count;
-            let (k, v) = (k.clone().narrow(2, 0, seen), v.clone().narrow(2, 0, seen));
-            self.attend_block(&q.clone().narrow(2, first, count), &k, v, &mask.from(first))
-        });
-        merge(Tensor::cat(blocks.collect(), 2))
-    }
-
-    /// Attention of some queries over all given keys, [B, n, T, d].
-    fn attend_block(&self, q: &Tensor<4>, k: &Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<4> {
-        let [b, n, t, d] = q.dims();
-        let [_, kv, s, _] = k.dims();
-        let p = self.probabilities(q, k, mask).reshape([b, kv, n / kv * t, s]);
-        p.matmul(v).reshape([b, n, t, d])
+    /// The attention's output before the o projection, [B*T, n*d].
+    pub(super) fn attend(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask) -> Tensor<2> {
+        merge(self.ops.attend(q, k, v, mask, self.scale()))
     }
 
     /// Attention of one layer for reading, through a cache where there is one.
@@ -117,9 +88,9 @@ impl Decoder {
         match cache {
             Some(cache) => {
                 let (k, v) = cache.extend(k, v);
-                self.attend(&q, &k, &v, &batch.mask)
+                self.attend(q, k, v, &batch.mask)
             }
-            None => self.attend(&q, &k, &v, &batch.mask),
+            None => self.attend(q, k, v, &batch.mask),
         }
     }
 
@@ -133,19 +104,8 @@ impl Decoder {
         batch: &Batch,
     ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
         let Saved { raw, q, k, v } = saved;
-        let [b, n, t, d] = q.dims();
-        let kv = self.config.kv_heads;
-        let grouped = [b, kv, n / kv * t, d];
-        let square = [b, kv, n / kv * t, t];
-
-        let p = self.probabilities(&q, &k, &batch.mask);
-        let dout = split(dout, batch, n, d).reshape(grouped);
-        let dv = p.clone().reshape(square).swap_dims(2, 3).matmul(dout.clone());
-        let dp = dout.matmul(v.swap_dims(2, 3)).reshape([b, n, t, t]);
-        let ds = self.ops.softmax_backward(p, dp, &batch.mask, self.scale()).reshape(square);
-        let dq = ds.clone().matmul(k).reshape([b, n, t, d]);
-        let dk = ds.swap_dims(2, 3).matmul(q.reshape(grouped));
-
+        let dout = split(dout, batch, self.config.heads, self.config.head_dim);
+        let (dq, dk, dv) = self.ops.attend_backward([q, k, v, dout], &batch.mask, self.scale());
         let dq = merge(self.ops.rotate(dq, &batch.angles, true));
         let dk = merge(self.ops.rotate(dk, &batch.angles, true));
         let (dq, dk) = match (&layer.qk_norm, raw) {

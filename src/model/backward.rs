@@ -35,7 +35,7 @@ impl Sample {
 }
 
 /// Told for each wanted matrix: layer, projection, dL/dy [B*T, out] and x [B*T, in].
-pub trait Hook {
+pub trait Hook: Send {
     /// Whether the gradient of this matrix is wanted.
     fn wants(&self, layer: usize, projection: Projection) -> bool;
     /// Takes the two factors of the gradient; rows of padding are zero in dy.
@@ -82,13 +82,16 @@ impl Decoder {
                 sample.ids[..inputs].iter().copied().chain(pad)
             })
             .collect();
-        let batch = self.batch(vec![0; samples.len()], 0, tokens);
+        self.ops.run(|| self.pass(samples, tokens, &padded, hook))
+    }
 
+    fn pass(&self, samples: &[Sample], tokens: usize, padded: &[u32], hook: &mut dyn Hook) -> Result<Vec<f64>> {
+        let batch = self.batch(vec![0; samples.len()], 0, tokens);
         let layers = 0..self.layers.len();
         let wanted = |layer: usize| Projection::ALL.into_iter().any(|projection| hook.wants(layer, projection));
         let lowest = layers.clone().find(|layer| wanted(*layer)).unwrap_or(self.layers.len());
 
-        let mut x = self.embed(&padded)?;
+        let mut x = self.embed(padded)?;
         let mut kept = Vec::with_capacity(self.layers.len());
         for layer in layers {
             let (y, memory) = self.layer_forward(layer, x, &batch);
@@ -113,7 +116,7 @@ impl Decoder {
         let layer = &self.layers[index];
         let eps = self.config.norm_eps;
         let attention = self.heads(layer, self.ops.rms_norm(x.clone(), &layer.input_norm, eps), batch);
-        let attended = self.attend(&attention.q, &attention.k, &attention.v, &batch.mask);
+        let attended = self.attend(attention.q.clone(), attention.k.clone(), attention.v.clone(), &batch.mask);
         let middle = x.clone() + layer.o.forward(attended.clone());
         let normed = self.ops.rms_norm(middle.clone(), &layer.post_norm, eps);
         let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));

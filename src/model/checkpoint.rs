@@ -269,6 +269,7 @@ fn is_gguf(path: &Path) -> bool {
 }
 
 /// Maps a file into memory for reading.
+#[expect(unsafe_code, reason = "memory maps are a promise that nobody changes the file")]
 pub(super) fn map_file(path: &Path) -> Result<Mmap> {
     let file = files::open(path)?;
     // SAFETY: the mapping is read-only, and model files are not written while a run reads them; if one

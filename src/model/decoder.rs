@@ -194,6 +194,17 @@ impl Decoder {
         hidden.matmul(self.head.clone().transpose())
     }
 
+    /// The weights of one matrix as f32, row-major [out, in].
+    ///
+    /// # Errors
+    /// If the device does not give them back.
+    pub fn weights(&self, layer: usize, projection: Projection) -> Result<Vec<f32>> {
+        let weights = self.layers[layer].linear(projection).weight.clone().cast(DType::F32);
+        weights.try_to_vec_as::<f32>().map_err(|error| {
+            Error::fault(format!("the device did not give {} back: {error}", projection.tensor(layer)))
+        })
+    }
+
     /// The same model with some weights replaced; all other weights are shared.
     ///
     /// # Errors

@@ -61,16 +61,18 @@ impl<'a> Reading<'a> {
         let mut cache =
             LayerCache::for_model(&decoder.config, prompts.len(), longest + slots, &decoder.device, decoder.dtype);
         let batch = decoder.batch(starts.clone(), 0, longest);
-        let hidden = decoder.hidden(decoder.embed(&ids)?, &batch, Some(&mut cache), true);
-        Ok((Self { decoder, cache, starts, slot: longest }, decoder.logits(hidden)))
+        let x = decoder.embed(&ids)?;
+        let logits = decoder.ops.run(|| decoder.logits(decoder.hidden(x, &batch, Some(&mut cache), true)));
+        Ok((Self { decoder, cache, starts, slot: longest }, logits))
     }
 
     /// Reads one more token of every active sequence.
     fn step(&mut self, ids: &[u32]) -> Result<Tensor<2>> {
-        let batch = self.decoder.batch(self.starts.clone(), self.slot, 1);
+        let decoder = self.decoder;
+        let batch = decoder.batch(self.starts.clone(), self.slot, 1);
         self.slot += 1;
-        let hidden = self.decoder.hidden(self.decoder.embed(ids)?, &batch, Some(&mut self.cache), false);
-        Ok(self.decoder.logits(hidden))
+        let x = decoder.embed(ids)?;
+        Ok(decoder.ops.run(|| decoder.logits(decoder.hidden(x, &batch, Some(&mut self.cache), false))))
     }
 
     /// Goes on with only some of the active sequences.

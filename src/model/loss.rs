@@ -16,13 +16,15 @@ impl Decoder {
             return Ok(0.0);
         }
         let batch = self.batch(vec![0], 0, inputs);
-        let hidden = self.hidden(self.embed(&ids[..inputs])?, &batch, None, false);
-        let mut total = 0.0;
-        for first in (0..inputs).step_by(ROWS) {
-            let count = ROWS.min(inputs - first);
-            let logits = self.logits(hidden.clone().narrow(0, first, count));
-            total += self.ops.negative_log_likelihood(logits, &ids[first + 1..=first + count]).iter().sum::<f64>();
-        }
-        Ok(total)
+        let x = self.embed(&ids[..inputs])?;
+        Ok(self.ops.run(|| {
+            let hidden = self.hidden(x, &batch, None, false);
+            let loss = |first: usize| {
+                let count = ROWS.min(inputs - first);
+                let logits = self.logits(hidden.clone().narrow(0, first, count));
+                self.ops.negative_log_likelihood(logits, &ids[first + 1..=first + count]).iter().sum::<f64>()
+            };
+            (0..inputs).step_by(ROWS).map(loss).sum()
+        }))
     }
 }

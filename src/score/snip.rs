@@ -53,8 +53,7 @@ impl Scorer for Sums {
 
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
         let mut scores = self.sums.values(layer, projection)?;
-        let weights = decoder.layers[layer].linear(projection).weight.to_data();
-        for (score, weight) in scores.iter_mut().zip(weights.iter::<f32>()) {
+        for (score, weight) in scores.iter_mut().zip(decoder.weights(layer, projection)?) {
             *score *= weight.abs();
         }
         Ok(scores)

@@ -49,7 +49,7 @@ impl Stage for Generate {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {

@@ -33,7 +33,7 @@ impl Stage for Perplexity {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {

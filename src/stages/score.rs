@@ -48,7 +48,7 @@ impl Stage for Score {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {

@@ -60,6 +60,7 @@ pub(super) fn host() -> String {
     #[cfg(unix)]
     {
         let mut buffer = [0_u8; 256];
+        #[expect(unsafe_code, reason = "a C function")]
         // SAFETY: the pointer and the length describe `buffer`, which outlives the call.
         let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
         let name = buffer.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -83,6 +84,7 @@ fn status(pid: u32) -> Option<(char, u64)> {
 fn signal_says_dead(pid: u32) -> bool {
     // Zero and negative numbers address groups of processes, never one.
     let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else { return true };
+    #[expect(unsafe_code, reason = "a C function")]
     // SAFETY: signal 0 only asks whether the process exists.
     let failed = unsafe { libc::kill(pid, 0) } != 0;
     failed && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)

@@ -57,7 +57,10 @@ pub fn rotate(x: Tensor<4>, angles: &Angles, inverse: bool) -> Tensor<4> {
     Tensor::cat(vec![low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin], 3)
 }
 
-pub fn softmax(x: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+/// Queries of one block: no more memory than a block needs, and no work for what the mask hides.
+const BLOCK: usize = 256;
+
+fn softmax(x: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
     let [b, _, t, s] = x.dims();
     let device = x.device();
     let (x, dtype) = widen(x);
@@ -65,9 +68,38 @@ pub fn softmax(x: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
     activation::softmax(x.mul_scalar(scale) + bias, 3).cast(dtype)
 }
 
-pub fn softmax_backward(p: Tensor<4>, dp: Tensor<4>, scale: f64) -> Tensor<4> {
+/// Attention probabilities [B, n, T, S]. Query heads of a group lie one after another, so they are read as more queries of
+/// their key head, and keys need no copies.
+fn probabilities(q: &Tensor<4>, k: &Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+    let ([b, n, t, d], [_, kv, s, _]) = (q.dims(), k.dims());
+    let scores = q.clone().reshape([b, kv, n / kv * t, d]).matmul(k.clone().swap_dims(2, 3));
+    softmax(scores.reshape([b, n, t, s]), mask, scale)
+}
+
+pub fn attend(q: Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+    let ([b, n, t, d], [_, kv, s, _]) = (q.dims(), k.dims());
+    let blocks = (0..t).step_by(BLOCK).map(|first| {
+        let count = BLOCK.min(t - first);
+        let seen = s - t + first + count;
+        let (k, v) = (k.clone().narrow(2, 0, seen), v.clone().narrow(2, 0, seen));
+        let p = probabilities(&q.clone().narrow(2, first, count), &k, &mask.from(first), scale);
+        p.reshape([b, kv, n / kv * count, seen]).matmul(v).reshape([b, n, count, d])
+    });
+    Tensor::cat(blocks.collect(), 2)
+}
+
+pub fn attend_backward([q, k, v, dy]: [Tensor<4>; 4], mask: &Mask, scale: f64) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    let ([b, n, t, d], [_, kv, ..]) = (q.dims(), k.dims());
+    let (grouped, square) = ([b, kv, n / kv * t, d], [b, kv, n / kv * t, t]);
+    let p = probabilities(&q, &k, mask, scale);
+    let dy = dy.reshape(grouped);
+    let dv = p.clone().reshape(square).swap_dims(2, 3).matmul(dy.clone());
+    let dp = dy.matmul(v.swap_dims(2, 3)).reshape([b, n, t, t]);
     let along = (p.clone() * dp.clone()).sum_dim(3);
-    (p * (dp - along)).mul_scalar(scale)
+    let ds = (p * (dp - along)).mul_scalar(scale).reshape(square);
+    let dq = ds.clone().matmul(k).reshape([b, n, t, d]);
+    let dk = ds.swap_dims(2, 3).matmul(q.reshape(grouped));
+    (dq, dk, dv)
 }
 
 fn label_column(logits: &Tensor<2>, labels: &[u32]) -> Tensor<2, Int> {

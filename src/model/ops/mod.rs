@@ -2,14 +2,18 @@
 //!
 //! Matrix products are left to Burn on every device. What stands between them is the weak part of
 //! the CPU backend (one pass over memory per tiny operation, on one thread), so each operation has
-//! a fused, parallel loop for host memory ([`host`]) and a form in plain tensor operations for any
+//! a fused, parallel loop for host memory ([`host`], [`attend`]) and a form in plain tensor operations for any
 //! other device ([`backend`]). [`Ops`] chooses; the tests hold both forms against each other.
 //!
 //! Shapes: N rows are tokens of all sequences of a batch, B sequences, n heads, T queries, S keys,
 //! d the size of a head. Must not know: checkpoints, stages.
 
+mod attend;
 mod backend;
 mod host;
+mod lanes;
+mod memory;
+mod product;
 
 use burn::tensor::{DType, Device, Tensor};
 
@@ -37,6 +41,15 @@ impl Ops {
     /// Host loops where the tensors lie in host memory as f32, plain operations elsewhere.
     pub fn of(device: &Device, dtype: DType) -> Self {
         if *device == Device::flex() && dtype == DType::F32 { Self::Host } else { Self::Backend }
+    }
+
+    /// Runs some work where its parallel loops start quickest. On the CPU that is a thread of the pool: from outside of it
+    /// every loop would put its thread to sleep and be woken again, thousands of times a pass.
+    pub fn run<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::Host => rayon::scope(|_| work()),
+            Self::Backend => work(),
+        }
     }
 
     /// y = x / sqrt(mean(x²) + eps) * w over each row of x [N, H] (Zhang & Sennrich 2019).
@@ -80,19 +93,22 @@ impl Ops {
         }
     }
 
-    /// softmax(scale * x) over the keys that the mask lets each query see. x is [B, n, T, S].
-    pub fn softmax(self, x: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+    /// Attention of queries q [B, n, T, d] over keys and values [B, n/g, S, d], of which the last T are the queries' own:
+    /// softmax(scale * qkᵀ) v over what the mask lets each query see (Vaswani et al. 2017; groups, Ainslie et al. 2023).
+    pub fn attend(self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
         match self {
-            Self::Host => host::softmax(x, mask, scale),
-            Self::Backend => backend::softmax(x, mask, scale),
+            #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+            Self::Host => attend::attend(q, k, v, mask, scale as f32),
+            Self::Backend => backend::attend(q, &k, &v, mask, scale),
         }
     }
 
-    /// dL/dx of [`Ops::softmax`], given its result p and dL/dp, both [B, n, T, S].
-    pub fn softmax_backward(self, p: Tensor<4>, dp: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
+    /// (dL/dq, dL/dk, dL/dv) of [`Ops::attend`] over whole sequences (S = T), given [q, k, v, dL/dy].
+    pub fn attend_backward(self, qkvdy: [Tensor<4>; 4], mask: &Mask, scale: f64) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         match self {
-            Self::Host => host::softmax_backward(p, dp, mask, scale),
-            Self::Backend => backend::softmax_backward(p, dp, scale),
+            #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+            Self::Host => attend::attend_backward(qkvdy, mask, scale as f32),
+            Self::Backend => backend::attend_backward(qkvdy, mask, scale),
         }
     }
 
@@ -120,11 +136,11 @@ impl Ops {
         }
     }
 
-    /// acc + |x|, the accumulation of scores; both [out, in].
-    pub fn add_abs(self, acc: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    /// acc + |dyᵀx|, the accumulation of one sample's gradient; acc [out, in] in f32, dy [T, out], x [T, in].
+    pub fn add_abs_gradient(self, acc: Tensor<2>, dy: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Host => host::add_abs(acc, x),
-            Self::Backend => acc + x.abs(),
+            Self::Host => host::add_abs_gradient(acc, dy, x),
+            Self::Backend => acc + dy.transpose().matmul(x).cast(DType::F32).abs(),
         }
     }
 }

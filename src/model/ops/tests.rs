@@ -51,17 +51,26 @@ fn rotation_agrees_and_turns_back() {
 }
 
 #[test]
-fn softmaxes_agree_under_every_kind_of_mask() {
-    for mask in [Mask::new(vec![0, 0], 0, None), Mask::new(vec![0, 3], 2, Some(2)), Mask::new(vec![1, 4], 4, None)] {
-        let (t, s) = (3, 7);
-        let (x, dp) = (random([2, 2, t, s]), random([2, 2, t, s]));
-        let p = Ops::Host.softmax(x.clone(), &mask, 0.3);
-        close(p.clone(), Ops::Backend.softmax(x, &mask, 0.3), "forward");
-        close(
-            Ops::Host.softmax_backward(p.clone(), dp.clone(), &mask, 0.3),
-            Ops::Backend.softmax_backward(p, dp, &mask, 0.3),
-            "backward",
-        );
+fn attention_agrees_under_every_kind_of_mask() {
+    // More than one block of queries, groups of two, and a cache of which only a part is filled.
+    for (t, s, mask) in [
+        (3, 3, Mask::new(vec![0, 0], 0, None)),
+        (3, 7, Mask::new(vec![0, 3], 4, Some(2))),
+        (1, 5, Mask::new(vec![1, 4], 4, None)),
+        (150, 150, Mask::new(vec![0, 0], 0, None)),
+        (150, 300, Mask::new(vec![7, 0], 150, Some(60))),
+    ] {
+        let (q, dy) = (random([2, 4, t, 8]), random([2, 4, t, 8]));
+        let (k, v) = (random([2, 2, s + 5, 8]).narrow(2, 0, s), random([2, 2, s + 5, 8]).narrow(2, 0, s));
+        let host = Ops::Host.attend(q.clone(), k.clone(), v.clone(), &mask, 0.3);
+        close(host, Ops::Backend.attend(q.clone(), k.clone(), v.clone(), &mask, 0.3), "forward");
+        if t == s {
+            let host = Ops::Host.attend_backward([q.clone(), k.clone(), v.clone(), dy.clone()], &mask, 0.3);
+            let backend = Ops::Backend.attend_backward([q, k, v, dy], &mask, 0.3);
+            close(host.0, backend.0, "dq");
+            close(host.1, backend.1, "dk");
+            close(host.2, backend.2, "dv");
+        }
     }
 }
 
@@ -93,8 +102,12 @@ fn the_lowest_index_wins_among_equals() {
 
 #[test]
 fn sums_of_absolute_values_agree() {
-    let (acc, x) = (random([9, 11]), random([9, 11]));
-    close(Ops::Host.add_abs(acc.clone(), x.clone()), Ops::Backend.add_abs(acc, x), "add_abs");
+    // Wider than a tile, so that several tiles and a rest are made.
+    for (tokens, out, input) in [(5, 9, 11), (33, 300, 700)] {
+        let (acc, dy, x) = (random([out, input]), random([tokens, out]), random([tokens, input]));
+        let host = Ops::Host.add_abs_gradient(acc.clone(), dy.clone(), x.clone());
+        close(host, Ops::Backend.add_abs_gradient(acc, dy, x), "sums");
+    }
 }
 
 #[test]

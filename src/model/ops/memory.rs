@@ -1,0 +1,62 @@
+//! The memory of a CPU tensor as a slice, and how much work is worth a thread.
+//!
+//! Must not know: what is computed.
+
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{Device, Shape, Tensor, TensorData};
+
+/// The least elements worth a thread's while.
+pub const GRAIN: usize = 1 << 13;
+
+/// The memory of a tensor, contiguous and row-major. Copies only if the tensor is a strided view.
+pub struct Memory(FloatTensor<Flex>);
+
+impl Memory {
+    pub fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        let primitive = tensor.try_into_primitive::<Flex>().expect("Ops::of chose host loops for a CPU tensor");
+        Self(if primitive.as_slice::<f32>().is_some() { primitive } else { primitive.to_contiguous() })
+    }
+
+    pub fn slice(&self) -> &[f32] {
+        self.0.as_slice().expect("contiguous f32 by construction")
+    }
+
+    /// The memory of a tensor [.., .., rows, columns] whose matrices lie whole in it, though perhaps with gaps between them,
+    /// as in a cache that is not full. Other tensors are copied.
+    pub fn strided(tensor: Tensor<4>) -> Self {
+        let [_, _, _, columns] = tensor.dims();
+        let primitive = tensor.try_into_primitive::<Flex>().expect("Ops::of chose host loops for a CPU tensor");
+        let strides = primitive.layout().strides();
+        let whole =
+            strides.iter().all(|stride| *stride >= 0) && strides[3] == 1 && strides[2].unsigned_abs() == columns;
+        Self(if whole { primitive } else { primitive.to_contiguous() })
+    }
+
+    /// The whole memory of a tensor made by [`Memory::strided`], and where matrix (i, j) begins in it.
+    pub fn matrices(&self) -> (&[f32], impl Fn(usize, usize) -> usize + Sync + use<>) {
+        let (start, strides) = (self.0.layout().start_offset(), self.0.layout().strides());
+        let (outer, inner) = (strides[0].unsigned_abs(), strides[1].unsigned_abs());
+        (self.0.storage(), move |i, j| start + i * outer + j * inner)
+    }
+
+    /// The values, moved out where nobody else holds them.
+    pub fn into_vec(self) -> Vec<f32> {
+        let values = self.slice();
+        if self.0.is_unique() && self.0.layout().start_offset() == 0 && self.0.storage::<f32>().len() == values.len() {
+            let data = self.0.into_data();
+            return data.try_into_vec::<f32>().expect("f32 by construction");
+        }
+        values.to_vec()
+    }
+}
+
+/// A tensor of the CPU backend that takes the values over.
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: impl Into<Shape>) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+/// Rows per task, so that a task is worth a thread.
+pub fn rows_per_task(columns: usize) -> usize {
+    (GRAIN / columns.max(1)).max(1)
+}
