@@ -16,6 +16,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod completer;
 pub mod config;
+pub mod cost;
 pub mod decoder;
 pub mod device;
 pub mod families;
