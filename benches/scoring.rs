@@ -1,37 +1,195 @@
 //! Scoring: seconds a sample, and how near that is to the machine's own matrix products.
 //!
-//! `cargo bench --bench scoring`. Ratios hold on one machine in one run; seconds do not travel.
+//! `cargo bench --bench scoring` prints both for three lengths. `scoring --rows FILE` is the Rust side of
+//! `benches/scoring-vs-pytorch`: FILE is a JSON list of `{"ids": […], "response": n}`; commands come on standard
+//! input, one a line, and each is answered by one line of JSON. Ratios hold on one machine in one run; seconds do
+//! not travel. Only what stages use is used here: a score method's `start`, `add`, `finish`, and the cut to ranks.
 #![allow(clippy::disallowed_macros, reason = "a benchmark prints what it measured")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads its own input and its process's state")]
 
 mod support;
 
+use std::io::BufRead;
+use std::time::Instant;
+
+use dean::model::Decoder;
 use dean::model::backward::Sample;
+use dean::model::cost::{Estimate, Length, Setup, estimate};
 use dean::model::projection::Projection;
-use dean::score;
+use dean::rank::top;
+use dean::score::{self, Scorer};
+use serde_json::{Value, json};
 
 fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--rows").skip(1);
+    match arguments.next() {
+        Some(file) => serve(&file),
+        None => lengths(),
+    }
+}
+
+fn in_mlp(_: usize, part: Projection) -> bool {
+    part.module() == "mlp"
+}
+
+fn start(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Box<dyn Scorer> {
+    score::method("snip").and_then(|method| method.start(decoder, scored)).expect("a scorer")
+}
+
+fn cost(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool, samples: &[&Sample]) -> Estimate {
+    let matrices: Vec<_> = (0..decoder.config.layers)
+        .flat_map(|layer| Projection::ALL.map(|part| (layer, part)))
+        .filter(|(layer, part)| scored(*layer, *part))
+        .collect();
+    let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
+    estimate(&decoder.config, &matrices, &samples.iter().map(length).collect::<Vec<_>>(), &Setup::CPU)
+}
+
+fn lengths() {
     let (_, decoder) = support::model();
-    let config = &decoder.config;
     println!("scoring of SmolLM2-135M-Instruct, f32, MLP matrices, one sample at a time");
     for tokens in [64, 128, 256] {
-        let ids = (0..=tokens).map(|i| u32::try_from((i * 7919 + 13) % config.vocab_size).unwrap_or(0)).collect();
+        let vocabulary = decoder.config.vocab_size;
+        let ids = (0..=tokens).map(|i| u32::try_from((i * 7919 + 13) % vocabulary).unwrap_or(0)).collect();
         let sample = Sample { ids, response: tokens / 3 };
-        let mlp = |_: usize, part: Projection| part.module() == "mlp";
-        let mut scorer = score::method("snip").and_then(|method| method.start(&decoder, &mlp)).expect("a scorer");
+        let mut scorer = start(&decoder, &in_mlp);
         let seconds = support::median(5, || scorer.add(&decoder, std::slice::from_ref(&sample)).expect("a sample"));
-        let linears = |part: fn(&str) -> bool| -> usize {
-            config.linears(0).iter().filter(|linear| part(&linear.name)).map(|linear| linear.out * linear.input).sum()
-        };
-        let (all, scored) = (linears(|_| true), linears(|name| name.contains("mlp")));
-        // Forward and backward of every linear, dyᵀx of the scored ones, the head forward and backward at label rows.
-        let needed = 2 * tokens * config.layers * (2 * all + scored)
-            + 4 * sample.labels().len() * config.vocab_size * config.hidden_size;
+        let reached = cost(&decoder, &in_mlp, &[&sample]).flops.needed() / seconds / 1e9;
         let rate = support::gemm_rate(tokens);
-        #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let reached = needed as f64 / seconds / 1e9;
         println!(
             "{tokens:4} tokens: {seconds:.3} s a sample, {reached:.0} GFLOP/s = {:.0} % of this machine's {rate:.0}",
             100.0 * reached / rate
         );
     }
+}
+
+/// A number of /proc/self/status in bytes; 0 where there is no such file.
+fn status(key: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Adds samples in the groups that the stage would take. Seconds.
+fn add(scorer: &mut dyn Scorer, decoder: &Decoder, samples: &[Sample]) -> f64 {
+    let started = Instant::now();
+    let mut rest = samples;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(scorer.group(rest));
+        scorer.add(decoder, now).expect("samples");
+        rest = later;
+    }
+    started.elapsed().as_secs_f64()
+}
+
+/// The sum of response losses per token, from two prefixes of plain text, so that it owes nothing to the scoring pass.
+#[expect(clippy::cast_precision_loss, reason = "a token count")]
+fn loss(decoder: &Decoder, sample: &Sample) -> f64 {
+    let whole = decoder.negative_log_likelihood(&sample.ids).expect("a loss");
+    let prompt = decoder.negative_log_likelihood(&sample.ids[..sample.response.max(1)]).expect("a loss");
+    (whole - prompt) / sample.labels().len() as f64
+}
+
+/// Seconds and needed operations of three passes that each do more: forward and head alone (but for one matrix), the
+/// backward pass through all layers besides, the scored matrices' gradients and sums besides. The least of three turns,
+/// because differences are taken of them.
+fn parts(decoder: &Decoder, samples: &[Sample]) -> Value {
+    let last = decoder.config.layers - 1;
+    let forward = move |layer: usize, part: Projection| layer == last && part == Projection::Down;
+    let backward = |layer: usize, part: Projection| layer == 0 && part == Projection::Down;
+    let sets: [(&str, &dyn Fn(usize, Projection) -> bool); 3] =
+        [("forward", &forward), ("backward", &backward), ("all", &in_mlp)];
+    let borrowed: Vec<&Sample> = samples.iter().collect();
+    let mut least = [f64::INFINITY; 3];
+    for _ in 0..3 {
+        for ((_, scored), least) in sets.iter().zip(&mut least) {
+            let mut scorer = start(decoder, *scored);
+            add(scorer.as_mut(), decoder, &samples[..1]);
+            *least = least.min(add(scorer.as_mut(), decoder, samples));
+        }
+    }
+    let fact =
+        |seconds: f64, scored| json!({"seconds": seconds, "flops": cost(decoder, scored, &borrowed).flops.needed()});
+    Value::Object(
+        sets.into_iter().zip(least).map(|((name, scored), least)| (name.to_owned(), fact(least, scored))).collect(),
+    )
+}
+
+fn serve(file: &str) {
+    let text = std::fs::read_to_string(file).expect("a file of rows");
+    let rows: Vec<Value> = serde_json::from_str(&text).expect("a JSON list");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let samples: Vec<Sample> = rows
+        .iter()
+        .map(|row| Sample {
+            ids: row["ids"]
+                .as_array()
+                .expect("ids")
+                .iter()
+                .map(|id| u32::try_from(number(id)).expect("an id"))
+                .collect(),
+            response: usize::try_from(number(&row["response"])).expect("a place"),
+        })
+        .collect();
+
+    let (_, decoder) = support::model();
+    let every: Vec<&Sample> = samples.iter().collect();
+    let whole = cost(&decoder, &in_mlp, &every);
+    // Warm: the first pass finds every page and thread.
+    add(start(&decoder, &in_mlp).as_mut(), &decoder, &samples[..1]);
+    // From here on VmHWM counts, so that reading and dequantising the file does not, where the system lets us.
+    let loading = status("VmHWM");
+    let since = if std::fs::write("/proc/self/clear_refs", "5").is_ok() { "load" } else { "start" };
+
+    let started = Instant::now();
+    let mut scorer = start(&decoder, &in_mlp);
+    println!(
+        "{}",
+        json!({"ready": "dean", "start_seconds": started.elapsed().as_secs_f64(), "needed": whole.flops.needed(), "predicted_peak": whole.peak_bytes, "layers": decoder.config.layers})
+    );
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let mut words = line.split_whitespace();
+        let command = words.next().unwrap_or_default();
+        let indices: Vec<usize> = words.filter_map(|word| word.parse().ok()).collect();
+        let chosen: Vec<Sample> = indices.iter().filter_map(|index| samples.get(*index).cloned()).collect();
+        let borrowed: Vec<&Sample> = chosen.iter().collect();
+        let answer = match command {
+            "loss" => json!({"loss": chosen.iter().map(|sample| loss(&decoder, sample)).collect::<Vec<_>>()}),
+            "add" => {
+                let seconds = add(scorer.as_mut(), &decoder, &chosen);
+                json!({"seconds": seconds, "flops": cost(&decoder, &in_mlp, &borrowed).flops.needed()})
+            }
+            // The machine's rate: the best of shapes as in the model's MLPs, and at the given number of rows.
+            "gemm" => {
+                let best = [128, 256, 512].map(support::gemm_rate).into_iter().fold(0.0, f64::max);
+                json!({"best": best, "at_rows": indices.first().map(|rows| support::gemm_rate(*rows))})
+            }
+            "parts" => parts(&decoder, &chosen),
+            "finish" => finish(&decoder, scorer.as_ref(), loading, since),
+            _ => json!({"error": format!("unknown command: {line}")}),
+        };
+        println!("{answer}");
+    }
+}
+
+fn finish(decoder: &Decoder, scorer: &dyn Scorer, loading: u64, since: &str) -> Value {
+    let (mut seconds, mut ranking) = (0.0, 0.0);
+    let mut facts = serde_json::Map::new();
+    for (layer, part) in scorer.matrices() {
+        let started = Instant::now();
+        let scores = scorer.finish(decoder, layer, part).expect("scores");
+        seconds += started.elapsed().as_secs_f64();
+        let shape = decoder.layers[layer].linear(part).weight.dims();
+        let started = Instant::now();
+        std::hint::black_box(top(&part.tensor(layer), &scores, shape[1], 1e-3).expect("ranks"));
+        ranking += started.elapsed().as_secs_f64();
+        let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
+        let most = scores.iter().copied().fold(0.0, f32::max);
+        facts.insert(part.tensor(layer), json!([sum, most]));
+    }
+    let peak = status("VmHWM");
+    json!({
+        "seconds": seconds, "ranking_seconds": ranking, "scores": facts, "peak": peak,
+        "peak_process": peak.max(loading), "peak_since": since, "file_pages": status("RssFile"),
+    })
 }
