@@ -28,15 +28,17 @@ fn main() {
     }
 }
 
+type Scored<'a> = &'a dyn Fn(usize, Projection) -> bool;
+
 fn in_mlp(_: usize, part: Projection) -> bool {
     part.module() == "mlp"
 }
 
-fn start(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Box<dyn Scorer> {
+fn start(decoder: &Decoder, scored: Scored<'_>) -> Box<dyn Scorer> {
     score::method("snip").and_then(|method| method.start(decoder, scored)).expect("a scorer")
 }
 
-fn cost(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool, samples: &[&Sample]) -> Estimate {
+fn cost(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample]) -> Estimate {
     let matrices: Vec<_> = (0..decoder.config.layers)
         .flat_map(|layer| Projection::ALL.map(|part| (layer, part)))
         .filter(|(layer, part)| scored(*layer, *part))
@@ -97,8 +99,7 @@ fn parts(decoder: &Decoder, samples: &[Sample]) -> Value {
     let last = decoder.config.layers - 1;
     let forward = move |layer: usize, part: Projection| layer == last && part == Projection::Down;
     let backward = |layer: usize, part: Projection| layer == 0 && part == Projection::Down;
-    let sets: [(&str, &dyn Fn(usize, Projection) -> bool); 3] =
-        [("forward", &forward), ("backward", &backward), ("all", &in_mlp)];
+    let sets: [(&str, Scored<'_>); 3] = [("forward", &forward), ("backward", &backward), ("all", &in_mlp)];
     let borrowed: Vec<&Sample> = samples.iter().collect();
     let mut least = [f64::INFINITY; 3];
     for _ in 0..3 {

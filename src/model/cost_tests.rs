@@ -88,7 +88,7 @@ fn what_is_held_is_what_the_pass_keeps() {
     assert_eq!(mlp.working_bytes, 4 * 150 * (4 * 1536 + 3 * 576));
     assert_eq!(mlp.accumulator_traffic, 2 * 8 * 30 * 2_654_208);
     assert_eq!(mlp.peak_bytes, mlp.weight_bytes + mlp.accumulator_bytes + mlp.activation_bytes + mlp.head_bytes);
-    assert_eq!((mlp.groups, mlp.group_input_bytes, mlp.fits), (vec![0..30], 0, true));
+    assert_eq!((mlp.groups.len(), mlp.groups[0].clone(), mlp.group_input_bytes, mlp.fits), (1, 0..30, 0, true));
 
     // Both samples fit a batch of 300 tokens, padded to the longer one.
     let batched = Setup { batch_tokens: 300, fused: false, ..Setup::CPU };
