@@ -65,8 +65,10 @@ impl Row {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let plan = job.planner().plan(false)?;
+    let planner = job.planner();
+    let plan = planner.plan(false)?;
     warn(&plan);
+    planner.check(&plan, &|_| true)?;
     if args.json.json {
         return print::json(&plan.nodes.iter().map(|planned| Row::in_full(&job, planned)).collect::<Vec<_>>());
     }

@@ -4,7 +4,7 @@
 //! inputs are all there is evaluated in memory, without publishing; that is how a plan can show masks
 //! before they were selected in earnest. Must not know: any particular stage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::model::Models;
 use crate::rank;
-use crate::stages::{Input, ModelName, Node, Outputs, Planning, Progress, REGISTRY, Shards, Stage, Work};
+use crate::stages::{Input, ModelName, Node, Outputs, Outside, Planning, Progress, REGISTRY, Shards, Stage, Work};
 use crate::store::{Record, Store};
 
 /// Whether a node has to run.
@@ -112,6 +112,58 @@ impl<'a> Planner<'a> {
         let Some(path) = self.externals.located(ModelName::Model)? else { return Ok(Vec::new()) };
         let shapes = self.models.shapes(&path, &self.pipeline.select.modules.to_string())?;
         rank::check_k(&self.pipeline.select.points, &shapes)
+    }
+
+    /// Asks the stages of missing nodes whether they could do their work, before anything is computed. Models that are
+    /// not on this machine cannot be asked yet.
+    ///
+    /// # Errors
+    /// What the first of the `wanted` nodes that cannot be computed would say.
+    pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<()> {
+        // Variants that differ in their patch alone are one question.
+        let mut answered = HashSet::new();
+        for planned in &plan.nodes {
+            let node = &planned.node;
+            if node.inputs.values().any(|input| matches!(input, Input::Unknown { .. })) {
+                continue;
+            }
+            let outside = node.inputs.iter().filter(|(_, input)| matches!(input, Input::File(_) | Input::Model { .. }));
+            let question =
+                (planned.stage.name(), node.params.to_string(), format!("{:?}", outside.collect::<Vec<_>>()));
+            if planned.state == State::Hit {
+                answered.insert(question);
+            } else if wanted(planned) && self.has_models_of(node)? && answered.insert(question) {
+                self.check_node(planned).map_err(|error| error.within(&node.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_node(&self, planned: &Planned) -> Result<()> {
+        planned.stage.check(&Outside {
+            node: &planned.node.name,
+            params: &planned.node.params,
+            file: &|name| file_of(&planned.node, name),
+            models: self.models,
+            model_path: &|model| self.model_path(model),
+        })
+    }
+
+    fn has_models_of(&self, node: &Node) -> Result<bool> {
+        for input in node.inputs.values() {
+            if let Input::Model { model, .. } = input
+                && self.externals.located(*model)?.is_none()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn model_path(&self, model: ModelName) -> Result<PathBuf> {
+        self.externals.located(model)?.ok_or_else(|| {
+            Error::user(format!("{} is not on this machine", self.pipeline.model.source)).hint("`dean run` fetches it")
+        })
     }
 
     fn place(&self, plan: &Plan, stage: &'static dyn Stage, node: Node, verify: bool) -> Result<Planned> {
@@ -211,7 +263,7 @@ impl<'a> Planner<'a> {
         manifest: &Manifest,
         place: &Place<'_>,
     ) -> Result<Outputs> {
-        let missing = |name: &str| Error::fault(format!("{} has no input {name}", node.name));
+        let missing = |name: &str| missing_input(node, name);
         let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
             Input::File(path) => crate::files::read(path),
             Input::Output { node, output } | Input::Mask { node, output, .. } => {
@@ -219,10 +271,7 @@ impl<'a> Planner<'a> {
             }
             Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
         };
-        let file = |name: &str| match node.inputs.get(name) {
-            Some(Input::File(path)) => Ok(path.clone()),
-            _ => Err(missing(name)),
-        };
+        let file = |name: &str| file_of(node, name);
         let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
             for record in self.store.records(stage.name())? {
                 let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
@@ -236,12 +285,6 @@ impl<'a> Planner<'a> {
             }
             Ok(None)
         };
-        let model_path = |model: ModelName| -> Result<PathBuf> {
-            self.externals.located(model)?.ok_or_else(|| {
-                Error::user(format!("{} is not on this machine", self.pipeline.model.source))
-                    .hint("`dean run` fetches it")
-            })
-        };
         stage
             .run(&Work {
                 node: &node.name,
@@ -251,7 +294,7 @@ impl<'a> Planner<'a> {
                 file: &file,
                 earlier: &earlier,
                 models: self.models,
-                model_path: &model_path,
+                model_path: &|model| self.model_path(model),
                 shards: place.shards,
                 progress: place.progress,
                 stop: place.stop,
@@ -262,6 +305,18 @@ impl<'a> Planner<'a> {
                 Kind::Stopped => error,
                 Kind::User | Kind::Fault => error.within(&node.name),
             })
+    }
+}
+
+fn missing_input(node: &Node, name: &str) -> Error {
+    Error::fault(format!("{} has no input {name}", node.name))
+}
+
+/// The path of an input that is a file.
+fn file_of(node: &Node, name: &str) -> Result<PathBuf> {
+    match node.inputs.get(name) {
+        Some(Input::File(path)) => Ok(path.clone()),
+        _ => Err(missing_input(node, name)),
     }
 }
 

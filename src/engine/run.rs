@@ -62,19 +62,20 @@ impl Runner<'_> {
         };
         let mut computed = Vec::new();
         let mut repairs = 0;
-        let mut warned = false;
+        let mut checked = false;
         loop {
             let plan = self.planner.plan(true)?;
-            if !warned {
-                plan.warnings.iter().for_each(|warning| self.observer.note("plan", warning));
-                warned = true;
-            }
-            let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
-            let wanted = |planned: &&Planned| {
+            let wanted = |planned: &Planned| {
                 until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
             };
-            let next =
-                plan.nodes.iter().filter(wanted).find(|planned| planned.state != State::Hit && planned.key.is_some());
+            if !checked {
+                plan.warnings.iter().for_each(|warning| self.observer.note("plan", warning));
+                self.planner.check(&plan, &wanted)?;
+                checked = true;
+            }
+            let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+            let missing = || plan.nodes.iter().filter(|planned| wanted(planned) && planned.state != State::Hit);
+            let next = missing().find(|planned| planned.key.is_some());
             let finished = next.is_none();
             if run.nodes != nodes || finished {
                 run.nodes = nodes;
@@ -82,7 +83,7 @@ impl Runner<'_> {
                 self.planner.store.write_run(&run)?;
             }
             let Some(planned) = next else {
-                if let Some(stuck) = plan.nodes.iter().filter(wanted).find(|planned| planned.state != State::Hit) {
+                if let Some(stuck) = missing().next() {
                     return Err(Error::fault(format!(
                         "{} waits for {:?}, which never comes",
                         stuck.node.name, stuck.waits_for

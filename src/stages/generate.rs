@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::per_variant;
-use super::{
-    Input, ModelName, Node, Outputs, Planning, Stage, Work, must_exist, params_of, template_kind, template_text,
-};
+use super::{Input, ModelName, Node, Outputs, Outside, Planning, Stage, Work, must_exist, params_of, template_kind};
 use crate::config::Template;
 use crate::data::read_columns;
 use crate::error::{Error, Result};
@@ -84,51 +82,15 @@ impl Stage for Generate {
         })
     }
 
+    fn check(&self, outside: &Outside<'_>) -> Result<()> {
+        questions(outside).map(|_| ())
+    }
+
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {
         let params: Params = work.params()?;
-        let path = (work.model_path)(ModelName::Model)?;
-        let checkpoint = work.models.checkpoint(&path)?;
-        let (text, context) = (checkpoint.text()?, checkpoint.config().context);
-        let template = template_text(work)?;
-
-        let mut answers = Vec::new();
-        for (set, how) in &params.sets {
-            let rows = read_columns(&(work.file)(&format!("questions.{set}"))?, &[&how.column])?;
-            for (row, mut cells) in rows.into_iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
-                let question = cells.pop().unwrap_or_default();
-                let place = |error: Error| error.within(format!("questions.{set}, row {row}"));
-                let messages = [Message::user(&question)];
-                let ids = prompt_ids(
-                    text,
-                    &params.chat_template,
-                    template.as_deref(),
-                    params.chat_date.as_deref(),
-                    &messages,
-                )
-                .map_err(place)?;
-                if ids.is_empty() {
-                    return Err(Error::user(format!("questions.{set}, row {row} is empty"))
-                        .hint("remove the row, or ask something in it"));
-                }
-                if ids.len() >= context {
-                    return Err(Error::user(format!(
-                        "questions.{set}, row {row} has {} tokens, the model's context is {context}",
-                        ids.len()
-                    ))
-                    .hint("shorten the question, or choose a model with a longer context"));
-                }
-                answers.push(Answer {
-                    set: set.clone(),
-                    row: u32::try_from(row).map_err(|_| Error::user("a question file has too many rows"))?,
-                    question,
-                    prompt_ids: ids,
-                    answer_ids: Vec::new(),
-                    answer: String::new(),
-                    stop: String::new(),
-                });
-            }
-        }
-
+        let checkpoint = work.outside().checkpoint(ModelName::Model)?;
+        let text = checkpoint.text()?;
+        let mut answers = questions(&work.outside())?;
         let decoder = work.variant(&params.dtype)?;
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
         let total = (prompts.len() * params.max_new_tokens) as u64;
@@ -161,6 +123,48 @@ impl Stage for Generate {
         }
         Ok(vec![("answers".into(), Answers(answers).to_parquet()?)])
     }
+}
+
+/// Every question with its prompt's ids, and room for an answer.
+fn questions(outside: &Outside<'_>) -> Result<Vec<Answer>> {
+    let params: Params = outside.params()?;
+    let checkpoint = outside.checkpoint(ModelName::Model)?;
+    let (text, context) = (checkpoint.text()?, checkpoint.config().context);
+    let template = outside.template(&params.chat_template)?;
+
+    let mut answers = Vec::new();
+    for (set, how) in &params.sets {
+        let rows = read_columns(&(outside.file)(&format!("questions.{set}"))?, &[&how.column])?;
+        for (row, mut cells) in rows.into_iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
+            let question = cells.pop().unwrap_or_default();
+            let place = |error: Error| error.within(format!("questions.{set}, row {row}"));
+            let messages = [Message::user(&question)];
+            let ids =
+                prompt_ids(text, &params.chat_template, template.as_deref(), params.chat_date.as_deref(), &messages)
+                    .map_err(place)?;
+            if ids.is_empty() {
+                return Err(Error::user(format!("questions.{set}, row {row} is empty"))
+                    .hint("remove the row, or ask something in it"));
+            }
+            if ids.len() >= context {
+                return Err(Error::user(format!(
+                    "questions.{set}, row {row} has {} tokens, the model's context is {context}",
+                    ids.len()
+                ))
+                .hint("shorten the question, or choose a model with a longer context"));
+            }
+            answers.push(Answer {
+                set: set.clone(),
+                row: u32::try_from(row).map_err(|_| Error::user("a question file has too many rows"))?,
+                question,
+                prompt_ids: ids,
+                answer_ids: Vec::new(),
+                answer: String::new(),
+                stop: String::new(),
+            });
+        }
+    }
+    Ok(answers)
 }
 
 fn write_shard(continuations: &[Continuation]) -> Result<Vec<u8>> {

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::per_variant;
-use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
+use super::{Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of};
 use crate::config;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{self, Completer, Exchange, Parse, Parts, Template};
 use crate::model::completer::ModelCompleter;
+use crate::model::{Message, chat};
 use crate::tables::{Answers, VerdictRow, Verdicts};
 
 pub struct Judge;
@@ -89,6 +90,29 @@ impl Stage for Judge {
             inputs.insert("answers".into(), Input::output(&variant.node("generate"), "answers"));
             inputs
         })
+    }
+
+    fn check(&self, outside: &Outside<'_>) -> Result<()> {
+        let params: Params = outside.params()?;
+        if params.dtype.is_none() {
+            return Ok(());
+        }
+        let template = match params.template {
+            Some(_) => Template::own()?,
+            None => Template::read(&(outside.file)("template")?)?,
+        };
+        let checkpoint = outside.checkpoint(ModelName::Judge)?;
+        if template.chat() {
+            let example = template.fill(&Exchange { question: "", answer: "" });
+            chat::prompt_ids(
+                checkpoint.text()?,
+                "model",
+                None,
+                params.chat_date.as_deref(),
+                &[Message::user(example)],
+            )?;
+        }
+        Ok(())
     }
 
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {

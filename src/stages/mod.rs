@@ -1,11 +1,13 @@
 //! The stages: rooms of one shape.
 //!
 //! A stage is a pure function from parameters and input artifacts to output artifacts. Its file holds
-//! its `Params`, its `VERSION` (a number raised by hand when the meaning of its outputs changes), the
-//! nodes it contributes to a plan, and `run`. Adding a stage is one file and one line in [`REGISTRY`].
+//! its `Params`, its version (a number raised by hand when the meaning of its outputs changes), the
+//! nodes it contributes to a plan, what it can `check` before anything runs, and `run`. Adding a stage
+//! is one file and one line in [`REGISTRY`].
 //!
-//! A stage sees its inputs, the models and a place for shards through [`Work`], and earlier stages'
-//! results through [`Planning`]. It must not know: the store, keys, the terminal.
+//! A stage sees its inputs, the models and a place for shards through [`Work`], what is there before
+//! anything ran through [`Outside`], and earlier stages' results through [`Planning`]. It must not know:
+//! the store, keys, the terminal.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::patch::Patch as Edits;
-use crate::model::{Decoder, Models};
+use crate::model::{Checkpoint, Decoder, Models};
 
 mod generate;
 mod judge;
@@ -71,6 +73,15 @@ pub trait Stage: Sync {
 
     /// The applications of this stage that a pipeline asks for, as far as they are known.
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>>;
+
+    /// What would make `run` fail, as far as files, configurations and tokenisers tell. The engine asks before it
+    /// computes anything, and only for nodes that are missing; it must be quick and read no weights.
+    ///
+    /// # Errors
+    /// The same as `run`'s, hours earlier.
+    fn check(&self, _: &Outside<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// Computes the outputs.
     fn run(&self, work: &Work<'_>) -> Result<Outputs>;
@@ -161,6 +172,38 @@ pub trait Shards {
     fn remove(&self, name: &str) -> Result<()>;
 }
 
+/// What is there before any stage has run: parameters, the files beside the pipeline, the models.
+pub struct Outside<'a> {
+    /// The node's name, for messages.
+    pub node: &'a str,
+    pub params: &'a Value,
+    /// The path of an input that is a file.
+    pub file: &'a dyn Fn(&str) -> Result<PathBuf>,
+    pub models: &'a Models,
+    pub model_path: &'a dyn Fn(ModelName) -> Result<PathBuf>,
+}
+
+impl Outside<'_> {
+    /// The parameters as the stage's own type.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P> {
+        serde_json::from_value(self.params.clone())
+            .map_err(|error| Error::fault(format!("parameters of {} do not read back: {error}", self.node)))
+    }
+
+    /// A model's configuration and text; its weights stay where they are.
+    pub fn checkpoint(&self, model: ModelName) -> Result<Arc<Checkpoint>> {
+        self.models.checkpoint(&(self.model_path)(model)?)
+    }
+
+    /// The text of the input `template`, where `kind` says that there is one.
+    pub(crate) fn template(&self, kind: &str) -> Result<Option<String>> {
+        if kind != FROM_FILE {
+            return Ok(None);
+        }
+        template_of(files::read(&(self.file)("template")?)?).map(Some)
+    }
+}
+
 /// A stage's view of the world while it runs.
 pub struct Work<'a> {
     /// The node's name, for messages.
@@ -185,10 +228,20 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// What was there before any stage had run.
+    pub fn outside(&self) -> Outside<'_> {
+        Outside {
+            node: self.node,
+            params: self.params,
+            file: self.file,
+            models: self.models,
+            model_path: self.model_path,
+        }
+    }
+
     /// The parameters as the stage's own type.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P> {
-        serde_json::from_value(self.params.clone())
-            .map_err(|error| Error::fault(format!("parameters of {} do not read back: {error}", self.node)))
+        self.outside().params()
     }
 
     /// An error if a signal asked to stop; what is finished is in shards by then.
@@ -222,12 +275,15 @@ pub(crate) fn params_of(params: &impl Serialize) -> Result<Value> {
     serde_json::to_value(params).map_err(|error| Error::fault(format!("parameters are not JSON: {error}")))
 }
 
+/// The kind of a template that lies beside the pipeline.
+const FROM_FILE: &str = "file";
+
 /// How a template setting enters a key: by kind, the file's content as an input of its own.
 pub(crate) fn template_kind(template: &Template) -> &'static str {
     match template {
         Template::None => "none",
         Template::Model => "model",
-        Template::File(_) => "file",
+        Template::File(_) => FROM_FILE,
     }
 }
 
@@ -236,8 +292,11 @@ pub(crate) fn template_text(work: &Work<'_>) -> Result<Option<String>> {
     if !work.inputs.contains_key("template") {
         return Ok(None);
     }
-    String::from_utf8(work.read("template")?)
-        .map(Some)
+    template_of(work.read("template")?).map(Some)
+}
+
+fn template_of(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes)
         .map_err(|_| Error::user("the chat template is not UTF-8 text").hint("save the template file as UTF-8"))
 }
 

@@ -8,11 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::variant::per_variant;
-use super::{Input, ModelName, Node, Outputs, Planning, Stage, Work, must_exist, params_of};
+use super::{Input, ModelName, Node, Outputs, Outside, Planning, Stage, Work, must_exist, params_of};
 use crate::config::Window;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::model::Checkpoint;
 
 pub struct Perplexity;
+
+/// Bytes of text for each token of a window that a check reads: twice what a token of most languages takes, twice.
+const BEGINNING: usize = 16;
 
 /// What changes the number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,29 +60,29 @@ impl Stage for Perplexity {
         })
     }
 
+    fn check(&self, outside: &Outside<'_>) -> Result<()> {
+        let params: Params = outside.params()?;
+        let checkpoint = outside.checkpoint(ModelName::Model)?;
+        let window = window(&params, &checkpoint)?;
+        let corpus = corpus(files::read(&(outside.file)("corpus")?)?, &params)?;
+        // A beginning that fills a window is enough, so that a large text need not be tokenised twice. Its last
+        // tokens may join with what follows, hence the second one.
+        let beginning = corpus.get(..corpus.floor_char_boundary(window.saturating_mul(BEGINNING))).unwrap_or(&corpus);
+        let text = checkpoint.text()?;
+        if beginning.len() < corpus.len() && text.encode(beginning, true)?.len() >= window.saturating_mul(2) {
+            return Ok(());
+        }
+        must_fill(window, text.encode(&corpus, true)?.len())
+    }
+
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {
         let params: Params = work.params()?;
-        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
-        let context = checkpoint.config().context;
-        let corpus = String::from_utf8(work.read("corpus")?)
-            .map_err(|_| Error::user("the text for perplexity is not UTF-8").hint("save the file as UTF-8"))?;
-        let ids = checkpoint.text()?.encode(&joined(&corpus, &params.join)?, true)?;
-        let window = params.window.unwrap_or(context);
-        if window > context {
-            return Err(Error::user(format!("perplexity.window is {window} tokens, the model's context is {context}"))
-                .hint("lower perplexity.window, or set it to \"max\""));
-        }
-        if window < 2 {
-            return Err(Error::user("a window of one token predicts nothing").hint("raise perplexity.window"));
-        }
+        let outside = work.outside();
+        let checkpoint = outside.checkpoint(ModelName::Model)?;
+        let window = window(&params, &checkpoint)?;
+        let ids = checkpoint.text()?.encode(&corpus(work.read("corpus")?, &params)?, true)?;
+        must_fill(window, ids.len())?;
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
-        if windows.is_empty() {
-            return Err(Error::user(format!(
-                "the text for perplexity has {} tokens, fewer than one window of {window}",
-                ids.len()
-            ))
-            .hint("lower perplexity.window, or bring a longer text"));
-        }
         let decoder = work.variant(&params.dtype)?;
         let mut total = 0.0;
         for (index, ids) in windows.iter().enumerate() {
@@ -95,6 +100,34 @@ impl Stage for Perplexity {
         });
         Ok(vec![("perplexity".into(), crate::digest::canonical_json(&result).into_bytes())])
     }
+}
+
+/// Tokens in a window.
+fn window(params: &Params, checkpoint: &Checkpoint) -> Result<usize> {
+    let context = checkpoint.config().context;
+    let window = params.window.unwrap_or(context);
+    if window > context {
+        return Err(Error::user(format!("perplexity.window is {window} tokens, the model's context is {context}"))
+            .hint("lower perplexity.window, or set it to \"max\""));
+    }
+    if window < 2 {
+        return Err(Error::user("a window of one token predicts nothing").hint("raise perplexity.window"));
+    }
+    Ok(window)
+}
+
+fn must_fill(window: usize, tokens: usize) -> Result<()> {
+    if tokens >= window {
+        return Ok(());
+    }
+    Err(Error::user(format!("the text for perplexity has {tokens} tokens, fewer than one window of {window}"))
+        .hint("lower perplexity.window, or bring a longer text"))
+}
+
+fn corpus(bytes: Vec<u8>, params: &Params) -> Result<String> {
+    let corpus = String::from_utf8(bytes)
+        .map_err(|_| Error::user("the text for perplexity is not UTF-8").hint("save the file as UTF-8"))?;
+    joined(&corpus, &params.join)
 }
 
 /// The text as it is, or its lines joined as the WikiText-2 rows of the `datasets` library are: each row is a line

@@ -7,8 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of, template_kind,
-    template_text,
+    Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of, template_kind,
 };
 use crate::config::Template;
 use crate::data::{permutation, read_columns};
@@ -79,54 +78,60 @@ impl Stage for Tokenize {
             .collect()
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
-        let context = checkpoint.config().context;
-        let text = checkpoint.text()?;
-        let template = template_text(work)?;
-        let rows = read_columns(&(work.file)("rows")?, &[&params.prompt, &params.response])?;
-        if rows.len() < params.samples {
-            return Err(Error::user(format!(
-                "{} samples were asked for, but the file has {} rows",
-                params.samples,
-                rows.len()
-            ))
-            .hint("lower `samples` of this data set, or give it more rows"));
-        }
-        let mut tokens = Tokens::default();
-        for row in permutation(params.seed, rows.len()).into_iter().take(params.samples) {
-            let [prompt, response] = rows[row].as_slice() else {
-                return Err(Error::fault("a row does not have the two columns that were read"));
-            };
-            let place = |error: Error| error.within(format!("row {row}"));
-            let mut ids = prompt_ids(
-                text,
-                &params.chat_template,
-                template.as_deref(),
-                params.chat_date.as_deref(),
-                &[Message::user(prompt)],
-            )
-            .map_err(place)?;
-            let response_start = ids.len();
-            let mut answer = text.encode(response, params.drop_first_response_token).map_err(place)?;
-            if params.drop_first_response_token && !answer.is_empty() {
-                answer.remove(0);
-            }
-            if answer.is_empty() || response_start + answer.len() < 2 {
-                return Err(Error::user(format!("row {row} has an empty response (column `{}`)", params.response))
-                    .hint("every calibration pair needs a response; remove the row or fill it in"));
-            }
-            ids.extend(answer);
-            if ids.len() > context {
-                return Err(Error::user(format!(
-                    "row {row} has {} tokens, the model's context is {context}",
-                    ids.len()
-                ))
-                .hint("remove or shorten the row, or choose a model with a longer context"));
-            }
-            tokens.push(row, ids, response_start)?;
-        }
-        Ok(vec![("tokens".into(), tokens.to_parquet()?)])
+    fn check(&self, outside: &Outside<'_>) -> Result<()> {
+        tokens(outside).map(|_| ())
     }
+
+    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
+        Ok(vec![("tokens".into(), tokens(&work.outside())?.to_parquet()?)])
+    }
+}
+
+/// The rows that are drawn, as ids.
+fn tokens(outside: &Outside<'_>) -> Result<Tokens> {
+    let params: Params = outside.params()?;
+    let checkpoint = outside.checkpoint(ModelName::Model)?;
+    let context = checkpoint.config().context;
+    let text = checkpoint.text()?;
+    let template = outside.template(&params.chat_template)?;
+    let rows = read_columns(&(outside.file)("rows")?, &[&params.prompt, &params.response])?;
+    if rows.len() < params.samples {
+        return Err(Error::user(format!(
+            "{} samples were asked for, but the file has {} rows",
+            params.samples,
+            rows.len()
+        ))
+        .hint("lower `samples` of this data set, or give it more rows"));
+    }
+    let mut tokens = Tokens::default();
+    for row in permutation(params.seed, rows.len()).into_iter().take(params.samples) {
+        let [prompt, response] = rows[row].as_slice() else {
+            return Err(Error::fault("a row does not have the two columns that were read"));
+        };
+        let place = |error: Error| error.within(format!("row {row}"));
+        let mut ids = prompt_ids(
+            text,
+            &params.chat_template,
+            template.as_deref(),
+            params.chat_date.as_deref(),
+            &[Message::user(prompt)],
+        )
+        .map_err(place)?;
+        let response_start = ids.len();
+        let mut answer = text.encode(response, params.drop_first_response_token).map_err(place)?;
+        if params.drop_first_response_token && !answer.is_empty() {
+            answer.remove(0);
+        }
+        if answer.is_empty() || response_start + answer.len() < 2 {
+            return Err(Error::user(format!("row {row} has an empty response (column `{}`)", params.response))
+                .hint("every calibration pair needs a response; remove the row or fill it in"));
+        }
+        ids.extend(answer);
+        if ids.len() > context {
+            return Err(Error::user(format!("row {row} has {} tokens, the model's context is {context}", ids.len()))
+                .hint("remove or shorten the row, or choose a model with a longer context"));
+        }
+        tokens.push(row, ids, response_start)?;
+    }
+    Ok(tokens)
 }

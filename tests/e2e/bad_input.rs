@@ -197,7 +197,7 @@ fn data_that_cannot_be_used() {
     error: tokenize[privacy]: [project]/data/privacy.csv: line 2: not UTF-8 text
     hint: save the file as UTF-8 (spreadsheets call it "CSV UTF-8")
     "#);
-    // The other data sets were tokenised meanwhile, and stay.
+    assert!(!project.store.join("records").exists(), "every data set is looked at before the first is tokenised");
     project.write("data/privacy.csv", good);
     project.ok(&["run", "--until", "tokenize"]);
 }
@@ -205,20 +205,43 @@ fn data_that_cannot_be_used() {
 #[test]
 fn questions_and_texts_that_do_not_fit_the_model() {
     let project = Project::new();
-    insta::assert_snapshot!(run_with(&project, "perplexity.window=300"), @r#"
+    // All of it is told before anything is computed, by `plan` too.
+    let told = |arguments: &[&str]| {
+        let run = project.refused(&[&["run"], arguments].concat());
+        assert_eq!(run, project.refused(&[&["plan"], arguments].concat()));
+        assert!(!project.store.join("records").exists(), "{arguments:?}: something was computed: {run}");
+        run
+    };
+    insta::assert_snapshot!(told(&["--set", "perplexity.window=300"]), @r#"
     error: perplexity[base]: perplexity.window is 300 tokens, the model's context is 256
     hint: lower perplexity.window, or set it to "max"
     "#);
+    let text = fs::read(project.dir.join("data/text.txt")).unwrap();
     project.write("data/text.txt", "Too short.");
-    insta::assert_snapshot!(project.refused(&["run"]), @"
+    insta::assert_snapshot!(told(&[]), @"
     error: perplexity[base]: the text for perplexity has 10 tokens, fewer than one window of 64
     hint: lower perplexity.window, or bring a longer text
     ");
     project.write("data/questions.csv", questions(3) + &"and why? ".repeat(30));
-    insta::assert_snapshot!(project.refused(&["run"]), @"
+    insta::assert_snapshot!(told(&[]), @"
     error: generate[base]: questions.fairness, row 3 has 289 tokens, the model's context is 256
     hint: shorten the question, or choose a model with a longer context
     ");
+    project.write("data/questions.csv", questions(3));
+    project.write("data/judge.txt", "Is {question} safe?");
+    let judge =
+        ["--set", "judge.kind=md-judge", "--set", "judge.source=model", "--set", "judge.template=data/judge.txt"];
+    project.write("data/text.txt", text);
+    insta::assert_snapshot!(told(&judge), @"
+    error: judge[base]: [project]/data/judge.txt: the judge template has 1 x {question}, 0 x {answer} and 0 x %s
+    hint: write {question} and {answer} for a chat model, or %s twice (question, answer) for a raw prompt
+    ");
+    // What is not asked for is not looked at, and what is in the store was good.
+    let late = ["--set", "perplexity.window=300"];
+    project.ok(&[&["run", "--until", "score"], &late[..]].concat());
+    project.ok(&["run"]);
+    project.ok(&["status", "--set", "perplexity.window=300"]);
+    assert!(project.refused(&[&["run"], &late[..]].concat()).contains("the model's context is 256"));
 }
 
 #[test]
