@@ -114,6 +114,27 @@ fn broken_weight_files_are_named() {
 }
 
 #[test]
+fn a_weight_that_is_no_number_is_found_where_it_is() {
+    let load = |tensor: &str, index: usize, bits: u16| {
+        let mut bytes = header(&small(), |_, _| true);
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let entries: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let at = 8 + length + entries[tensor]["data_offsets"][0].as_u64().unwrap() as usize + 2 * index;
+        bytes[at..at + 2].copy_from_slice(&bits.to_le_bytes());
+        let dir = directory(&bytes);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let device = crate::model::device::choose("cpu").unwrap().device;
+        let loaded = crate::model::Decoder::load(&checkpoint, &device, burn::tensor::DType::F32, &mut |_, _| ());
+        loaded.map(|_| ()).map_err(|error| error.message().replace(&dir.path().display().to_string(), "DIR"))
+    };
+    let (down, norm) = ("model.layers.1.mlp.down_proj.weight", "model.norm.weight");
+    insta::assert_snapshot!(load(down, 2 * 24 + 5, 0x7FC0).unwrap_err(), @"DIR: model.layers.1.mlp.down_proj.weight is NaN at row 2, column 5; weights must be finite");
+    insta::assert_snapshot!(load(norm, 15, 0xFF80).unwrap_err(), @"DIR: model.norm.weight is -inf at position 15; weights must be finite");
+    // The largest number of the format is one.
+    load(down, 0, 0x7F7F).unwrap();
+}
+
+#[test]
 fn shards_give_the_same_model_and_the_same_digest() {
     let single = directory(&header(&small(), |_, _| true));
     let model = Checkpoint::open(single.path()).unwrap();

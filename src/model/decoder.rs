@@ -240,6 +240,9 @@ impl Decoder {
     }
 }
 
+/// Values that are looked at together.
+const BLOCK: usize = 4096;
+
 /// Reads tensors of a checkpoint onto a device, counting.
 struct Reader<'a> {
     checkpoint: &'a Checkpoint,
@@ -259,9 +262,27 @@ impl Reader<'_> {
             return Err(Error::user(format!("{name} has {} values, the decoder needs shape {shape:?}", values.len()))
                 .hint("the weights do not fit config.json"));
         }
+        self.must_be_finite(name, &shape, &values)?;
         self.done += 1;
         (self.progress)(self.done, self.shapes.len());
         Ok(Tensor::from_data(TensorData::new(values, shape), (self.device, self.dtype)))
+    }
+
+    /// One NaN or infinity spreads over everything that is computed after it, and would be blamed on what is looked at
+    /// first, so it is found where it is.
+    fn must_be_finite(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
+        // Without a branch for each value this runs as fast as memory is read.
+        let sound = |block: &[f32]| block.iter().fold(true, |sound, value| sound & value.is_finite());
+        let Some(block) = values.chunks(BLOCK).position(|block| !sound(block)) else { return Ok(()) };
+        let first = values.iter().enumerate().skip(block * BLOCK).find(|(_, value)| !value.is_finite());
+        let Some((index, value)) = first else { return Ok(()) };
+        let place = match shape {
+            [_, columns] if *columns > 0 => format!("row {}, column {}", index / columns, index % columns),
+            _ => format!("position {index}"),
+        };
+        let path = self.checkpoint.path().display();
+        Err(Error::user(format!("{path}: {name} is {value} at {place}; weights must be finite"))
+            .hint("the weights are damaged, or overflowed when they were saved: copy or download them again"))
     }
 
     fn matrix(&mut self, name: &str) -> Result<Tensor<2>> {

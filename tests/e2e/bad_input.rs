@@ -341,10 +341,10 @@ fn weights_that_are_not_numbers() {
     // Somewhere in the last layer's matrices: the file is sorted, and the final norm is small.
     bytes[end - 3000..end - 2996].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&file, bytes).unwrap();
-    insta::assert_snapshot!(project.refused(&["run"]), @r#"
-    error: score[fairness]: the score of model.layers.0.mlp.gate_proj.weight at row 0, column 0 is NaN; scores must be finite and not negative
-    hint: look for damaged weights in the model, or for calibration rows that overflow; model.dtype = "f32" has the widest range
-    "#);
+    insta::assert_snapshot!(project.refused(&["run"]), @"
+    error: score[fairness]: [project]/model: model.layers.1.self_attn.k_proj.weight is NaN at row 2, column 2; weights must be finite
+    hint: the weights are damaged, or overflowed when they were saved: copy or download them again
+    ");
 }
 
 #[test]
