@@ -1,17 +1,19 @@
 //! A model of the Hugging Face hub, or of a mirror of it.
 //!
 //! `hf-hub` downloads into the hub's own cache, which other tools share, and believes whatever
-//! arrives. So every file is compared here with the size and SHA-256 that the hub states, damage is
-//! thrown away, and a receipt in the sources folder remembers the complete snapshot: a later run
+//! arrives. So every file is compared here with the size and the checksum that the hub states (SHA-256 of
+//! large files, Git's blob id of small ones), damage is thrown away, and a receipt in the sources folder remembers the complete snapshot: a later run
 //! needs no network and stays on the same commit. Must not know: what the files say.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{INDEX, model_files};
@@ -21,6 +23,11 @@ use crate::files::{self, Stamp};
 /// A second try cures a damaged transfer, not a damaged server.
 const ATTEMPTS: usize = 2;
 
+/// How long a hub may take to be reached, and to begin its answer about a repository. `hf-hub` offers no limit for the
+/// files that follow.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
 /// Where the hub is, where its cache is, and who asks.
 pub struct HfSettings {
     /// Without a slash at its end.
@@ -28,6 +35,9 @@ pub struct HfSettings {
     /// Holds `hub/` (the cache) and `token`; without one, downloads go below the sources folder.
     pub home: Option<PathBuf>,
     pub token: Option<String>,
+    /// How long the hub may take to be reached, and to answer about a repository.
+    pub connect_within: Duration,
+    pub answer_within: Duration,
 }
 
 impl HfSettings {
@@ -43,6 +53,8 @@ impl HfSettings {
                 .map_or_else(|| "https://huggingface.co".into(), |url| url.trim().trim_end_matches('/').to_owned()),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
             home,
+            connect_within: CONNECT_WITHIN,
+            answer_within: ANSWER_WITHIN,
         }
     }
 }
@@ -162,7 +174,10 @@ struct Listing {
 struct Listed {
     rfilename: String,
     size: Option<u64>,
-    /// Present for large files only; small ones are known by their size alone.
+    /// Git's name of the file: of a small file the checksum, of a large one that of its pointer.
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    /// Present for large files only.
     lfs: Option<Lfs>,
 }
 
@@ -182,7 +197,12 @@ struct Hub<'a> {
 impl Hub<'_> {
     fn listing(&self) -> Result<Listing> {
         let repo = self.api.repo(self.wanted.at(self.wanted.revision));
-        let answer = repo.info_request().query("blobs", "true").call();
+        let request = repo.info_request().query("blobs", "true").config();
+        let request = request
+            .timeout_connect(Some(self.settings.connect_within))
+            .timeout_recv_response(Some(self.settings.answer_within))
+            .timeout_recv_body(Some(self.settings.answer_within));
+        let answer = request.build().call();
         let listing: Listing = answer
             .and_then(|mut answer| answer.body_mut().read_json())
             .map_err(|cause| self.explain("list", &ApiError::RequestError(Box::new(cause))))?;
@@ -304,12 +324,30 @@ fn damage(path: &Path, file: &Listed, size: u64) -> Result<Option<Fault>> {
     if stamp.bytes != size {
         return Ok(Some(Fault::Damaged(format!("{} bytes instead of {size}", stamp.bytes))));
     }
-    let Some(expected) = file.lfs.as_ref().and_then(|lfs| lfs.sha256.as_deref()) else { return Ok(None) };
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut files::open(path)?, &mut hasher).at("read", path)?;
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let (what, expected, found) = match (&file.lfs, git_id(file, &stamp.path)) {
+        (Some(Lfs { sha256: Some(expected) }), _) => ("SHA-256", expected.clone(), checksum(Sha256::new(), path)?),
+        (None, Some(expected)) => {
+            let hasher = Sha1::new_with_prefix(format!("blob {size}\0"));
+            ("Git blob id", expected, checksum(hasher, path)?)
+        }
+        _ => return Ok(None),
+    };
     Ok((found != expected.to_ascii_lowercase())
-        .then(|| Fault::Damaged(format!("its SHA-256 is {found} instead of {expected}"))))
+        .then(|| Fault::Damaged(format!("its {what} is {found} instead of {expected}"))))
+}
+
+/// Git's blob id of a small file: from the listing, else from its `ETag`, which `hf-hub` makes the blob's name in its
+/// cache. A mirror may use other tags, and then there is nothing to compare with.
+fn git_id(file: &Listed, blob: &Path) -> Option<String> {
+    let is_id = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let tag = || blob.file_name().and_then(|name| name.to_str());
+    file.blob_id.as_deref().filter(|id| is_id(id)).or_else(|| tag().filter(|tag| is_id(tag))).map(str::to_owned)
+}
+
+/// The hash of what was fed to `hasher` already and of a file after it, in hexadecimal digits.
+fn checksum<H: sha2::Digest + std::io::Write>(mut hasher: H, path: &Path) -> Result<String> {
+    std::io::copy(&mut files::open(path)?, &mut hasher).at("read", path)?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A download's advance as lines: the start, each twentieth, the end.

@@ -251,7 +251,14 @@ mod tests {
     }
 
     fn hub() -> HfSettings {
-        HfSettings { endpoint: "http://127.0.0.1:1".into(), home: None, token: None }
+        let patience = std::time::Duration::from_secs(10);
+        HfSettings {
+            endpoint: "http://127.0.0.1:1".into(),
+            home: None,
+            token: None,
+            connect_within: patience,
+            answer_within: patience,
+        }
     }
 
     /// A wheel directory that pip may use, and the settings that keep it away from everything else.

@@ -18,8 +18,10 @@ const REPO: &str = "owner/tiny";
 struct Hosted {
     name: &'static str,
     content: Vec<u8>,
-    /// Large files have a SHA-256 in the listing.
+    /// Large files have a SHA-256 in the listing, small ones Git's blob id.
     large: bool,
+    /// A mirror that leaves blob ids out of the listing, and has them in its tags.
+    tagged: bool,
     /// What is sent instead of the content, as if it were the content.
     sent: Option<Vec<u8>>,
     /// The connection ends after so many bytes of a body.
@@ -30,11 +32,17 @@ struct Hosted {
 
 fn hosted(name: &'static str, content: &[u8]) -> Hosted {
     let large = name.ends_with(".safetensors");
-    Hosted { name, content: content.into(), large, sent: None, cut: None, letdowns: usize::MAX }
+    Hosted { name, content: content.into(), large, tagged: false, sent: None, cut: None, letdowns: usize::MAX }
 }
 
 fn sha256(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `git hash-object` says.
+fn blob_id(content: &[u8]) -> String {
+    let object = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
+    Sha1::digest(object).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Request {
@@ -96,7 +104,9 @@ fn answer(
             .iter()
             .map(|file| {
                 let lfs = file.large.then(|| serde_json::json!({"sha256": sha256(&file.content), "pointerSize": 127}));
-                serde_json::json!({"rfilename": file.name, "size": file.content.len(), "lfs": lfs})
+                let id = if file.large { blob_id(b"a pointer") } else { blob_id(&file.content) };
+                let id = (!file.tagged).then_some(id);
+                serde_json::json!({"rfilename": file.name, "size": file.content.len(), "blobId": id, "lfs": lfs})
             })
             .collect();
         let body = serde_json::json!({"sha": COMMIT, "siblings": siblings}).to_string();
@@ -113,7 +123,7 @@ fn answer(
     }
     let headers = format!(
         "ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nAccept-Ranges: bytes\r\nContent-Range: bytes {from}-{}/{}\r\n",
-        sha256(&file.content),
+        if file.tagged { blob_id(&file.content) } else { sha256(&file.content) },
         end - 1,
         body.len()
     );
@@ -157,6 +167,11 @@ fn respond(
     stream.flush()
 }
 
+fn settings(endpoint: &str) -> HfSettings {
+    let patience = Duration::from_secs(10);
+    HfSettings { endpoint: endpoint.into(), home: None, token: None, connect_within: patience, answer_within: patience }
+}
+
 /// A folder for the cache and the sources, and the source that is fetched.
 struct Client {
     dir: tempfile::TempDir,
@@ -176,9 +191,9 @@ impl Client {
 
     fn fetch(&self, pin: Option<Digest>) -> Result<PathBuf> {
         let hub = HfSettings {
-            endpoint: self.endpoint.clone(),
             home: Some(self.dir.path().join("home")),
             token: self.token.clone(),
+            ..settings(&self.endpoint)
         };
         fetch_with(&Self::source(pin), &self.dir.path().join("sources"), &PipSettings::default(), &hub, &|_| {})
     }
@@ -266,6 +281,37 @@ fn damage_of_equal_size_is_noticed_and_thrown_away() {
 }
 
 #[test]
+fn small_files_are_checked_by_their_blob_id() {
+    assert_eq!(blob_id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "as Git has it");
+    for tagged in [false, true] {
+        let mut files = model();
+        (files[1].tagged, files[1].sent) = (tagged, Some(b"[]".into()));
+        let server = Server::start(files, None);
+        let client = Client::of(&server);
+        let error = client.fetch(None).unwrap_err();
+        let told = format!("its Git blob id is {} instead of {}", blob_id(b"[]"), blob_id(b"{}"));
+        assert!(error.message().contains("config.json") && error.message().ends_with(&told), "{tagged}: {error}");
+        server.files.lock().unwrap()[1].sent = None;
+        assert_eq!(files::read(&client.fetch(None).unwrap().join("config.json")).unwrap(), b"{}");
+    }
+    // A mirror with tags of its own, and without ids: the size is all there is.
+    let unknown = Listed { rfilename: "a".into(), size: Some(2), blob_id: Some("main".into()), lfs: None };
+    assert_eq!(git_id(&unknown, Path::new("blobs/W-1234")), None);
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_not_waited_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let hub = HfSettings { answer_within: Duration::from_millis(100), ..settings(&endpoint) };
+    let dir = tempfile::tempdir().unwrap();
+    let begun = std::time::Instant::now();
+    let error = download(&hub, &Snapshot { repo: REPO, revision: "main" }, dir.path(), &|_| {}).unwrap_err();
+    assert!(error.message().contains("cannot list") && error.message().contains("timeout"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn one_damaged_transfer_is_repeated() {
     let change = |file: &mut Hosted| {
         file.sent = Some(vec![8; 5000]);
@@ -347,8 +393,7 @@ fn what_is_not_there_or_not_a_model_says_so() {
     let error = client.fetch(None).unwrap_err();
     assert_eq!(error.message(), "owner/tiny: not a model in Hugging Face layout: no config.json; found README.md");
     let wanted = Snapshot { repo: "owner/other", revision: "main" };
-    let hub = HfSettings { endpoint: server.endpoint, home: None, token: None };
-    let error = download(&hub, &wanted, client.dir.path(), &|_| {}).unwrap_err();
+    let error = download(&settings(&server.endpoint), &wanted, client.dir.path(), &|_| {}).unwrap_err();
     assert!(error.message().ends_with("has no owner/other@main"), "{error}");
 }
 
