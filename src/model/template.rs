@@ -207,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn loops_may_be_left_and_gone_on_with() {
+        let source = "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{{ m.content }}\
+            {% if loop.index0 == 2 %}{% break %}{% endif %}{% endfor %}";
+        let turns = [Message::user("a"), Message::system("S"), Message::user("b"), Message::user("c")];
+        assert_eq!(with(source, &turns).unwrap(), "ab");
+    }
+
+    #[test]
     fn json_is_written_as_python_writes_it() {
         let messages = [Message::user("a <b> \"é\"\n")];
         assert_eq!(
