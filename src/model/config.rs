@@ -25,7 +25,8 @@ pub enum RopeScaling {
         high_freq_factor: f64,
         original_context: usize,
     },
-    /// Dynamic NTK: plain up to `original_context` positions; beyond them the base grows with the length.
+    /// Dynamic NTK: plain up to `original_context` positions, which is the whole context; beyond them the base grows
+    /// with the length.
     Dynamic {
         factor: f64,
         original_context: usize,
@@ -258,6 +259,13 @@ impl DecoderConfig {
                 }
                 (factor, original_context)
             }
+            RopeScaling::Dynamic { original_context, .. } if original_context < self.context => {
+                return Err(Error::user(format!(
+                    "rope_scaling is dynamic beyond {original_context} positions, but max_position_embeddings is {}: \
+                     keys that were cached would have other angles than the queries that meet them",
+                    self.context
+                )));
+            }
             RopeScaling::Dynamic { factor, original_context } => (factor, original_context),
         };
         if !(1.0..1e6).contains(&factor) {
@@ -330,7 +338,7 @@ pub(super) mod tests {
     #[test]
     fn impossible_configurations_are_refused_by_the_key_that_is_wrong() {
         type Change = fn(&mut DecoderConfig);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 8] = [
             (|c| c.kv_heads = 3, "num_key_value_heads"),
             (|c| c.head_dim = 3, "head_dim"),
             (|c| c.hidden_size = 0, "hidden_size"),
@@ -338,6 +346,7 @@ pub(super) mod tests {
             (|c| c.norm_eps = f64::NAN, "rms_norm_eps"),
             (|c| c.rope_theta = 0.0, "rope_theta"),
             (|c| c.rope_scaling = RopeScaling::Linear { factor: 0.0 }, "rope_scaling"),
+            (|c| c.rope_scaling = RopeScaling::Dynamic { factor: 2.0, original_context: 32 }, "rope_scaling"),
         ];
         small().check().unwrap();
         for (change, key) in cases {

@@ -22,14 +22,15 @@ pub struct Defaults {
     pub context: usize,
 }
 
-/// Keys that never change what the decoder computes from a given text: training, bookkeeping, generation.
+/// Keys that never change what the decoder computes from a given text: training, bookkeeping, generation, and
+/// `pretraining_tp`, which cuts a product into slices and adds them up again.
 /// Keys with a leading underscore are harmless too.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
     "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "bos_token_id",
     "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "initializer_range",
     "attention_dropout", "hidden_dropout", "hidden_dropout_prob", "residual_dropout", "resid_pdrop", "embd_pdrop",
-    "attn_pdrop", "rope_interleaved", "pretraining_tp", "is_llama_config", "transformers.js_config", "auto_map",
+    "attn_pdrop", "pretraining_tp", "is_llama_config", "transformers.js_config", "auto_map",
     "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate",
     "tie_encoder_decoder", "is_decoder", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task",
     "task_specific_params", "chunk_size_feed_forward", "max_length", "min_length", "do_sample", "temperature",
@@ -47,6 +48,15 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("partial_rotary_factor", &["1", "1.0"]),
     ("rotary_pct", &["1", "1.0"]),
     ("rotary_emb_base", &[]),
+    ("rope_interleaved", &["false"]),
+    ("compression_config", &[]),
+    ("quantization", &[]),
+    ("use_bidirectional_attention", &["false"]),
+    ("is_causal", &["true"]),
+    ("hidden_activation", &["\"silu\""]),
+    ("qk_layernorm", &["false"]),
+    ("use_bias", &["false"]),
+    ("attention_chunk_size", &[]),
     ("sliding_window", &[]),
     ("use_sliding_window", &["false"]),
     ("attention_bias", &["false"]),

@@ -95,6 +95,27 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
         ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
         ("llama", "rope_scaling", json!({"rope_type": "linear", "factor": 4.0, "mrope_section": [1, 2]})),
         ("llama", "rope_scaling", json!({"rope_type": "linear"})),
+        ("llama", "rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]})),
+        ("llama", "rope_scaling", json!({"type": "su", "factor": 4.0})),
+        ("llama", "rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0})),
+        ("llama", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
+        ("llama", "rope_interleaved", json!(true)),
+        ("llama", "use_sliding_window", json!(true)),
+        ("llama", "quantization", json!({"group_size": 64, "bits": 4})),
+        ("llama", "compression_config", json!({"quant_method": "compressed-tensors"})),
+        ("llama", "attention_bias", json!("yes")),
+        ("llama", "head_dim", json!(5)),
+        ("llama", "num_local_experts", json!(8)),
+        ("llama", "final_logit_softcapping", json!(30.0)),
+        ("llama", "tie_word_embeddings", json!(1)),
+        ("mistral", "mlp_bias", json!(true)),
+        ("mistral", "layer_types", json!(["sliding_attention", "full_attention", "sliding_attention"])),
+        ("qwen2", "mlp_bias", json!(true)),
+        ("qwen2", "attention_bias", json!(true)),
+        ("qwen2", "hidden_act", json!("gelu_new")),
+        ("qwen2", "max_window_layers", json!("all")),
+        ("qwen3", "mlp_bias", json!(true)),
+        ("qwen3", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
         ("mistral", "attention_bias", json!(true)),
         ("mistral", "rope_scaling", json!("linear")),
         ("qwen2", "use_mrope", json!(true)),
@@ -108,7 +129,8 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
         let message = refusal(family, json!({key: value}));
         assert!(message.contains(key) && message.contains("m/config.json"), "{message}");
     }
-    let harmless = json!({"partial_rotary_factor": 1.0, "attention_bias": false, "use_cache": false, "_x": 3});
+    let harmless = json!({"partial_rotary_factor": 1.0, "attention_bias": false, "use_cache": false, "_x": 3,
+        "rope_interleaved": false, "pretraining_tp": 2});
     config("mistral", harmless).unwrap();
 }
 
