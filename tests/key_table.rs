@@ -67,7 +67,8 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("bytes of questions.NAME.path", &[], Set(&["questions.fairness.path=\"other.csv\""])),
     ("questions.NAME.column", &[], Set(&["questions.fairness.column=\"x\""])),
     ("questions.NAME.limit", &[], Set(&["questions.fairness.limit=3"])),
-    ("score.method", &[], Named("method")),
+    ("score.method", &[], Set(&["score.method=\"wanda\""])),
+    ("score.seed", &["score.method=\"random\""], Set(&["score.seed=7"])),
     ("score.modules", &[], Set(&["score.modules=\"self_attn\""])),
     ("score.cap", &[], Set(&["score.cap=0.4"])),
     ("score.keep", &[], Set(&["score.keep=\"full\""])),
@@ -128,6 +129,7 @@ const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("asked", &[], &["judge.source=\"weights\"", "judge.parse=\"released-code\"", OWN_FILE]),
     ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),
+    ("drawn", &[], &["score.seed=7"]),
     ("file", &["tokenize.chat_template=\"a.jinja\""], &["tokenize.chat_template=\"a-copy.jinja\""]),
     ("rule", &[], &["select.rule=\"(fairness&privacy)-general\""]),
     ("grid", &["select.points=[[0.125, 0.25]]"], &["select.p=[0.125]", "select.q=[0.25]"]),
@@ -207,8 +209,29 @@ fn the_exceptions_leave_every_key_as_it_is() {
 #[test]
 fn settings_with_one_value_are_still_such() {
     // With a second value, the case in this file must change it instead of looking for its name.
-    assert_eq!((Dtype::NAMES.len(), Method::NAMES.len(), Action::NAMES.len()), (1, 1, 1));
+    assert_eq!((Dtype::NAMES.len(), Action::NAMES.len()), (1, 1));
 }
+/// `[^read]`: what a method does not read changes none of its keys.
+#[test]
+fn a_score_depends_on_what_its_method_reads() {
+    let world = world();
+    let scores = |sets: &[&str], other: Option<(&str, &str)>| {
+        let keys = Made::plan(world.path(), PIPELINE, sets, other).keys;
+        keys.into_iter().filter(|(node, _)| node.starts_with("score[")).collect::<BTreeMap<_, _>>()
+    };
+    let (other_tokens, weights) = (Some(("tokenize", "tokens")), "model.source=\"weights\"");
+    for (method, tokens, weighed) in
+        [("snip", true, true), ("wanda", true, true), ("magnitude", false, true), ("random", false, false)]
+    {
+        let method = format!("score.method=\"{method}\"");
+        let base = scores(&[&method], None);
+        assert_eq!(base.values().collect::<BTreeSet<_>>().len(), 1, "rows, and so token ids, are the same");
+        assert_eq!(scores(&[&method], other_tokens) != base, tokens, "{method}");
+        assert_eq!(scores(&[&method, weights], None) != base, weighed, "{method}");
+        assert!(scores(&[&method, "model.source=\"architecture\""], None) != base, "{method}");
+    }
+}
+
 
 #[test]
 fn every_score_method_is_one_file_and_one_line() {

@@ -47,8 +47,14 @@ choices! {
 choices! {
     /// How a weight's importance for a data set is measured.
     Method {
+        /// `|W|`; reads no data.
+        Magnitude = "magnitude",
+        /// A number drawn for each weight from `score.seed`: a control.
+        Random = "random",
         /// `sum over samples of |W * dL/dW|`, the absolute value taken per sample.
         Snip = "snip",
+        /// `|W|` times the norm of the weight's input over all tokens that are read.
+        Wanda = "wanda",
     }
 }
 

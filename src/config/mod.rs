@@ -118,6 +118,8 @@ pub struct Score {
     pub method: Method,
     pub modules: Modules,
     /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
+    /// Where the method "random" begins.
+    pub seed: u64,
     pub cap: f64,
     pub keep: Keep,
 }

@@ -107,6 +107,7 @@ pub const SECTIONS: &[Section] = &[
         about: "how much each weight matters to each data set",
         keys: &[
             key("method", Kind::OneOf(Method::NAMES), Value("\"snip\""), "the measure"),
+            key("seed", Kind::Whole { least: 0 }, Value("0"), "which numbers the method \"random\" draws"),
             key("modules", Kind::OneOf(Modules::NAMES), Value("\"mlp\""), "which weights are scored"),
             key("cap", Kind::Number, Value("1e-3"), "the share of each matrix that is kept, and the limit of p and q"),
             key("keep", Kind::OneOf(Keep::NAMES), Value("\"ranks\""), "\"full\" keeps every score as well"),

@@ -85,6 +85,7 @@ fn the_defaults_are_those_of_the_schema() {
       "questions": {},
       "score": {
         "method": "snip",
+        "seed": 0,
         "modules": "mlp",
         "cap": 0.001,
         "keep": "ranks"

@@ -293,10 +293,10 @@ pub(super) fn llama3_frequency(frequency: f32, factor: f64, low: f64, high: f64,
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in crate::model) fn small() -> DecoderConfig {
+    pub(crate) fn small() -> DecoderConfig {
         DecoderConfig {
             family: "llama".into(),
             vocab_size: 32,

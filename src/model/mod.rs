@@ -4,7 +4,7 @@
 //! rest of the room is built on the answers: which decoder is this ([`DecoderConfig`], read by a
 //! family of `families/`), what are its weights (one tensor at a time, as f32, in Hugging Face's
 //! names and layout), and how is text turned into ids and back ([`Text`]). A [`Decoder`] is those
-//! weights on a device: it reads (`generate`, `loss`) and it scores (`backward`, `accumulate`).
+//! weights on a device: it reads (`generate`, `loss`) and it scores (`backward`, `accumulate`, `inputs`).
 //!
 //! Must not know: stages, the store, pipeline files.
 
@@ -24,6 +24,7 @@ pub mod generate;
 mod gguf;
 mod gguf_config;
 mod gguf_tokenizer;
+pub mod inputs;
 mod loss;
 mod mask;
 pub mod models;
@@ -38,7 +39,7 @@ mod template;
 pub mod text;
 
 #[cfg(test)]
-mod backward_tests;
+pub(crate) mod backward_tests;
 
 pub use checkpoint::{Checkpoint, Dtype};
 pub use config::{DecoderConfig, Linear, Module, RopeScaling, TensorSpec};

@@ -8,23 +8,41 @@ use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
 use crate::model::projection::Projection;
 
+mod magnitude;
+mod random;
 mod snip;
+mod wanda;
 
 /// A way of scoring.
 pub trait Method: Sync {
     /// The word in `score.method`.
     fn name(&self) -> &'static str;
+    /// What its scores depend on.
+    fn reads(&self) -> Reads;
     /// Begins with nothing scored. `scored` names the matrices.
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>>;
+}
+
+/// What a method's scores depend on, beside the names and shapes of the matrices. Nothing else may enter a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// The samples of the data set. Without them a table is the same for every data set.
+    pub tokens: bool,
+    /// The model's weights, in the number format that it computes in.
+    pub weights: bool,
+    /// `score.seed`
+    pub seed: bool,
 }
 
 /// The running state of one method over one data set.
 pub trait Scorer {
     /// The scored matrices, in the order of layers and of the forward pass.
     fn matrices(&self) -> Vec<(usize, Projection)>;
+    /// Told `score.seed` before any sample, where the method reads it.
+    fn seed(&mut self, _: u64) {}
     /// How many of the coming samples are taken at once. It must not change the result.
     fn group(&self, coming: &[Sample]) -> usize;
-    /// Adds some samples.
+    /// Adds some samples; never called where the method reads no data.
     fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()>;
     /// The state as bytes, from which `restore` continues with the same bits; none if it is quick to begin anew.
     fn snapshot(&self) -> Result<Option<Vec<u8>>>;
@@ -34,8 +52,8 @@ pub trait Scorer {
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
 }
 
-/// Every score method.
-pub const METHODS: [&dyn Method; 1] = [&snip::Snip];
+/// Every score method, by name.
+pub const METHODS: [&dyn Method; 4] = [&magnitude::Magnitude, &random::Random, &snip::Snip, &wanda::Wanda];
 
 /// The method of that name.
 pub fn method(name: &str) -> Result<&'static dyn Method> {
@@ -44,4 +62,12 @@ pub fn method(name: &str) -> Result<&'static dyn Method> {
         Error::user(format!("`{name}` is not a score method"))
             .hint(format!("score.method is one of: {}", known.join(", ")))
     })
+}
+
+/// The matrices that `scored` names, in the order of layers and of the forward pass.
+fn matrices(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Vec<(usize, Projection)> {
+    (0..decoder.layers.len())
+        .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
+        .filter(|(layer, projection)| scored(*layer, *projection))
+        .collect()
 }

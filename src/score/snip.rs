@@ -3,7 +3,7 @@
 //! W does not change between samples, so |W| is multiplied once at the end, over Σ|dL/dW|.
 //! Must not know: how gradients are made.
 
-use super::{Method, Scorer};
+use super::{Method, Reads, Scorer};
 use crate::error::Result;
 use crate::model::accumulate::Accumulators;
 use crate::model::backward::Sample;
@@ -15,6 +15,10 @@ pub struct Snip;
 impl Method for Snip {
     fn name(&self) -> &'static str {
         "snip"
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { tokens: true, weights: true, seed: false }
     }
 
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {

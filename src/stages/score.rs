@@ -25,12 +25,16 @@ pub struct Score;
 pub struct Params {
     /// A name of [`crate::score::METHODS`].
     pub method: String,
+    /// Only where the method draws numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// `mlp`, `self_attn` or `all`.
     pub modules: String,
     /// The fraction of every matrix that the rank table holds.
     pub cap: f64,
-    /// The type that weights have on the device.
-    pub dtype: String,
+    /// The type that weights have on the device; only where the method reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
     /// `full` also keeps every score; left out when only ranks are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<String>,
@@ -41,6 +45,9 @@ pub struct Params {
 fn shard_name(matrices: usize, samples: usize) -> String {
     format!("sums-{matrices}-{samples:08}")
 }
+
+/// How a model is loaded whose weights are not read.
+const ANY_DTYPE: &str = "f32";
 
 impl Stage for Score {
     fn name(&self) -> &'static str {
@@ -55,14 +62,22 @@ impl Stage for Score {
         let pipeline = planning.pipeline;
         let params = params_of(&Params {
             method: pipeline.score.method.to_string(),
+            seed: reads.seed.then_some(pipeline.score.seed),
             modules: pipeline.score.modules.to_string(),
             cap: pipeline.score.cap,
-            dtype: pipeline.model.dtype.to_string(),
+            dtype: reads.weights.then(|| pipeline.model.dtype.to_string()),
             keep: (pipeline.score.keep == Keep::Full).then(|| "full".to_owned()),
+        let reads = score::method(pipeline.score.method.name())?.reads();
         })?;
         let nodes = pipeline.data.keys().map(|name| {
-            let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Weights, ModelPart::Architecture]);
-            inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
+            let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Architecture]);
+            if reads.weights {
+                inputs.extend(model_inputs(ModelName::Model, &[ModelPart::Weights]));
+            }
+            // Without data all sets ask for one node under one key: it is computed once.
+            if reads.tokens {
+                inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
+            }
             Node { name: format!("score[{name}]"), params: params.clone(), inputs }
         });
         Ok(nodes.collect())
@@ -76,18 +91,21 @@ impl Stage for Score {
             return Ok(vec![("ranks".into(), table.to_parquet()?), ("scores".into(), scores)]);
         }
 
-        let tokens = Tokens::from_parquet(work.read("tokens")?)?;
-        let samples: Vec<Sample> = tokens.samples();
-        let decoder = work.decoder(ModelName::Model, &params.dtype)?;
+        let method = score::method(&params.method)?;
+        let samples = if method.reads().tokens { samples(work)? } else { Vec::new() };
+        let decoder = work.decoder(ModelName::Model, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
         let modules = params.modules.clone();
         let scored = move |_layer: usize, projection: Projection| projection.is_in(&modules);
-        let mut scorer = score::method(&params.method)?.start(&decoder, &scored)?;
+        let mut scorer = method.start(&decoder, &scored)?;
+        scorer.seed(params.seed.unwrap_or_default());
         let matrices = scorer.matrices().len();
 
         let mut done = resume(work, scorer.as_mut(), matrices, samples.len())?;
         let mut saved = Instant::now();
         let total = samples.len() as u64;
-        work.progress.at(done as u64, total, "samples");
+        if total > 0 {
+            work.progress.at(done as u64, total, "samples");
+        }
         while done < samples.len() {
             let next = scorer.group(&samples[done..]);
             scorer
@@ -138,6 +156,14 @@ fn kept_scores(work: &Work<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
     let same_but_for_cap = |other: &serde_json::Value| {
         let mut other = other.clone();
         other["cap"] = work.params["cap"].clone();
+fn samples(work: &Work<'_>) -> Result<Vec<Sample>> {
+    let samples = Tokens::from_parquet(work.read("tokens")?)?.samples();
+    if samples.is_empty() {
+        return Err(Error::user("there is no sample to score").hint("raise `samples` of this data set"));
+    }
+    Ok(samples)
+}
+
         other == *work.params
     };
     (work.earlier)(&same_but_for_cap, "scores")
@@ -170,9 +196,6 @@ fn resume(work: &Work<'_>, scorer: &mut dyn Scorer, matrices: usize, total: usiz
             work.progress.note(&format!("going on after sample {count} of {total}"));
             return Ok(count);
         }
-    }
-    if total == 0 {
-        return Err(Error::user("there is no sample to score").hint("raise `samples` of this data set"));
     }
     Ok(0)
 }

@@ -1,0 +1,76 @@
+//! Magnitude: |W|, the oldest of all measures. It reads no data, so its table is one for all data sets.
+//!
+//! Must not know: data sets, activations.
+
+use super::{Method, Reads, Scorer, matrices};
+use crate::error::Result;
+use crate::model::backward::Sample;
+use crate::model::decoder::Decoder;
+use crate::model::projection::Projection;
+
+pub struct Magnitude;
+
+impl Method for Magnitude {
+    fn name(&self) -> &'static str {
+        "magnitude"
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { tokens: false, weights: true, seed: false }
+    }
+
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
+        Ok(Box::new(Weights(matrices(decoder, scored))))
+    }
+}
+
+struct Weights(Vec<(usize, Projection)>);
+
+impl Scorer for Weights {
+    fn matrices(&self) -> Vec<(usize, Projection)> {
+        self.0.clone()
+    }
+
+    fn group(&self, coming: &[Sample]) -> usize {
+        coming.len()
+    }
+
+    fn add(&mut self, _: &Decoder, _: &[Sample]) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn restore(&mut self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
+        let weights = decoder.layers[layer].linear(projection).weight.to_data();
+        Ok(weights.iter::<f32>().map(f32::abs).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::backward_tests::random;
+    use crate::model::config::tests::small;
+
+    #[test]
+    fn a_score_is_the_weight_without_its_sign() {
+        let decoder = random(&small(), &Device::flex(), 8);
+        let up = |_: usize, projection: Projection| projection == Projection::Up;
+        let scorer = Magnitude.start(&decoder, &up).unwrap();
+        assert_eq!(scorer.matrices().len(), small().layers);
+        let scores = scorer.finish(&decoder, 1, Projection::Up).unwrap();
+        let weights: Vec<f32> = decoder.layers[1].up.weight.to_data().iter().collect();
+        assert!(weights.iter().any(|weight| *weight < 0.0));
+        assert!(scores.iter().zip(&weights).all(|(score, weight)| *score == weight.abs()));
+        assert_eq!(scores.len(), weights.len());
+    }
+}

@@ -1,0 +1,214 @@
+//! Wanda: |W_ij| · ‖x_j‖₂, the weight times the norm of what it reads (Sun et al. 2023, arXiv 2306.11695).
+//!
+//! x_j runs over every token that the model reads of the data set: prompt and response, without
+//! padding and without each sample's last token, which is only ever predicted. Needs a forward pass
+//! and no gradient. As in the paper, the norm is one over all tokens, so a long sample counts for more
+//! than a short one. Must not know: how the model is walked through.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Tensor};
+
+use super::{Method, Reads, Scorer, matrices};
+use crate::error::{Error, Result};
+use crate::model::backward::Sample;
+use crate::model::decoder::Decoder;
+use crate::model::inputs::{InputHook, SITES};
+use crate::model::projection::Projection;
+
+pub struct Wanda;
+
+impl Method for Wanda {
+    fn name(&self) -> &'static str {
+        "wanda"
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { tokens: true, weights: true, seed: false }
+    }
+
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
+        let matrices = matrices(decoder, scored);
+        let sums = matrices
+            .iter()
+            .map(|(layer, projection)| {
+                let [_, input] = decoder.layers[*layer].linear(*projection).weight.dims();
+                ((*layer, first_of_site(*projection)), vec![0.0; input])
+            })
+            .collect();
+        Ok(Box::new(Norms { matrices, sums }))
+    }
+}
+
+/// The matrix under whose name the input of all that share it is kept.
+fn first_of_site(projection: Projection) -> Projection {
+    SITES.into_iter().find(|site| site.contains(&projection)).and_then(|site| site.first().copied()).unwrap_or(projection)
+}
+
+struct Norms {
+    matrices: Vec<(usize, Projection)>,
+    /// Σ x_j² over the tokens so far, for each input that is read; in f64, so that no number of tokens wears it out.
+    sums: BTreeMap<(usize, Projection), Vec<f64>>,
+}
+
+/// Column sums of squares of one sample, still on the device: one sample's walk needs no answer from it.
+struct Squares<'a> {
+    wanted: &'a BTreeMap<(usize, Projection), Vec<f64>>,
+    found: Vec<((usize, Projection), Tensor<1>)>,
+}
+
+impl InputHook for Squares<'_> {
+    fn wants(&self, layer: usize, projection: Projection) -> bool {
+        self.wanted.contains_key(&(layer, first_of_site(projection)))
+    }
+
+    fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
+        let Some(first) = site.first() else { return };
+        let x = x.clone().cast(DType::F32);
+        self.found.push(((layer, *first), (x.clone() * x).sum_dim(0).squeeze_dim::<1>(0)));
+    }
+}
+
+impl Scorer for Norms {
+    fn matrices(&self) -> Vec<(usize, Projection)> {
+        self.matrices.clone()
+    }
+
+    /// One by one: without padding there is nothing to leave out of the sums.
+    fn group(&self, coming: &[Sample]) -> usize {
+        coming.len().min(1)
+    }
+
+    fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()> {
+        for sample in samples {
+            let mut squares = Squares { wanted: &self.sums, found: Vec::new() };
+            decoder.visit_inputs(&sample.ids[..sample.inputs()], &mut squares)?;
+            for (place, found) in squares.found {
+                let found = found
+                    .try_to_vec_as::<f32>()
+                    .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))?;
+                let Some(sums) = self.sums.get_mut(&place) else { continue };
+                sums.iter_mut().zip(found).for_each(|(sum, squares)| *sum += f64::from(squares));
+            }
+        }
+        Ok(())
+    }
+
+    /// All sums as little-endian f64, input after input.
+    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
+        Ok(Some(self.sums.values().flatten().flat_map(|sum| sum.to_le_bytes()).collect()))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> bool {
+        let (values, rest) = state.as_chunks::<8>();
+        if !rest.is_empty() || values.len() != self.sums.values().map(Vec::len).sum::<usize>() {
+            return false;
+        }
+        for (sum, value) in self.sums.values_mut().flatten().zip(values) {
+            *sum = f64::from_le_bytes(*value);
+        }
+        true
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
+    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
+        let sums = self.sums.get(&(layer, first_of_site(projection)));
+        let sums = sums.ok_or_else(|| Error::fault(format!("{} was not scored", projection.tensor(layer))))?;
+        let norms: Vec<f64> = sums.iter().map(|sum| sum.sqrt()).collect();
+        let weights = decoder.layers[layer].linear(projection).weight.to_data();
+        let columns = norms.iter().cycle();
+        Ok(weights.iter::<f32>().zip(columns).map(|(weight, norm)| (f64::from(weight.abs()) * norm) as f32).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::backward_tests::random;
+    use crate::model::config::tests::small;
+
+    fn samples() -> Vec<Sample> {
+        [(9, 4, 0), (5, 2, 1), (12, 11, 2)]
+            .map(|(length, response, salt)| Sample {
+                ids: (0..length).map(|at| (at * 7 + salt * 13 + 3) % 30).collect(),
+                response,
+            })
+            .into()
+    }
+
+    fn all(_: usize, _: Projection) -> bool {
+        true
+    }
+
+    #[test]
+    fn scores_are_weights_times_norms_of_all_that_was_read() {
+        /// Every input of every matrix, row after row.
+        #[derive(Default)]
+        struct Rows(BTreeMap<(usize, Projection), Vec<f32>>);
+        impl InputHook for Rows {
+            fn wants(&self, _: usize, _: Projection) -> bool {
+                true
+            }
+            fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
+                for projection in site {
+                    self.0.entry((layer, *projection)).or_default().extend(x.to_data().iter::<f32>());
+                }
+            }
+        }
+
+        let decoder = random(&small(), &Device::flex(), 8);
+        let mut scorer = Wanda.start(&decoder, &all).unwrap();
+        let mut rows = Rows::default();
+        for sample in samples() {
+            scorer.add(&decoder, std::slice::from_ref(&sample)).unwrap();
+            decoder.visit_inputs(&sample.ids[..sample.ids.len() - 1], &mut rows).unwrap();
+        }
+        assert_eq!(scorer.matrices().len(), 7 * small().layers);
+        for (layer, projection) in scorer.matrices() {
+            let weight = &decoder.layers[layer].linear(projection).weight;
+            let [out, input] = weight.dims();
+            let weights: Vec<f32> = weight.to_data().iter().collect();
+            let x = &rows.0[&(layer, projection)];
+            assert_eq!(x.len(), input * (8 + 4 + 11), "all inputs and nothing else");
+            let found = scorer.finish(&decoder, layer, projection).unwrap();
+            assert_eq!(found.len(), out * input);
+            for (at, score) in found.iter().enumerate() {
+                let column = x.iter().skip(at % input).step_by(input);
+                let norm = column.map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+                let expected = f64::from(weights[at].abs()) * norm;
+                assert!((f64::from(*score) - expected).abs() <= 1e-5 * expected, "{score} against {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_goes_on_with_the_same_bits_and_another_models_is_refused() {
+        let decoder = random(&small(), &Device::flex(), 8);
+        let down = |layer: usize, projection: Projection| layer == 1 && projection == Projection::Down;
+        let start = |scored: &dyn Fn(usize, Projection) -> bool| {
+            Wanda.start(&decoder, scored).unwrap()
+        };
+        let (mut whole, mut first, mut second, mut other) = (start(&all), start(&all), start(&all), start(&down));
+        whole.add(&decoder, &samples()).unwrap();
+        first.add(&decoder, &samples()[..2]).unwrap();
+        let state = first.snapshot().unwrap().unwrap();
+        assert!(second.restore(&state) && !second.restore(&state[1..]) && !other.restore(&state));
+        second.add(&decoder, &samples()[2..]).unwrap();
+        let bits = |scorer: &dyn Scorer, layer, projection| -> Vec<u32> {
+            scorer.finish(&decoder, layer, projection).unwrap().into_iter().map(f32::to_bits).collect()
+        };
+        for (layer, projection) in whole.matrices() {
+            assert_eq!(bits(whole.as_ref(), layer, projection), bits(second.as_ref(), layer, projection));
+        }
+        other.add(&decoder, &samples()).unwrap();
+        assert_eq!(other.matrices(), [(1, Projection::Down)]);
+        assert_eq!(
+            bits(other.as_ref(), 1, Projection::Down),
+            bits(whole.as_ref(), 1, Projection::Down),
+            "what else is scored does not matter"
+        );
+        assert!(other.finish(&decoder, 0, Projection::Q).is_err());
+    }
+}
