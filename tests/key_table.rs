@@ -70,9 +70,11 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("score.method", &[], Set(&["score.method=\"wanda\""])),
     ("score.seed", &["score.method=\"random\""], Set(&["score.seed=7"])),
     ("score.modules", &[], Set(&["score.modules=\"self_attn\""])),
+    ("score.layers", &[], Set(&["score.layers=\"0..1\""])),
     ("score.cap", &[], Set(&["score.cap=0.4"])),
     ("score.keep", &[], Set(&["score.keep=\"full\""])),
     ("select.modules", &["score.modules=\"all\""], Set(&["select.modules=\"self_attn\""])),
+    ("select.layers", &[], Set(&["select.layers=[1]"])),
     ("select.rule", &[], Set(&["select.rule=\"privacy & fairness - general\""])),
     ("select.p", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.p=[0.0625]"])),
     ("select.q", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.q=[0.3]"])),
@@ -121,15 +123,15 @@ const CASES: &[(&str, &[&str], Change)] = &[
 
 /// The footnotes: two ways to write a job that must have all keys in common.
 const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
-    ("default", &[], &["tokenize.drop_first_response_token=false", "score.keep=\"ranks\""]),
+    ("default", &[], &["tokenize.drop_first_response_token=false", "score.keep=\"ranks\"", "score.layers=\"all\""]),
     (
         "date",
         &["generate.chat_template=\"none\""],
         &["generate.chat_template=\"none\"", "tokenize.chat_date=\"1 Jan 2026\""],
     ),
+    ("drawn", &[], &["score.seed=7"]),
     ("asked", &[], &["judge.source=\"weights\"", "judge.parse=\"released-code\"", OWN_FILE]),
     ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),
-    ("drawn", &[], &["score.seed=7"]),
     ("file", &["tokenize.chat_template=\"a.jinja\""], &["tokenize.chat_template=\"a-copy.jinja\""]),
     ("rule", &[], &["select.rule=\"(fairness&privacy)-general\""]),
     ("grid", &["select.points=[[0.125, 0.25]]"], &["select.p=[0.125]", "select.q=[0.25]"]),
@@ -139,6 +141,9 @@ const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
         &["select.points=[[0.1, 25e-2], [0.125, 0.250], [1e-1, 0.25]]"],
     ),
     ("modules", &[], &["select.modules=\"mlp\""]),
+    ("modules", &[], &["score.modules=[\"up_proj\", \"down_proj\", \"gate_proj\"]"]),
+    ("layers", &[], &["score.layers=\"0..\"", "select.layers=\"all\""]),
+    ("layers", &["score.layers=\"..2\""], &["score.layers=[1, 0, 1]"]),
 ];
 
 const PIPELINE: &str = r#"
@@ -206,11 +211,6 @@ fn the_exceptions_leave_every_key_as_it_is() {
     }
 }
 
-#[test]
-fn settings_with_one_value_are_still_such() {
-    // With a second value, the case in this file must change it instead of looking for its name.
-    assert_eq!((Dtype::NAMES.len(), Action::NAMES.len()), (1, 1));
-}
 /// `[^read]`: what a method does not read changes none of its keys.
 #[test]
 fn a_score_depends_on_what_its_method_reads() {
@@ -232,6 +232,11 @@ fn a_score_depends_on_what_its_method_reads() {
     }
 }
 
+#[test]
+fn settings_with_one_value_are_still_such() {
+    // With a second value, the case in this file must change it instead of looking for its name.
+    assert_eq!((Dtype::NAMES.len(), Action::NAMES.len()), (1, 1));
+}
 
 #[test]
 fn every_score_method_is_one_file_and_one_line() {

@@ -59,34 +59,6 @@ choices! {
 }
 
 choices! {
-    /// Which linear weights inside the decoder layers take part.
-    Modules {
-        /// gate, up and down projections.
-        Mlp = "mlp",
-        /// q, k, v and o projections.
-        SelfAttn = "self_attn",
-        /// Both.
-        All = "all",
-    }
-}
-
-impl Modules {
-    /// Whether every weight of `other` is one of these.
-    pub fn contains(self, other: Self) -> bool {
-        self == Self::All || self == other
-    }
-
-    /// Whether a tensor, by its Hugging Face name (`model.layers.0.mlp.down_proj.weight`), is one of these.
-    pub fn covers(self, tensor: &str) -> bool {
-        match self {
-            Self::Mlp => tensor.contains(".mlp."),
-            Self::SelfAttn => tensor.contains(".self_attn."),
-            Self::All => Self::Mlp.covers(tensor) || Self::SelfAttn.covers(tensor),
-        }
-    }
-}
-
-choices! {
     /// What scoring publishes.
     Keep {
         /// The best `score.cap` of each matrix.
@@ -251,17 +223,6 @@ mod tests {
         for bad in ["gpu", "cuda:", "cuda:+1", "cuda:99999999999999999999999", "CPU", ""] {
             assert!(bad.parse::<Device>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn modules_know_their_tensors() {
-        let (mlp, attention) = ("model.layers.0.mlp.down_proj.weight", "model.layers.0.self_attn.q_proj.weight");
-        assert!(Modules::Mlp.covers(mlp) && !Modules::Mlp.covers(attention));
-        assert!(Modules::SelfAttn.covers(attention) && !Modules::SelfAttn.covers(mlp));
-        assert!(Modules::All.covers(mlp) && Modules::All.covers(attention));
-        assert!(!Modules::All.covers("model.embed_tokens.weight"));
-        assert!(Modules::All.contains(Modules::Mlp) && Modules::Mlp.contains(Modules::Mlp));
-        assert!(!Modules::Mlp.contains(Modules::All));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
+use super::matrices::Layers;
 use super::schema::did_you_mean;
 
 /// What may stand behind a key.
@@ -30,6 +31,10 @@ pub enum Kind {
     Numbers,
     /// A list of pairs of numbers.
     Pairs,
+    /// One of these words, or a list of words and of `items`.
+    Words { words: &'static [&'static str], items: &'static [&'static str] },
+    /// Layers of a model: a word, a range or a list of whole numbers.
+    Layers,
 }
 
 /// What is wrong with a value, and where in the text it begins.
@@ -91,9 +96,59 @@ impl Kind {
                 })
                 .collect::<Result<Vec<_>, _>>()
                 .map(Into::into),
+            (Kind::Words { words, items }, DeValue::String(_)) => self.word(name, value, words, items).map(Into::into),
+            (Kind::Words { .. }, DeValue::Array(list)) if list.is_empty() => {
+                Err(mismatch(value, format!("`{name}` is an empty list")))
+            }
+            (Kind::Words { words, items }, DeValue::Array(list)) => {
+                list.iter().map(|item| self.word(name, item, words, items)).collect::<Result<Vec<_>, _>>().map(Into::into)
+            }
+            (Kind::Layers, DeValue::String(text)) => match Layers::of_text(text) {
+                Some(_) => Ok(text.as_ref().into()),
+                None => Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\""))),
+            },
+            (Kind::Layers, DeValue::Integer(_)) => layer(value).map(|layer| vec![layer].into()).ok_or_else(wrong),
+            (Kind::Layers, DeValue::Array(list)) if list.is_empty() => {
+                Err(mismatch(value, format!("`{name}` is an empty list")))
+            }
+            (Kind::Layers, DeValue::Array(list)) => list
+                .iter()
+                .map(|item| {
+                    let wrong = || format!("`{name}` must be {self}, and an item of the list is no layer");
+                    layer(item).ok_or_else(|| mismatch(item, wrong()))
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(Into::into),
             _ => Err(wrong()),
         }
     }
+
+    /// A word that is in one of the lists.
+    fn word(
+        self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        words: &[&'static str],
+        items: &[&'static str],
+    ) -> Result<String, Mismatch> {
+        let DeValue::String(text) = value.get_ref() else {
+            let found = found(value.get_ref());
+            return Err(mismatch(value, format!("`{name}` must be {self}, found {found} in the list")));
+        };
+        let known = || words.iter().chain(items).copied();
+        if known().any(|word| word == text.as_ref()) {
+            return Ok(text.as_ref().to_owned());
+        }
+        let nearest = did_you_mean(text, known());
+        Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\"{nearest}")))
+    }
+}
+
+/// A whole number that may be a layer's.
+fn layer(value: &Spanned<DeValue<'_>>) -> Option<i64> {
+    let DeValue::Integer(digits) = value.get_ref() else { return None };
+    let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok()?;
+    Layers::of_numbers(&[usize::try_from(number).ok()?]).map(|_| number)
 }
 
 /// A list of floats, or the item that is no number.
@@ -131,17 +186,13 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Text => f.write_str("a string"),
-            Kind::OneOf(names) => {
-                for (index, name) in names.iter().enumerate() {
-                    let before = match index {
-                        0 => "",
-                        _ if index + 1 == names.len() => " or ",
-                        _ => ", ",
-                    };
-                    write!(f, "{before}\"{name}\"")?;
-                }
-                Ok(())
+            Kind::OneOf(names) => one_of(f, names),
+            Kind::Words { words, items } => {
+                one_of(f, words)?;
+                f.write_str(", or a list of ")?;
+                one_of(f, items)
             }
+            Kind::Layers => f.write_str("\"all\", a range \"first..end\" or a list of layers, counted from 0"),
             Kind::Flag => f.write_str("true or false"),
             Kind::Whole { .. } => f.write_str("a whole number"),
             Kind::WholeOr { word, .. } => write!(f, "a whole number or \"{word}\""),
@@ -150,6 +201,19 @@ impl fmt::Display for Kind {
             Kind::Pairs => f.write_str("a list of pairs [p, q]"),
         }
     }
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
+    for (index, name) in names.iter().enumerate() {
+        let before = match index {
+            0 => "",
+            _ if index + 1 == names.len() => " or ",
+            _ => ", ",
+        };
+        write!(f, "{before}\"{name}\"")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -171,6 +235,11 @@ mod tests {
         assert_eq!(check(Kind::Whole { least: 1 }, "0x1_0").unwrap(), "16");
         assert_eq!(check(Kind::WholeOr { least: 2, word: "max" }, "'max'").unwrap(), "\"max\"");
         assert_eq!(check(Kind::Numbers, "[]").unwrap(), "[]");
+        assert_eq!(check(Kind::Layers, "7").unwrap(), "[7]");
+        assert_eq!(check(Kind::Layers, "'..3'").unwrap(), "\"..3\"");
+        let words = Kind::Words { words: &["mlp", "all"], items: &["q_proj"] };
+        assert_eq!(check(words, "['mlp', 'q_proj']").unwrap(), "[\"mlp\", \"q_proj\"]");
+        assert_eq!(check(words, "'q_proj'").unwrap(), "\"q_proj\"");
     }
 
     #[test]
@@ -186,6 +255,14 @@ mod tests {
         insta::assert_snapshot!(wrong(Kind::Whole { least: 1 }, "99999999999999999999"), @"0: `x` is too large: 99999999999999999999");
         insta::assert_snapshot!(wrong(Kind::WholeOr { least: 2, word: "max" }, "'min'"), @r#"0: `x` must be a whole number or "max", found "min""#);
         insta::assert_snapshot!(wrong(Kind::OneOf(&["mlp", "self_attn", "all"]), "'mpl'"), @r#"0: `x` must be "mlp", "self_attn" or "all", found "mpl"; did you mean `mlp`?"#);
+        const WORDS: Kind = Kind::Words { words: &["mlp", "all"], items: &["q_proj", "o_proj"] };
+        insta::assert_snapshot!(wrong(WORDS, "['all', 'q_porj']"), @"");
+        insta::assert_snapshot!(wrong(WORDS, "['all', 1]"), @"");
+        insta::assert_snapshot!(wrong(WORDS, "[]"), @"");
+        insta::assert_snapshot!(wrong(Kind::Layers, "'5..5'"), @"");
+        insta::assert_snapshot!(wrong(Kind::Layers, "[0, -1]"), @"");
+        insta::assert_snapshot!(wrong(Kind::Layers, "[]"), @"");
+        insta::assert_snapshot!(wrong(Kind::Layers, "1.5"), @"");
         insta::assert_snapshot!(wrong(Kind::Text, "' '"), @"0: `x` is empty");
         insta::assert_snapshot!(wrong(Kind::Flag, "{a = 1}"), @"0: `x` must be true or false, found a table");
     }

@@ -16,6 +16,7 @@ mod choices;
 mod document;
 mod grid;
 mod kind;
+mod matrices;
 mod resolve;
 mod schema;
 mod source;
@@ -29,7 +30,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use choices::{Action, Device, Dtype, Join, JudgeKind, Keep, Method, Modules, Parse, Template, Window};
+pub use choices::{Action, Device, Dtype, Join, JudgeKind, Keep, Method, Parse, Template, Window};
+pub use matrices::{Layers, Modules, PROJECTIONS};
 pub use schema::{nearest, reference};
 pub use source::{Source, SourceKind};
 
@@ -116,10 +118,11 @@ pub struct Questions {
 #[serde(deny_unknown_fields)]
 pub struct Score {
     pub method: Method,
-    pub modules: Modules,
-    /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
     /// Where the method "random" begins.
     pub seed: u64,
+    pub modules: Modules,
+    pub layers: Layers,
+    /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
     pub cap: f64,
     pub keep: Keep,
 }
@@ -129,6 +132,8 @@ pub struct Score {
 pub struct Select {
     /// Within `score.modules`.
     pub modules: Modules,
+    /// Within `score.layers`.
+    pub layers: Layers,
     /// Speaks only of names in [`Pipeline::data`].
     #[serde(serialize_with = "rule_as_text")]
     pub rule: Rule,

@@ -77,9 +77,18 @@ fn select(select: &SelectToml, score: &Score, data: &[String], document: &Docume
         return Err(document
             .error(
                 "select.modules",
-                format!("select.modules = \"{modules}\" is not within score.modules = \"{}\"", score.modules),
+                format!("select.modules = {modules} is not within score.modules = {}", score.modules),
             )
             .hint("only scored weights can be selected: widen score.modules (scores are computed again) or narrow select.modules"));
+    }
+    let layers = select.layers.clone().unwrap_or_else(|| score.layers.clone());
+    if !score.layers.contains(&layers) {
+        return Err(document
+            .error(
+                "select.layers",
+                format!("select.layers = {layers} is not within score.layers = {}", score.layers),
+            )
+            .hint("only scored weights can be selected: widen score.layers (scores are computed again) or narrow select.layers"));
     }
     let origin = document.origin("select.rule");
     let rule = Rule::parse(&select.rule).map_err(|error| error.within(&origin))?;
@@ -93,7 +102,7 @@ fn select(select: &SelectToml, score: &Score, data: &[String], document: &Docume
                 .hint(format!("data sets of this pipeline: {known}; add [data.{name}] or change select.rule")));
         }
     }
-    Ok(Select { modules, points: grid::points(select, &rule, score.cap, document)?, rule })
+    Ok(Select { modules, layers, points: grid::points(select, &rule, score.cap, document)?, rule })
 }
 
 fn judge(judge: &JudgeToml, document: &Document) -> Result<Judge> {

@@ -6,8 +6,9 @@
 
 use std::fmt::Write;
 
-use super::choices::{Action, Dtype, Join, JudgeKind, Keep, Method, Modules, Parse};
+use super::choices::{Action, Dtype, Join, JudgeKind, Keep, Method, Parse};
 use super::kind::Kind;
+use super::matrices::{Modules, PROJECTIONS};
 
 /// One table of pipeline.toml.
 pub struct Section {
@@ -52,6 +53,8 @@ use Fallback::{Required, Says, Value};
 const fn key(name: &'static str, kind: Kind, default: Fallback, about: &'static str) -> Key {
     Key { name, kind, default, about }
 }
+
+const MODULES: Kind = Kind::Words { words: Modules::NAMES, items: PROJECTIONS };
 
 /// The sections, in the order in which a pipeline runs.
 pub const SECTIONS: &[Section] = &[
@@ -108,7 +111,8 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("method", Kind::OneOf(Method::NAMES), Value("\"snip\""), "the measure"),
             key("seed", Kind::Whole { least: 0 }, Value("0"), "which numbers the method \"random\" draws"),
-            key("modules", Kind::OneOf(Modules::NAMES), Value("\"mlp\""), "which weights are scored"),
+            key("modules", MODULES, Value("\"mlp\""), "which weights are scored"),
+            key("layers", Kind::Layers, Value("\"all\""), "and in which layers: \"all\", \"0..12\" (12 excluded), [0, 5]"),
             key("cap", Kind::Number, Value("1e-3"), "the share of each matrix that is kept, and the limit of p and q"),
             key("keep", Kind::OneOf(Keep::NAMES), Value("\"ranks\""), "\"full\" keeps every score as well"),
         ],
@@ -118,7 +122,8 @@ pub const SECTIONS: &[Section] = &[
         shape: Shape::Once,
         about: "which weights are switched off: a rule, and a grid of points (p, q)",
         keys: &[
-            key("modules", Kind::OneOf(Modules::NAMES), Says("score.modules"), "which of the scored weights take part"),
+            key("modules", MODULES, Says("score.modules"), "which of the scored weights take part"),
+            key("layers", Kind::Layers, Says("score.layers"), "and in which of the scored layers"),
             key(
                 "rule",
                 Kind::Text,

@@ -87,11 +87,13 @@ fn the_defaults_are_those_of_the_schema() {
         "method": "snip",
         "seed": 0,
         "modules": "mlp",
+        "layers": "all",
         "cap": 0.001,
         "keep": "ranks"
       },
       "select": {
         "modules": "mlp",
+        "layers": "all",
         "rule": "fairness & privacy - general",
         "points": [
           [
@@ -401,6 +403,11 @@ fn a_rule_speaks_of_data_sets_that_are_there() {
     job/pipeline.toml:11:11: select.modules = "all" is not within score.modules = "mlp"
     only scored weights can be selected: widen score.modules (scores are computed again) or narrow select.modules
     "#);
+    insta::assert_snapshot!(refused("modules = [\"up_proj\", \"o_proj\"]"), @"");
+    insta::assert_snapshot!(complaint(SMALL, &["score.layers=0..12", "select.layers=[3, 12]"]), @"");
+    insta::assert_snapshot!(complaint(SMALL, &["score.layers=[0, 5]", "select.layers=all"]), @"");
+    let narrowed = try_load(SMALL, &["score.modules=all", "score.layers=4..", "select.modules=[\"down_proj\"]"]).unwrap();
+    assert_eq!((narrowed.select.modules.to_string(), narrowed.select.layers), ("[\"down_proj\"]".into(), narrowed.score.layers));
     let released = try_load(SMALL, &["select.rule=released-code"]).unwrap();
     assert_eq!(released.select.rule.to_string(), "released-code(privacy, fairness; general)");
     assert!(released.select.points[0].p.is_some());

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::choices::{Dtype, Join, JudgeKind, Modules, Parse, Window};
+use super::choices::{Dtype, Join, JudgeKind, Parse, Window};
+use super::matrices::{Layers, Modules};
 use super::{Patch, Score};
 
 #[derive(Deserialize)]
@@ -63,6 +64,7 @@ pub struct QuestionsToml {
 #[serde(deny_unknown_fields)]
 pub struct SelectToml {
     pub modules: Option<Modules>,
+    pub layers: Option<Layers>,
     pub rule: String,
     pub p: Option<Vec<f64>>,
     pub q: Option<Vec<f64>>,
@@ -120,6 +122,8 @@ mod tests {
             Kind::Number => 1.0.into(),
             Kind::Numbers => vec![1.0].into(),
             Kind::Pairs => vec![vec![1.0, 1.0]].into(),
+            Kind::Words { items, .. } => vec![items[0]].into(),
+            Kind::Layers => "all".into(),
         }
     }
 

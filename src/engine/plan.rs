@@ -107,11 +107,15 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    /// Points whose k is 0 are found from the model's shapes, before anything is scored.
+    /// Layers that the model lacks and points whose k is 0 are found from its shapes, before anything is scored.
     fn preflight(&self) -> Result<Vec<String>> {
         let Some(path) = self.externals.located(ModelName::Model)? else { return Ok(Vec::new()) };
-        let shapes = self.models.shapes(&path, &self.pipeline.select.modules.to_string())?;
-        rank::check_k(&self.pipeline.select.points, &shapes)
+        let (score, select) = (&self.pipeline.score, &self.pipeline.select);
+        let count = self.models.checkpoint(&path)?.config().layers;
+        score.layers.fit("score.layers", count)?;
+        select.layers.fit("select.layers", count)?;
+        let shapes = self.models.shapes(&path, select.modules, &select.layers)?;
+        rank::check_k(&select.points, &shapes)
     }
 
     /// Asks the stages of missing nodes whether they could do their work, before anything is computed. Models that are

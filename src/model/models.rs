@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::checkpoint::Checkpoint;
 use super::decoder::Decoder;
 use super::device::{self, Chosen};
+use super::projection::Projection;
+use crate::config::{Layers, Modules};
 use crate::error::Result;
 
 /// Opened checkpoints and the decoder that is on the device now.
@@ -50,12 +52,14 @@ impl Models {
         Ok(checkpoint)
     }
 
-    /// Name and size of every matrix of some modules, from the checkpoint's configuration alone.
-    pub fn shapes(&self, path: &Path, modules: &str) -> Result<Vec<(String, u64)>> {
+    /// Name and size of every matrix of some modules and layers, from the checkpoint's configuration alone.
+    pub fn shapes(&self, path: &Path, modules: Modules, layers: &Layers) -> Result<Vec<(String, u64)>> {
         let checkpoint = self.checkpoint(path)?;
         let config = checkpoint.config();
         let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
-        let chosen = linears.filter(|linear| modules == "all" || modules == linear.module.name());
+        let chosen = linears.filter(|linear| {
+            Projection::parse(&linear.name).is_some_and(|(layer, part)| part.is_in(layer, modules, layers))
+        });
         Ok(chosen.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Only these are ever scored or patched. Must not know: shapes, values.
 
+use crate::config::{Layers, Modules};
+
 /// A linear layer inside a decoder layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Projection {
@@ -39,9 +41,14 @@ impl Projection {
         }
     }
 
-    /// Whether a `modules` setting (`mlp`, `self_attn` or `all`) includes it.
-    pub fn is_in(self, modules: &str) -> bool {
-        modules == "all" || modules == self.module()
+    /// `q_proj`, `down_proj`, …: how settings call it.
+    pub fn name(self) -> &'static str {
+        self.path().split_once('.').map_or(self.path(), |(_, name)| name)
+    }
+
+    /// Whether the settings `modules` and `layers` include it in a layer.
+    pub fn is_in(self, layer: usize, modules: Modules, layers: &Layers) -> bool {
+        modules.has(self.name()) && layers.has(layer)
     }
 
     /// The name of its weight: `model.layers.3.mlp.down_proj.weight`.
@@ -65,6 +72,17 @@ impl Projection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_know_the_same_names() {
+        assert!(Projection::ALL.iter().map(|projection| projection.name()).eq(crate::config::PROJECTIONS.iter().copied()));
+        for projection in Projection::ALL {
+            for (modules, word) in [(Modules::MLP, "mlp"), (Modules::SELF_ATTN, "self_attn")] {
+                assert_eq!(projection.is_in(3, modules, &Layers::all()), projection.module() == word);
+            }
+            assert!(!projection.is_in(3, Modules::ALL, &Layers::of_numbers(&[2]).unwrap()));
+        }
+    }
 
     #[test]
     fn names_survive_a_round_trip_and_nothing_else_parses() {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
-use crate::config::Keep;
+use crate::config::{Keep, Layers, Modules};
 use crate::error::{Error, Result};
 use crate::model::backward::Sample;
 use crate::model::projection::Projection;
@@ -28,8 +28,11 @@ pub struct Params {
     /// Only where the method draws numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// `mlp`, `self_attn` or `all`.
-    pub modules: String,
+    /// In their canonical spelling.
+    pub modules: Modules,
+    /// Left out when all are scored.
+    #[serde(default = "Layers::all", skip_serializing_if = "Layers::is_all")]
+    pub layers: Layers,
     /// The fraction of every matrix that the rank table holds.
     pub cap: f64,
     /// The type that weights have on the device; only where the method reads them.
@@ -40,14 +43,14 @@ pub struct Params {
     pub keep: Option<String>,
 }
 
+/// How a model is loaded whose weights are not read.
+const ANY_DTYPE: &str = "f32";
+
 /// The name of the shard after sample n. The matrices' range is part of it, so that a shard of other ranges is
 /// never taken for one of these.
 fn shard_name(matrices: usize, samples: usize) -> String {
     format!("sums-{matrices}-{samples:08}")
 }
-
-/// How a model is loaded whose weights are not read.
-const ANY_DTYPE: &str = "f32";
 
 impl Stage for Score {
     fn name(&self) -> &'static str {
@@ -60,14 +63,15 @@ impl Stage for Score {
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
+        let reads = score::method(pipeline.score.method.name())?.reads();
         let params = params_of(&Params {
             method: pipeline.score.method.to_string(),
             seed: reads.seed.then_some(pipeline.score.seed),
-            modules: pipeline.score.modules.to_string(),
+            modules: pipeline.score.modules,
+            layers: pipeline.score.layers.clone(),
             cap: pipeline.score.cap,
             dtype: reads.weights.then(|| pipeline.model.dtype.to_string()),
             keep: (pipeline.score.keep == Keep::Full).then(|| "full".to_owned()),
-        let reads = score::method(pipeline.score.method.name())?.reads();
         })?;
         let nodes = pipeline.data.keys().map(|name| {
             let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Architecture]);
@@ -94,8 +98,7 @@ impl Stage for Score {
         let method = score::method(&params.method)?;
         let samples = if method.reads().tokens { samples(work)? } else { Vec::new() };
         let decoder = work.decoder(ModelName::Model, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
-        let modules = params.modules.clone();
-        let scored = move |_layer: usize, projection: Projection| projection.is_in(&modules);
+        let scored = |layer: usize, projection: Projection| projection.is_in(layer, params.modules, &params.layers);
         let mut scorer = method.start(&decoder, &scored)?;
         scorer.seed(params.seed.unwrap_or_default());
         let matrices = scorer.matrices().len();
@@ -148,14 +151,6 @@ impl Stage for Score {
     }
 }
 
-/// Every score of an earlier run that differs only in `cap`.
-fn kept_scores(work: &Work<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
-    if params.keep.is_none() {
-        return Ok(None);
-    }
-    let same_but_for_cap = |other: &serde_json::Value| {
-        let mut other = other.clone();
-        other["cap"] = work.params["cap"].clone();
 fn samples(work: &Work<'_>) -> Result<Vec<Sample>> {
     let samples = Tokens::from_parquet(work.read("tokens")?)?.samples();
     if samples.is_empty() {
@@ -164,6 +159,14 @@ fn samples(work: &Work<'_>) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
+/// Every score of an earlier run that differs only in `cap`.
+fn kept_scores(work: &Work<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
+    if params.keep.is_none() {
+        return Ok(None);
+    }
+    let same_but_for_cap = |other: &serde_json::Value| {
+        let mut other = other.clone();
+        other["cap"] = work.params["cap"].clone();
         other == *work.params
     };
     (work.earlier)(&same_but_for_cap, "scores")

@@ -3,11 +3,12 @@
 //! Cheap and without a model, so planning evaluates it in memory as soon as the rank tables are
 //! there. Must not know: how scores were made, what a mask will be used for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Input, Node, Outputs, Planning, Stage, Work, params_of};
+use crate::config::{Layers, Modules};
 use crate::error::{Error, Result};
 use crate::model::projection::Projection;
 use crate::rank::{self, Point, RankTable, Rule};
@@ -19,8 +20,11 @@ pub struct Select;
 pub struct Params {
     /// The rule in its canonical spelling.
     pub rule: String,
-    /// `mlp`, `self_attn` or `all`.
-    pub modules: String,
+    /// In their canonical spelling.
+    pub modules: Modules,
+    /// Left out when all that were scored take part.
+    #[serde(default = "Layers::all", skip_serializing_if = "Layers::is_all")]
+    pub layers: Layers,
     /// Sorted and distinct: (p, q), p null for a rule without a minus.
     pub points: Vec<(Option<f64>, f64)>,
 }
@@ -42,7 +46,8 @@ impl Stage for Select {
         let settings = &planning.pipeline.select;
         let params = params_of(&Params {
             rule: settings.rule.to_string(),
-            modules: settings.modules.to_string(),
+            modules: settings.modules,
+            layers: settings.layers.clone(),
             points: settings.points.iter().map(|point| (point.p, point.q)).collect(),
         })?;
         let inputs = settings
@@ -63,7 +68,10 @@ impl Stage for Select {
             let table = RankTable::from_parquet(work.read(name)?).map_err(|error| error.within(name))?;
             tables.insert(name.clone(), table);
         }
-        let keep = |tensor: &str| Projection::parse(tensor).is_some_and(|(_, part)| part.is_in(&params.modules));
+        tables.values().try_for_each(|table| check_held(&params, table))?;
+        let keep = |tensor: &str| {
+            Projection::parse(tensor).is_some_and(|(layer, part)| part.is_in(layer, params.modules, &params.layers))
+        };
         let shapes: Vec<(String, u64)> = tables
             .values()
             .next()
@@ -78,5 +86,56 @@ impl Stage for Select {
         }
         let selection = rank::select(&rule, &points, &tables, &keep)?;
         Ok(vec![("masks".into(), selection.masks_parquet()?), ("points".into(), selection.points_parquet()?)])
+    }
+}
+
+/// Whether a table holds every matrix that is to take part.
+fn check_held(params: &Params, table: &RankTable) -> Result<()> {
+    let held: BTreeSet<(usize, &str)> = table
+        .matrices
+        .iter()
+        .filter_map(|matrix| Projection::parse(&matrix.tensor))
+        .map(|(layer, part)| (layer, part.name()))
+        .collect();
+    let layers: BTreeSet<usize> = held.iter().map(|(layer, _)| *layer).collect();
+    let mut wanted = layers.iter().copied().filter(|layer| params.layers.has(*layer)).chain([params.layers.highest()]);
+    let missing = wanted.find_map(|layer| {
+        params.modules.projections().find(|name| !held.contains(&(layer, *name))).map(|name| (layer, name))
+    });
+    let Some((layer, name)) = missing else { return Ok(()) };
+    let modules = Modules::of(held.iter().map(|(_, name)| *name));
+    let layers = Layers::of_numbers(&layers.into_iter().collect::<Vec<_>>());
+    let scored = match (modules, layers) {
+        (Some(modules), Some(layers)) => format!("modules = {modules} and layers = {layers}"),
+        _ => "nothing".into(),
+    };
+    Err(Error::user(format!(
+        "select.modules = {} and select.layers = {} ask for {name} of layer {layer}, but what was scored is {scored}",
+        params.modules, params.layers
+    ))
+    .hint("narrow select.modules and select.layers, or widen score.modules and score.layers (scores are computed again)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rank::top;
+
+    #[test]
+    fn what_was_not_scored_is_named_with_what_was() {
+        let tensors = ["model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"];
+        let matrices = tensors.map(|tensor| top(tensor, &[1.0, 2.0], 1, 1.0).unwrap());
+        let table = RankTable { cap: 1.0, matrices: matrices.into() };
+        let check = |modules: &[&str], layers: &str| {
+            let (modules, layers) = (Modules::of(modules.iter().copied()).unwrap(), Layers::of_text(layers).unwrap());
+            check_held(&Params { rule: "a".into(), modules, layers, points: vec![] }, &table)
+        };
+        for layers in ["all", "1..", "0..2", "0..1"] {
+            check(&["up_proj"], layers).unwrap();
+        }
+        let message = |modules: &[&str], layers: &str| check(modules, layers).unwrap_err().message().to_owned();
+        insta::assert_snapshot!(message(&["mlp"], "all"), @"");
+        insta::assert_snapshot!(message(&["up_proj"], "0..3"), @"");
+        insta::assert_snapshot!(message(&["up_proj"], "7.."), @"");
     }
 }
