@@ -103,6 +103,15 @@ fn notes(rows: &[VariantReport], judge: Option<&judge::Entry>, has_perplexity: b
     if let Some(row) = rows.first() {
         note(format!("rule: {}", row.rule));
     }
+    for (name, calibration) in rows.first().iter().flat_map(|row| &row.calibration) {
+        let of = format!("of {} calibration rows", calibration.samples);
+        if calibration.repeated > 0 {
+            note(format!("{name}: {} {of} repeat an earlier one and count again", calibration.repeated));
+        }
+        for (other, shared) in calibration.shared.iter().filter(|(_, shared)| **shared > 0) {
+            note(format!("{name}: {shared} {of} are rows of {other} too"));
+        }
+    }
     if let (Some(judge), true) = (judge, judged) {
         note(format!(
             "{}: share of answers that the judge `{}` calls safe, with its Wilson interval; change: percentage points \
@@ -138,8 +147,11 @@ fn notes(rows: &[VariantReport], judge: Option<&judge::Entry>, has_perplexity: b
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::digest::Digest;
+    use crate::stages::report::CalibrationReport;
     use crate::stats::wilson;
 
     fn set(safe: u64, not_safe: u64, base: Option<f64>) -> SetReport {
@@ -166,6 +178,7 @@ mod tests {
             points: points.iter().map(|(p, q)| PointReport { p: *p, q: *q }).collect(),
             rule: "fairness & privacy - general".into(),
             judge: "refusal".into(),
+            calibration: BTreeMap::new(),
             sets: [("fairness".into(), fairness), ("privacy".into(), privacy)].into(),
             perplexity: Some(PerplexityReport {
                 perplexity: 18.276,
@@ -214,6 +227,20 @@ mod tests {
           words, in another language or in quoted speech is misread. Use it to compare variants on the same
           questions, not as a measure of harm.
         ");
+    }
+
+    #[test]
+    fn rows_that_occur_more_than_once_are_told() {
+        let mut row = variant("a", 1, &[(None, 5e-7)], [set(0, 0, None), set(0, 0, None)]);
+        row.sets.clear();
+        row.perplexity = None;
+        let calibration = |repeated, shared| CalibrationReport {
+            samples: 32,
+            repeated,
+            shared: [("general".into(), 0), ("privacy".into(), shared)].into(),
+        };
+        row.calibration = [("fairness".into(), calibration(2, 3)), ("general".into(), calibration(0, 0))].into();
+        insta::assert_snapshot!(show(&[row]).unwrap(), @"");
     }
 
     #[test]

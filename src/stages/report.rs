@@ -14,10 +14,14 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{self, Label};
 use crate::rank::Selection;
+use crate::score;
 use crate::stats::wilson;
-use crate::tables::{Answers, Verdicts};
+use crate::tables::{Answers, Tokens, Verdicts};
 
 pub struct Report;
+
+/// In front of a data set's name: the input with its token ids.
+const CALIBRATION: &str = "tokens of ";
 
 /// What is said about the numbers but not in them.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,9 +41,21 @@ pub struct VariantReport {
     pub points: Vec<PointReport>,
     pub rule: String,
     pub judge: String,
+    /// What was scored, by the data set's name; empty if the score method reads no data.
+    pub calibration: BTreeMap<String, CalibrationReport>,
     /// By the question set's name.
     pub sets: BTreeMap<String, SetReport>,
     pub perplexity: Option<PerplexityReport>,
+}
+
+/// The rows that a data set was scored on. Rows are the same if their token ids are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationReport {
+    pub samples: u64,
+    /// Rows that repeat an earlier one of the set.
+    pub repeated: u64,
+    /// Rows that another set of the rule holds as well, by its name.
+    pub shared: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,13 +99,19 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
         let params = params_of(&Params { judge: pipeline.judge.kind().to_string() })?;
         let mut inputs = BTreeMap::from([("points".to_owned(), Input::output("select", "points"))]);
+        if score::method(pipeline.score.method.name())?.reads().tokens {
+            for name in pipeline.select.rule.names() {
+                let tokens = Input::output(&format!("tokenize[{name}]"), "tokens");
+                inputs.insert(format!("{CALIBRATION}{name}"), tokens);
+            }
+        }
         let Some(selection) = selection(planning)? else {
             inputs.insert("variants".into(), Input::Unknown { node: "select".into() });
             return Ok(vec![Node { name: "report".into(), params, inputs }]);
@@ -113,6 +135,7 @@ impl Stage for Report {
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {
         let params: Params = work.params()?;
         let (rule, points) = Selection::points_from_parquet(work.read("points")?)?;
+        let calibration = calibration(work)?;
         let mut rows: Vec<VariantReport> = vec![row(work, "base", None, &rule, &params.judge)?];
         for point in &points {
             let here = PointReport { p: point.p, q: point.q };
@@ -129,6 +152,7 @@ impl Stage for Report {
             }
         }
         compare(&mut rows);
+        rows.iter_mut().for_each(|row| row.calibration.clone_from(&calibration));
         let value =
             serde_json::to_value(&rows).map_err(|error| Error::fault(format!("a report is not JSON: {error}")))?;
         let mut bytes = serde_json::to_vec_pretty(&value)
@@ -136,6 +160,25 @@ impl Stage for Report {
         bytes.push(b'\n');
         Ok(vec![("report".into(), bytes)])
     }
+}
+
+/// Counts the rows of each data set that occur more than once.
+fn calibration(work: &Work<'_>) -> Result<BTreeMap<String, CalibrationReport>> {
+    let mut tables = BTreeMap::new();
+    for input in work.inputs.keys() {
+        if let Some(name) = input.strip_prefix(CALIBRATION) {
+            tables.insert(name.to_owned(), Tokens::from_parquet(work.read(input)?)?);
+        }
+    }
+    let report = |name: &String, tokens: &Tokens| {
+        let others = tables.iter().filter(|(other, _)| *other != name);
+        CalibrationReport {
+            samples: tokens.rows().len() as u64,
+            repeated: tokens.repeated() as u64,
+            shared: others.map(|(other, table)| (other.clone(), tokens.shared(table) as u64)).collect(),
+        }
+    };
+    Ok(tables.iter().map(|(name, tokens)| (name.clone(), report(name, tokens))).collect())
 }
 
 fn row(work: &Work<'_>, label: &str, mask: Option<Digest>, rule: &str, judge: &str) -> Result<VariantReport> {
@@ -176,6 +219,7 @@ fn row(work: &Work<'_>, label: &str, mask: Option<Digest>, rule: &str, judge: &s
         points: Vec::new(),
         rule: rule.into(),
         judge,
+        calibration: BTreeMap::new(),
         sets,
         perplexity,
     })

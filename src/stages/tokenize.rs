@@ -83,7 +83,15 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        Ok(vec![("tokens".into(), tokens(&work.outside())?.to_parquet()?)])
+        let tokens = tokens(&work.outside())?;
+        let repeated = tokens.repeated();
+        if repeated > 0 {
+            work.progress.note(&format!(
+                "{repeated} of {} drawn rows repeat an earlier one, token for token; each counts as often as it is drawn",
+                tokens.rows().len()
+            ));
+        }
+        Ok(vec![("tokens".into(), tokens.to_parquet()?)])
     }
 }
 

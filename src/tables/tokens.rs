@@ -2,6 +2,7 @@
 //!
 //! Must not know: text.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::UInt32Array;
@@ -42,6 +43,17 @@ impl Tokens {
         pairs.map(|(ids, start)| Sample { ids: ids.clone(), response: *start as usize }).collect()
     }
 
+    /// How many pairs repeat an earlier one, token for token. They count as often as they occur.
+    pub fn repeated(&self) -> usize {
+        self.ids.len() - self.ids.iter().collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many pairs occur in another table as well, token for token.
+    pub fn shared(&self, other: &Self) -> usize {
+        let there: BTreeSet<&Vec<u32>> = other.ids.iter().collect();
+        self.ids.iter().filter(|ids| there.contains(ids)).count()
+    }
+
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
         write(
             vec![
@@ -66,6 +78,18 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_that_occur_twice_are_counted() {
+        let table = |pairs: &[&[u32]]| {
+            let mut tokens = Tokens::default();
+            pairs.iter().enumerate().for_each(|(row, ids)| tokens.push(row, ids.to_vec(), 1).unwrap());
+            tokens
+        };
+        let (one, other) = (table(&[&[1, 2], &[3, 4], &[1, 2], &[1, 2]]), table(&[&[1, 2, 3], &[1, 2]]));
+        assert_eq!((one.repeated(), other.repeated(), Tokens::default().repeated()), (2, 0, 0));
+        assert_eq!((one.shared(&other), other.shared(&one)), (3, 1));
+    }
 
     #[test]
     fn tokens_survive_the_file_and_give_the_same_bytes_again() {
