@@ -19,7 +19,7 @@
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read.
 //!
 //! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
-//! the keys) and [`files`]. On top is [`cli`], the only room that prints.
+//! the keys), [`files`] and one way to write Parquet. On top is [`cli`], the only room that prints.
 //!
 //! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
 //! a member, and a member is one file; ARCHITECTURE.md says how to add one.
@@ -27,6 +27,7 @@
 
 pub mod allocator;
 pub mod cli;
+mod columns;
 pub mod config;
 pub mod data;
 pub mod digest;

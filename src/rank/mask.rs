@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Float64Type, UInt32Type, UInt64Type};
 
-use super::columns::{self, BATCH, Writer, damaged};
+use crate::columns::{self, BATCH, Writer, damaged};
 use crate::digest::Digest;
 use crate::error::Result;
 

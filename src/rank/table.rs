@@ -14,8 +14,8 @@ use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{self, BATCH, Writer, damaged};
 use super::top::{MatrixRanks, k};
+use crate::columns::{self, BATCH, Writer, damaged};
 use crate::error::{Error, Result};
 
 const WHAT: &str = "the rank table";

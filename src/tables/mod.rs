@@ -3,16 +3,12 @@
 //! Equal tables give equal bytes: one row group, one compression, no clock, a fixed writer name.
 //! Rank tables and masks have their own forms in [`crate::rank`]. Must not know: stages, files.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field};
 
+use crate::columns::{self, Writer};
 use crate::error::{Error, Result};
 
 mod answers;
@@ -26,19 +22,11 @@ pub use verdicts::{VerdictRow, Verdicts};
 /// Named columns of equal length as a Parquet file. `optional` names those that may hold nulls, so that the schema
 /// does not depend on the rows.
 pub(crate) fn write(columns: Vec<(&str, ArrayRef)>, optional: &[&str]) -> Result<Vec<u8>> {
-    let fault = |error: &dyn std::fmt::Display| Error::fault(format!("a table cannot be written: {error}"));
     let field =
         |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), optional.contains(name));
-    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect())
-        .map_err(|error| fault(&error))?;
-    let properties =
-        WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("dean".into()).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(|error| fault(&error))?;
-    writer.write(&batch).map_err(|error| fault(&error))?;
-    writer.close().map_err(|error| fault(&error))?;
-    Ok(bytes)
+    let mut writer = Writer::plain(columns.iter().map(field).collect())?;
+    writer.rows(columns.into_iter().map(|(_, array)| array).collect())?;
+    writer.finish()
 }
 
 /// A Parquet file in memory.
@@ -50,16 +38,7 @@ pub(crate) struct Table {
 impl Table {
     /// `what` names the table in messages.
     pub fn read(bytes: Vec<u8>, what: &'static str) -> Result<Self> {
-        let bad = |error: &dyn std::fmt::Display| Error::user(format!("this is not a {what} table: {error}"));
-        let read = || {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?;
-            let reader = builder.with_batch_size(1 << 16).build()?;
-            reader.collect::<Result<Vec<_>, _>>().map_err(parquet::errors::ParquetError::from)
-        };
-        // The Parquet crate panics on some damaged headers.
-        let batches = catch_unwind(AssertUnwindSafe(read))
-            .map_err(|_| bad(&"it is not well-formed Parquet"))?
-            .map_err(|error| bad(&error))?;
+        let batches = columns::batches(&format!("the {what} table"), bytes)?;
         Ok(Self { batches, what })
     }
 

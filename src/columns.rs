@@ -1,7 +1,8 @@
-//! Parquet as this room writes and reads it: fixed writer properties, so that equal tables are equal
-//! bytes, and a reader that turns anything malformed into an error.
+//! Parquet as rank tables, masks and the tables between stages are written and read: fixed writer
+//! properties, so that equal tables are equal bytes, and readers that turn anything malformed into an
+//! error.
 //!
-//! Must not know: what the columns mean.
+//! Must not know: any room of the crate, what the columns mean.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use parquet::schema::types::ColumnPath;
 use crate::error::{Error, Result};
 
 /// Rows handed over at once: bounds the memory of repeated names, and decides page boundaries.
-pub(super) const BATCH: usize = 1 << 16;
+pub(crate) const BATCH: usize = 1 << 16;
 
 /// A Parquet file in the making, whose row groups are ended by hand.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     schema: Arc<Schema>,
     writer: ArrowWriter<Vec<u8>>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Writer {
 impl Writer {
     /// `metadata` is a key and its text. Columns of text and those in `repeated` are dictionary-encoded,
     /// those in `ascending` are stored as differences.
-    pub(super) fn new(
+    pub(crate) fn new(
         fields: Vec<Field>,
         metadata: Option<(&str, String)>,
         repeated: &[&str],
@@ -54,22 +55,32 @@ impl Writer {
         }
         // Without Arrow's own schema in the metadata the file says nothing that Parquet does not say.
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        Self::with(schema, options)
+    }
+
+    /// For a table of one row group, as Arrow writes one where nothing else is said; lists keep their Arrow names.
+    pub(crate) fn plain(fields: Vec<Field>) -> Result<Self> {
+        let properties = WriterProperties::builder().set_created_by("dean".into()).set_compression(Compression::SNAPPY);
+        Self::with(Arc::new(Schema::new(fields)), ArrowWriterOptions::new().with_properties(properties.build()))
+    }
+
+    fn with(schema: Arc<Schema>, options: ArrowWriterOptions) -> Result<Self> {
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(unwritten)?;
         Ok(Self { schema, writer })
     }
 
     /// Adds rows to the present row group.
-    pub(super) fn rows(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+    pub(crate) fn rows(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(unwritten)?;
         self.writer.write(&batch).map_err(unwritten)
     }
 
     /// Ends the row group; one without rows leaves no trace.
-    pub(super) fn end_group(&mut self) -> Result<()> {
+    pub(crate) fn end_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(unwritten)
     }
 
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
         self.writer.into_inner().map_err(unwritten)
     }
 }
@@ -79,14 +90,14 @@ fn unwritten(cause: impl std::fmt::Display) -> Error {
 }
 
 /// An error about the content of the file that `what` names ("the rank table").
-pub(super) fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
+pub(crate) fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
     Error::user(format!("{what} cannot be used: {how}"))
         .hint("the file is damaged or was not written by dean; `dean cache fsck` finds damaged artifacts, and running again makes them anew")
 }
 
 /// Reads a file whose columns must be exactly `fields`. `begin` sees the text under `key` in the
 /// metadata, then `each` sees all rows in order, a batch at a time. Nothing is allocated by what a header claims.
-pub(super) fn read<T>(
+pub(crate) fn read<T>(
     what: &str,
     bytes: Vec<u8>,
     fields: &[Field],
@@ -107,7 +118,20 @@ pub(super) fn read<T>(
         }
         Ok(state)
     };
-    // The Parquet crate returns errors for most malformed input, but not for all of it.
+    guarded(what, attempt)
+}
+
+/// All rows of a file, whatever its columns are.
+pub(crate) fn batches(what: &str, bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
+    guarded(what, || {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
+        let reader = builder.and_then(|builder| builder.with_batch_size(BATCH).build());
+        reader.map_err(|cause| damaged(what, cause))?.map(|batch| batch.map_err(|cause| damaged(what, cause))).collect()
+    })
+}
+
+/// The Parquet crate returns errors for most malformed input, but not for all of it.
+fn guarded<T>(what: &str, attempt: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(damaged(what, "it is not well-formed Parquet")))
 }
 
@@ -120,13 +144,13 @@ fn check_fields(found: &Schema, expected: &[Field]) -> Result<(), String> {
 }
 
 /// A column of text without gaps.
-pub(super) fn text<'a>(what: &str, batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
+pub(crate) fn text<'a>(what: &str, batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
     let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
     column.filter(|column| column.null_count() == 0).ok_or_else(|| damaged(what, format!("column {name} has gaps")))
 }
 
 /// A column of numbers, possibly with gaps.
-pub(super) fn gappy<'a, T: ArrowPrimitiveType>(
+pub(crate) fn gappy<'a, T: ArrowPrimitiveType>(
     what: &str,
     batch: &'a RecordBatch,
     name: &str,
@@ -136,7 +160,7 @@ pub(super) fn gappy<'a, T: ArrowPrimitiveType>(
 }
 
 /// A column of numbers without gaps.
-pub(super) fn numbers<'a, T: ArrowPrimitiveType>(
+pub(crate) fn numbers<'a, T: ArrowPrimitiveType>(
     what: &str,
     batch: &'a RecordBatch,
     name: &str,
