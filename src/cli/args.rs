@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::print;
 use crate::config::{self, Pipeline};
 use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
@@ -76,6 +77,14 @@ impl Job {
 
     pub fn planner(&self) -> Planner<'_> {
         Planner::new(&self.pipeline, &self.store, &self.models)
+    }
+
+    /// The planner and the plan as the store is now; what a person should know before anything runs is told.
+    pub fn plan(&self) -> Result<(Planner<'_>, Plan)> {
+        let planner = self.planner();
+        let plan = planner.plan(false)?;
+        plan.warnings.iter().for_each(print::warning);
+        Ok((planner, plan))
     }
 
     /// The bytes of an output in the store; none while it is not computed.

@@ -24,8 +24,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let planner = job.planner();
-    let plan = planner.plan(false)?;
+    let (planner, plan) = job.plan()?;
     let explanations = explain(&planner, &plan, &args.node)?;
     if args.json.json {
         return print::json(&explanations);

@@ -6,7 +6,6 @@ use clap::Args as ClapArgs;
 
 use super::args::{JsonArg, PipelineArgs};
 use super::format::{count, point};
-use super::plan::warn;
 use super::print;
 use super::table::{Align, Table};
 use crate::engine::grid::{GridPoint, grid};
@@ -22,9 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let planner = job.planner();
-    let plan = planner.plan(false)?;
-    warn(&plan);
+    let (planner, plan) = job.plan()?;
     let points = grid(&planner, &plan)?;
     if args.json.json {
         return print::json(&points);

@@ -65,9 +65,7 @@ impl Row {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let planner = job.planner();
-    let plan = planner.plan(false)?;
-    warn(&plan);
+    let (planner, plan) = job.plan()?;
     planner.check(&plan, &|_| true)?;
     if args.json.json {
         return print::json(&plan.nodes.iter().map(|planned| Row::in_full(&job, planned)).collect::<Vec<_>>());
@@ -76,11 +74,6 @@ pub fn run(args: &Args) -> Result<()> {
     print::line("");
     print::line(wrap(&outlook(&plan), WIDTH, 2));
     Ok(())
-}
-
-/// What a person should know before anything runs.
-pub fn warn(plan: &Plan) {
-    plan.warnings.iter().for_each(print::warning);
 }
 
 /// The word for a state.

@@ -38,7 +38,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let plan = job.planner().plan(false)?;
+    let (_, plan) = job.plan()?;
     let report = job.output(&plan, "report", "report")?.ok_or_else(|| {
         Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
             .hint("`dean run` computes it; `dean status` shows what is there")

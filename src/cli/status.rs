@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 
 use super::args::{JsonArg, PipelineArgs};
 use super::format::count;
-use super::plan::{Row, table, warn};
+use super::plan::{Row, table};
 use super::print;
 use crate::engine::State;
 use crate::error::Result;
@@ -21,8 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let plan = job.planner().plan(false)?;
-    warn(&plan);
+    let (_, plan) = job.plan()?;
     if args.json.json {
         return print::json(&plan.nodes.iter().map(|planned| Row::of(&job, planned)).collect::<Vec<_>>());
     }
