@@ -165,9 +165,10 @@ impl<'a> Planner<'a> {
     }
 
     fn model_path(&self, model: ModelName) -> Result<PathBuf> {
-        self.externals.located(model)?.ok_or_else(|| {
-            Error::user(format!("{} is not on this machine", self.pipeline.model.source)).hint("`dean run` fetches it")
-        })
+        let source = self.externals.source(model)?;
+        self.externals
+            .located(model)?
+            .ok_or_else(|| Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it"))
     }
 
     fn place(&self, plan: &Plan, stage: &'static dyn Stage, node: Node, verify: bool) -> Result<Planned> {
