@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | `cache.rs` | what is computed again, and what is not |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
-//! | `bad_input.rs` | what a user sees when something is wrong, one message after the other |
+//! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
+//! | `bad_model.rs` | the same of models |
+//! | `bad_surroundings.rs` | the same of a machine that does not play along |
 //!
 //! Must not know: anything inside of the library but its digests.
 #![allow(
@@ -15,6 +17,8 @@
 )]
 
 mod bad_input;
+mod bad_model;
+mod bad_surroundings;
 mod cache;
 mod kill;
 mod support;
