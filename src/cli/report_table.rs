@@ -240,7 +240,14 @@ mod tests {
             shared: [("general".into(), 0), ("privacy".into(), shared)].into(),
         };
         row.calibration = [("fairness".into(), calibration(2, 3)), ("general".into(), calibration(0, 0))].into();
-        insta::assert_snapshot!(show(&[row]).unwrap(), @"");
+        insta::assert_snapshot!(show(&[row]).unwrap(), @"
+        point   weights
+        q 5e-7        1
+
+        rule: fairness & privacy - general
+        fairness: 2 of 32 calibration rows repeat an earlier one and count again
+        fairness: 3 of 32 calibration rows are rows of privacy too
+        ");
     }
 
     #[test]

@@ -100,9 +100,11 @@ impl Kind {
             (Kind::Words { .. }, DeValue::Array(list)) if list.is_empty() => {
                 Err(mismatch(value, format!("`{name}` is an empty list")))
             }
-            (Kind::Words { words, items }, DeValue::Array(list)) => {
-                list.iter().map(|item| self.word(name, item, words, items)).collect::<Result<Vec<_>, _>>().map(Into::into)
-            }
+            (Kind::Words { words, items }, DeValue::Array(list)) => list
+                .iter()
+                .map(|item| self.word(name, item, words, items))
+                .collect::<Result<Vec<_>, _>>()
+                .map(Into::into),
             (Kind::Layers, DeValue::String(text)) => match Layers::of_text(text) {
                 Some(_) => Ok(text.as_ref().into()),
                 None => Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\""))),
@@ -256,13 +258,13 @@ mod tests {
         insta::assert_snapshot!(wrong(Kind::WholeOr { least: 2, word: "max" }, "'min'"), @r#"0: `x` must be a whole number or "max", found "min""#);
         insta::assert_snapshot!(wrong(Kind::OneOf(&["mlp", "self_attn", "all"]), "'mpl'"), @r#"0: `x` must be "mlp", "self_attn" or "all", found "mpl"; did you mean `mlp`?"#);
         const WORDS: Kind = Kind::Words { words: &["mlp", "all"], items: &["q_proj", "o_proj"] };
-        insta::assert_snapshot!(wrong(WORDS, "['all', 'q_porj']"), @"");
-        insta::assert_snapshot!(wrong(WORDS, "['all', 1]"), @"");
-        insta::assert_snapshot!(wrong(WORDS, "[]"), @"");
-        insta::assert_snapshot!(wrong(Kind::Layers, "'5..5'"), @"");
-        insta::assert_snapshot!(wrong(Kind::Layers, "[0, -1]"), @"");
-        insta::assert_snapshot!(wrong(Kind::Layers, "[]"), @"");
-        insta::assert_snapshot!(wrong(Kind::Layers, "1.5"), @"");
+        insta::assert_snapshot!(wrong(WORDS, "['all', 'q_porj']"), @r#"8: `x` must be "mlp" or "all", or a list of "q_proj" or "o_proj", found "q_porj"; did you mean `q_proj`?"#);
+        insta::assert_snapshot!(wrong(WORDS, "['all', 1]"), @r#"8: `x` must be "mlp" or "all", or a list of "q_proj" or "o_proj", found a whole number in the list"#);
+        insta::assert_snapshot!(wrong(WORDS, "[]"), @"0: `x` is an empty list");
+        insta::assert_snapshot!(wrong(Kind::Layers, "'5..5'"), @r#"0: `x` must be "all", a range "first..end" or a list of layers, counted from 0, found "5..5""#);
+        insta::assert_snapshot!(wrong(Kind::Layers, "[0, -1]"), @r#"4: `x` must be "all", a range "first..end" or a list of layers, counted from 0, and an item of the list is no layer"#);
+        insta::assert_snapshot!(wrong(Kind::Layers, "[]"), @"0: `x` is an empty list");
+        insta::assert_snapshot!(wrong(Kind::Layers, "1.5"), @r#"0: `x` must be "all", a range "first..end" or a list of layers, counted from 0, found a decimal number"#);
         insta::assert_snapshot!(wrong(Kind::Text, "' '"), @"0: `x` is empty");
         insta::assert_snapshot!(wrong(Kind::Flag, "{a = 1}"), @"0: `x` must be true or false, found a table");
     }

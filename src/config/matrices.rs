@@ -192,14 +192,14 @@ impl Layers {
             .hint(format!("layers are counted from 0, so the last one is {}", count.saturating_sub(1))))
     }
 
-    /// The canonical text of everything but a list with gaps.
+    /// The canonical text of everything but a list with gaps and a single layer.
     fn text(&self) -> Option<String> {
         match &self.0 {
             Set::From(0) => Some("all".into()),
             Set::From(first) => Some(format!("{first}..")),
             Set::Listed(listed) => {
                 let (first, last) = (listed.first()?, listed.last()?);
-                (last - first + 1 == listed.len()).then(|| format!("{first}..{}", last + 1))
+                (first < last && last - first + 1 == listed.len()).then(|| format!("{first}..{}", last + 1))
             }
         }
     }
@@ -294,8 +294,10 @@ mod tests {
         let list = |numbers: &[usize]| Layers::of_numbers(numbers).unwrap().to_string();
         assert_eq!([text("0.."), text(".."), text("all")], ["\"all\""; 3]);
         assert_eq!([text("..3"), list(&[2, 0, 1, 1]), text(" 0 .. 3")], ["\"0..3\""; 3]);
-        assert_eq!([list(&[5, 0]), list(&[5]), text("12..")], ["[0, 5]", "\"5..6\"", "\"12..\""]);
-        for bad in ["", "3", "3..3", "4..3", "a..b", "-1..3", "0..=3", "1..2..3", "0..99999999", "0..99999999999999999999"] {
+        assert_eq!([list(&[5, 0]), list(&[5]), text("12..")], ["[0, 5]", "[5]", "\"12..\""]);
+        for bad in
+            ["", "3", "3..3", "4..3", "a..b", "-1..3", "0..=3", "1..2..3", "0..99999999", "0..99999999999999999999"]
+        {
             assert!(Layers::of_text(bad).is_none(), "{bad}");
         }
         assert!(Layers::of_numbers(&[]).is_none() && Layers::of_numbers(&[MOST]).is_none());

@@ -112,7 +112,7 @@ pub const SECTIONS: &[Section] = &[
             key("method", Kind::OneOf(Method::NAMES), Value("\"snip\""), "the measure"),
             key("seed", Kind::Whole { least: 0 }, Value("0"), "which numbers the method \"random\" draws"),
             key("modules", MODULES, Value("\"mlp\""), "which weights are scored"),
-            key("layers", Kind::Layers, Value("\"all\""), "and in which layers: \"all\", \"0..12\" (12 excluded), [0, 5]"),
+            key("layers", Kind::Layers, Value("\"all\""), "in which layers: \"all\", \"0..12\" (12 excluded), [0, 5]"),
             key("cap", Kind::Number, Value("1e-3"), "the share of each matrix that is kept, and the limit of p and q"),
             key("keep", Kind::OneOf(Keep::NAMES), Value("\"ranks\""), "\"full\" keeps every score as well"),
         ],
@@ -123,7 +123,7 @@ pub const SECTIONS: &[Section] = &[
         about: "which weights are switched off: a rule, and a grid of points (p, q)",
         keys: &[
             key("modules", MODULES, Says("score.modules"), "which of the scored weights take part"),
-            key("layers", Kind::Layers, Says("score.layers"), "and in which of the scored layers"),
+            key("layers", Kind::Layers, Says("score.layers"), "in which of the scored layers"),
             key(
                 "rule",
                 Kind::Text,

@@ -181,7 +181,7 @@ fn wrong_types_say_what_is_expected_and_what_was_found() {
     samples: how many rows are drawn
     ");
     insta::assert_snapshot!(complaint(&with("[score]\nmodules = \"mpl\"\n"), &[]), @r#"
-    job/pipeline.toml:11:11: `modules` must be "mlp", "self_attn" or "all", found "mpl"; did you mean `mlp`?
+    job/pipeline.toml:11:11: `modules` must be "mlp", "self_attn" or "all", or a list of "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj" or "down_proj", found "mpl"; did you mean `mlp`?
     modules: which weights are scored
     "#);
     insta::assert_snapshot!(complaint(&with("[score]\ncap = \"1e-3\"\n"), &[]), @"
@@ -403,11 +403,24 @@ fn a_rule_speaks_of_data_sets_that_are_there() {
     job/pipeline.toml:11:11: select.modules = "all" is not within score.modules = "mlp"
     only scored weights can be selected: widen score.modules (scores are computed again) or narrow select.modules
     "#);
-    insta::assert_snapshot!(refused("modules = [\"up_proj\", \"o_proj\"]"), @"");
-    insta::assert_snapshot!(complaint(SMALL, &["score.layers=0..12", "select.layers=[3, 12]"]), @"");
-    insta::assert_snapshot!(complaint(SMALL, &["score.layers=[0, 5]", "select.layers=all"]), @"");
-    let narrowed = try_load(SMALL, &["score.modules=all", "score.layers=4..", "select.modules=[\"down_proj\"]"]).unwrap();
-    assert_eq!((narrowed.select.modules.to_string(), narrowed.select.layers), ("[\"down_proj\"]".into(), narrowed.score.layers));
+    insta::assert_snapshot!(refused("modules = [\"up_proj\", \"o_proj\"]"), @r#"
+    job/pipeline.toml:11:11: select.modules = ["o_proj", "up_proj"] is not within score.modules = "mlp"
+    only scored weights can be selected: widen score.modules (scores are computed again) or narrow select.modules
+    "#);
+    insta::assert_snapshot!(complaint(SMALL, &["score.layers=0..12", "select.layers=[3, 12]"]), @r#"
+    --set select.layers: select.layers = [3, 12] is not within score.layers = "0..12"
+    only scored weights can be selected: widen score.layers (scores are computed again) or narrow select.layers
+    "#);
+    insta::assert_snapshot!(complaint(SMALL, &["score.layers=[0, 5]", "select.layers=all"]), @r#"
+    --set select.layers: select.layers = "all" is not within score.layers = [0, 5]
+    only scored weights can be selected: widen score.layers (scores are computed again) or narrow select.layers
+    "#);
+    let narrowed =
+        try_load(SMALL, &["score.modules=all", "score.layers=4..", "select.modules=[\"down_proj\"]"]).unwrap();
+    assert_eq!(
+        (narrowed.select.modules.to_string(), narrowed.select.layers),
+        ("[\"down_proj\"]".into(), narrowed.score.layers)
+    );
     let released = try_load(SMALL, &["select.rule=released-code"]).unwrap();
     assert_eq!(released.select.rule.to_string(), "released-code(privacy, fairness; general)");
     assert!(released.select.points[0].p.is_some());

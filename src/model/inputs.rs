@@ -127,7 +127,9 @@ mod tests {
             let sample = Sample { ids: vec![3, 1, 4, 1, 5, 9, 2, 6], response: 3 };
             let mut oracle = Kept { until: (0, Projection::Q), seen: Inputs::new() };
             decoder.losses_and_gradients(std::slice::from_ref(&sample), &mut oracle).unwrap();
-            for until in [(config.layers - 1, Projection::Down), (1, Projection::Up), (1, Projection::O), (0, Projection::Q)] {
+            for until in
+                [(config.layers - 1, Projection::Down), (1, Projection::Up), (1, Projection::O), (0, Projection::Q)]
+            {
                 let mut found = Kept { until, seen: Inputs::new() };
                 decoder.visit_inputs(&sample.ids[..sample.inputs()], &mut found).unwrap();
                 // Whoever shares the input of the last wanted matrix is told as well.

@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn settings_know_the_same_names() {
-        assert!(Projection::ALL.iter().map(|projection| projection.name()).eq(crate::config::PROJECTIONS.iter().copied()));
+        assert!(
+            Projection::ALL.iter().map(|projection| projection.name()).eq(crate::config::PROJECTIONS.iter().copied())
+        );
         for projection in Projection::ALL {
             for (modules, word) in [(Modules::MLP, "mlp"), (Modules::SELF_ATTN, "self_attn")] {
                 assert_eq!(projection.is_in(3, modules, &Layers::all()), projection.module() == word);

@@ -42,7 +42,11 @@ impl Method for Wanda {
 
 /// The matrix under whose name the input of all that share it is kept.
 fn first_of_site(projection: Projection) -> Projection {
-    SITES.into_iter().find(|site| site.contains(&projection)).and_then(|site| site.first().copied()).unwrap_or(projection)
+    SITES
+        .into_iter()
+        .find(|site| site.contains(&projection))
+        .and_then(|site| site.first().copied())
+        .unwrap_or(projection)
 }
 
 struct Norms {
@@ -187,9 +191,7 @@ mod tests {
     fn a_snapshot_goes_on_with_the_same_bits_and_another_models_is_refused() {
         let decoder = random(&small(), &Device::flex(), 8);
         let down = |layer: usize, projection: Projection| layer == 1 && projection == Projection::Down;
-        let start = |scored: &dyn Fn(usize, Projection) -> bool| {
-            Wanda.start(&decoder, scored).unwrap()
-        };
+        let start = |scored: &dyn Fn(usize, Projection) -> bool| Wanda.start(&decoder, scored).unwrap();
         let (mut whole, mut first, mut second, mut other) = (start(&all), start(&all), start(&all), start(&down));
         whole.add(&decoder, &samples()).unwrap();
         first.add(&decoder, &samples()[..2]).unwrap();

@@ -113,7 +113,9 @@ fn check_held(params: &Params, table: &RankTable) -> Result<()> {
         "select.modules = {} and select.layers = {} ask for {name} of layer {layer}, but what was scored is {scored}",
         params.modules, params.layers
     ))
-    .hint("narrow select.modules and select.layers, or widen score.modules and score.layers (scores are computed again)"))
+    .hint(
+        "narrow select.modules and select.layers, or widen score.modules and score.layers (scores are computed again)",
+    ))
 }
 
 #[cfg(test)]
@@ -134,8 +136,8 @@ mod tests {
             check(&["up_proj"], layers).unwrap();
         }
         let message = |modules: &[&str], layers: &str| check(modules, layers).unwrap_err().message().to_owned();
-        insta::assert_snapshot!(message(&["mlp"], "all"), @"");
-        insta::assert_snapshot!(message(&["up_proj"], "0..3"), @"");
-        insta::assert_snapshot!(message(&["up_proj"], "7.."), @"");
+        insta::assert_snapshot!(message(&["mlp"], "all"), @r#"select.modules = "mlp" and select.layers = "all" ask for gate_proj of layer 0, but what was scored is modules = ["up_proj"] and layers = "0..2""#);
+        insta::assert_snapshot!(message(&["up_proj"], "0..3"), @r#"select.modules = ["up_proj"] and select.layers = "0..3" ask for up_proj of layer 2, but what was scored is modules = ["up_proj"] and layers = "0..2""#);
+        insta::assert_snapshot!(message(&["up_proj"], "7.."), @r#"select.modules = ["up_proj"] and select.layers = "7.." ask for up_proj of layer 7, but what was scored is modules = ["up_proj"] and layers = "0..2""#);
     }
 }
