@@ -57,6 +57,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("data.NAME.response", &[], Set(&["data.fairness.response=\"x\""])),
     ("data.NAME.samples", &[], Set(&["data.fairness.samples=2"])),
     ("data.NAME.seed", &[], Set(&["data.fairness.seed=2"])),
+    ("data.NAME.skip", &["data.fairness.samples=1"], Set(&["data.fairness.skip=1"])),
     ("tokenize.chat_template", &[], Set(&["tokenize.chat_template=\"model\""])),
     (
         "bytes of the file tokenize.chat_template",
@@ -127,7 +128,16 @@ const CASES: &[(&str, &[&str], Change)] = &[
 
 /// The footnotes: two ways to write a job that must have all keys in common.
 const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
-    ("default", &[], &["tokenize.drop_first_response_token=false", "score.keep=\"ranks\"", "score.layers=\"all\""]),
+    (
+        "default",
+        &[],
+        &[
+            "tokenize.drop_first_response_token=false",
+            "score.keep=\"ranks\"",
+            "score.layers=\"all\"",
+            "data.privacy.skip=0",
+        ],
+    ),
     (
         "date",
         &["generate.chat_template=\"none\""],

@@ -65,7 +65,7 @@ pub struct Job {
 }
 
 impl Job {
-    fn new(pipeline: Pipeline) -> Result<Self> {
+    pub fn new(pipeline: Pipeline) -> Result<Self> {
         if let Some(threads) = pipeline.run.threads {
             // Fails only where the pool is there already, and then there is nothing to choose any more.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

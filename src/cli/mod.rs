@@ -16,6 +16,7 @@ mod progress;
 mod report;
 mod report_table;
 mod run;
+mod stability;
 mod status;
 mod table;
 
@@ -52,6 +53,14 @@ Examples:
 
 The first SIGINT or SIGTERM stops after the current step and keeps what was done (exit code 75).";
 
+const AFTER_STABILITY: &str = "\
+The halves cost as much scoring as the job itself, each other seed as much again. What was scored is kept.
+
+Examples:
+  dean stability
+  dean stability --seeds 0                  only the halves
+  dean stability --seeds 3 --json > stability.json";
+
 const AFTER_GC: &str = "\
 Examples:
   dean cache du
@@ -80,6 +89,9 @@ enum Command {
     Explain(explain::Args),
     /// Show how many weights each point selects and which points coincide
     Grid(grid::Args),
+    /// Show how much of the selection would be the same on other rows
+    #[command(after_help = AFTER_STABILITY)]
+    Stability(stability::Args),
     /// Show the report again, or copy it and its tables out
     Report(report::Args),
     /// Look after the store
@@ -116,6 +128,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Status(args) => status::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Grid(args) => grid::run(args),
+        Command::Stability(args) => stability::run(args),
         Command::Report(args) => report::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Doctor(args) => doctor::run(args),

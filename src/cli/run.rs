@@ -45,15 +45,11 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let job = args.pipeline.job()?;
     heed_signals()?;
-    let observer: Box<dyn Observer> = match (args.quiet, print::is_watched()) {
-        (true, _) => Box::new(Lines::quiet()),
-        (false, true) => Box::new(Bars::new()),
-        (false, false) => Box::new(Lines::new()),
-    };
+    let observer = observer(args.quiet);
     let runner = Runner {
         planner: job.planner(),
         observer: observer.as_ref(),
-        stop: &|| STOP.get().is_some(),
+        stop: &stopping,
         command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
     };
     let outcome = runner.run(args.until.as_deref());
@@ -79,8 +75,22 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Bars for a person, lines for a log, or nothing.
+pub fn observer(quiet: bool) -> Box<dyn Observer> {
+    match (quiet, print::is_watched()) {
+        (true, _) => Box::new(Lines::quiet()),
+        (false, true) => Box::new(Bars::new()),
+        (false, false) => Box::new(Lines::new()),
+    }
+}
+
+/// Whether a signal asked to stop.
+pub fn stopping() -> bool {
+    STOP.get().is_some()
+}
+
 /// The first signal asks for a stop after the current step, the second ends the process.
-fn heed_signals() -> Result<()> {
+pub fn heed_signals() -> Result<()> {
     ctrlc::set_handler(|| {
         let now = Instant::now();
         match STOP.get() {

@@ -88,8 +88,10 @@ pub struct Data {
     pub response: String,
     /// How many rows are drawn, at least 1.
     pub samples: usize,
-    /// Which rows are drawn: the first `samples` of numpy's `default_rng(seed).permutation(rows)`.
+    /// Which rows are drawn: the first `samples` of numpy's `default_rng(seed).permutation(rows)`, after `skip`.
     pub seed: u64,
+    /// How many rows of that order are passed over first.
+    pub skip: usize,
 }
 
 /// `[tokenize]`

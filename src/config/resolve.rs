@@ -27,8 +27,8 @@ pub fn resolve(toml: PipelineToml, document: &Document, sources: Option<PathBuf>
             .into_iter()
             .map(|(name, data)| {
                 let path = document.path(&format!("data.{name}.path"), &data.path);
-                let super::typed::DataToml { prompt, response, samples, seed, .. } = data;
-                (name, Data { path, prompt, response, samples, seed })
+                let super::typed::DataToml { prompt, response, samples, seed, skip, .. } = data;
+                (name, Data { path, prompt, response, samples, seed, skip })
             })
             .collect(),
         tokenize: Tokenize {

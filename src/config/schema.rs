@@ -77,6 +77,7 @@ pub const SECTIONS: &[Section] = &[
             key("response", Kind::Text, Value("\"response\""), "the column of responses"),
             key("samples", Kind::Whole { least: 1 }, Value("128"), "how many rows are drawn"),
             key("seed", Kind::Whole { least: 0 }, Value("0"), "which rows are drawn"),
+            key("skip", Kind::Whole { least: 0 }, Value("0"), "how many rows of that order are passed over first"),
         ],
     },
     Section {

@@ -60,21 +60,24 @@ fn the_defaults_are_those_of_the_schema() {
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
-          "seed": 0
+          "seed": 0,
+          "skip": 0
         },
         "general": {
           "path": "DIR/data/general.csv",
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
-          "seed": 0
+          "seed": 0,
+          "skip": 0
         },
         "privacy": {
           "path": "DIR/data/privacy.csv",
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
-          "seed": 0
+          "seed": 0,
+          "skip": 0
         }
       },
       "tokenize": {
@@ -128,7 +131,7 @@ fn the_defaults_are_those_of_the_schema() {
 fn unknown_names_are_placed_and_the_nearest_is_offered() {
     insta::assert_snapshot!(complaint(&with("[data.more]\npath = \"x\"\n  sampels = 3\n"), &[]), @"
     job/pipeline.toml:12:3: unknown key `sampels` in [data.more]; did you mean `samples`?
-    known keys of [data.more]: path, prompt, response, samples, seed
+    known keys of [data.more]: path, prompt, response, samples, seed, skip
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
@@ -265,7 +268,7 @@ fn what_must_be_there_is_missed() {
 fn options_are_refused_in_the_same_words() {
     insta::assert_snapshot!(complaint(SMALL, &["data.privacy.sampels=4"]), @"
     --set data.privacy.sampels: unknown key `sampels` in [data.privacy]; did you mean `samples`?
-    known keys of [data.privacy]: path, prompt, response, samples, seed
+    known keys of [data.privacy]: path, prompt, response, samples, seed, skip
     ");
     insta::assert_snapshot!(complaint(SMALL, &["data.privcy.samples=4"]), @"
     --set data.privcy.samples: there is no [data.privcy]; did you mean `privacy`?

@@ -42,6 +42,7 @@ pub struct DataToml {
     pub response: String,
     pub samples: usize,
     pub seed: u64,
+    pub skip: usize,
 }
 
 #[derive(Deserialize)]

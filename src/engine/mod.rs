@@ -3,7 +3,7 @@
 //! [`plan::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
 //! files beside the pipeline; [`run::Runner`] does what the plan says is missing, planning again after
 //! every node with the same function; [`explain`] compares a node with its last time; [`grid`] shows
-//! what selection would find. Nothing here prints: [`events::Observer`] is told.
+//! what selection would find; [`stability`] what it would find on other rows. Nothing here prints: [`events::Observer`] is told.
 
 pub mod events;
 pub mod explain;
@@ -11,6 +11,7 @@ mod externals;
 pub mod grid;
 pub mod plan;
 pub mod run;
+pub mod stability;
 
 pub use events::Observer;
 pub use plan::{Plan, Planned, Planner, State};

@@ -11,11 +11,13 @@ mod mask;
 mod rules;
 mod scan;
 mod select;
+mod stability;
 mod table;
 mod top;
 
 pub use mask::{Mask, SelectedPoint, Selection};
 pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting};
 pub use select::{Point, check_k, select, warnings};
+pub use stability::{MaskOverlap, TopOverlap, expected_jaccard, mask_overlap, top_overlap};
 pub use table::RankTable;
 pub use top::{MatrixRanks, k, top};

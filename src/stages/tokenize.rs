@@ -28,6 +28,9 @@ pub struct Params {
     /// How many rows are drawn, and with which seed.
     pub samples: usize,
     pub seed: u64,
+    /// How many drawn rows are passed over first; left out while none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: usize,
     /// The file's kind, `csv` or `jsonl`: the same bytes read otherwise in each.
     pub format: String,
     /// `none`, `model` or `file`.
@@ -38,6 +41,11 @@ pub struct Params {
     /// The released code's quirk; left out while it is off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drop_first_response_token: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Stage for Tokenize {
@@ -62,6 +70,7 @@ impl Stage for Tokenize {
                     response: data.response.clone(),
                     samples: data.samples,
                     seed: data.seed,
+                    skip: data.skip,
                     format: data.path.extension().unwrap_or_default().to_string_lossy().to_lowercase(),
                     chat_template: template_kind(&settings.chat_template).into(),
                     chat_date: (settings.chat_template != Template::None).then(|| settings.chat_date.clone()),
@@ -103,16 +112,17 @@ fn tokens(outside: &Outside<'_>) -> Result<Tokens> {
     let text = checkpoint.text()?;
     let template = outside.template(&params.chat_template)?;
     let rows = read_columns(&(outside.file)("rows")?, &[&params.prompt, &params.response])?;
-    if rows.len() < params.samples {
+    if rows.len() < params.skip.saturating_add(params.samples) {
+        let skip = if params.skip > 0 { format!(" after {} that are skipped", params.skip) } else { String::new() };
         return Err(Error::user(format!(
-            "{} samples were asked for, but the file has {} rows",
+            "{} samples were asked for{skip}, but the file has {} rows",
             params.samples,
             rows.len()
         ))
         .hint("lower `samples` of this data set, or give it more rows"));
     }
     let mut tokens = Tokens::default();
-    for row in permutation(params.seed, rows.len()).into_iter().take(params.samples) {
+    for row in permutation(params.seed, rows.len()).into_iter().skip(params.skip).take(params.samples) {
         let [prompt, response] = rows[row].as_slice() else {
             return Err(Error::fault("a row does not have the two columns that were read"));
         };

@@ -22,7 +22,7 @@ fn slips_in_the_pipeline_file() {
     };
     insta::assert_snapshot!(slip("samples = 8", "sampels = 8"), @"
     error: pipeline.toml:6:1: unknown key `sampels` in [data.fairness]; did you mean `samples`?
-    hint: known keys of [data.fairness]: path, prompt, response, samples, seed
+    hint: known keys of [data.fairness]: path, prompt, response, samples, seed, skip
     ");
     insta::assert_snapshot!(slip("[perplexity]", "[perplexty]"), @"
     error: pipeline.toml:28:2: unknown section [perplexty]; did you mean `perplexity`?

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `cache.rs` | what is computed again, and what is not |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
 //! | `bad_surroundings.rs` | the same of a machine that does not play along |
@@ -21,4 +22,5 @@ mod bad_model;
 mod bad_surroundings;
 mod cache;
 mod kill;
+mod scoring;
 mod support;
