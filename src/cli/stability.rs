@@ -6,7 +6,6 @@ use clap::Args as ClapArgs;
 
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{WIDTH, number, point, wrap};
-use super::plan::warn;
 use super::print;
 use super::run::{heed_signals, observer, stopping};
 use super::table::{Align, Table};
@@ -30,8 +29,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = Job::new(widened(&args.pipeline.pipeline()?, args.seeds)?)?;
-    let mut plan = job.planner().plan(false)?;
-    warn(&plan);
+    let (_, mut plan) = job.plan()?;
     if !is_ready(&plan) {
         heed_signals()?;
         let observer = observer(args.quiet);
