@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::args::{JsonArg, PipelineArgs};
+use super::args::{Job, JsonArg, PipelineArgs};
 use super::error::STOPPED;
 use super::format::{self, WIDTH, count, wrap};
 use super::progress::{Bars, Lines};
@@ -44,18 +44,7 @@ const ECHO: Duration = Duration::from_millis(300);
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let job = args.pipeline.job()?;
-    heed_signals()?;
-    let observer = observer(args.quiet);
-    let runner = Runner {
-        planner: job.planner(),
-        observer: observer.as_ref(),
-        stop: &stopping,
-        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
-    };
-    let outcome = runner.run(args.until.as_deref());
-    drop(runner);
-    drop(observer);
-    let summary = outcome?;
+    let summary = compute(&job, args.quiet, args.until.as_deref())?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json.json {
         return print::json(&in_json(&summary, seconds)?);
@@ -75,8 +64,21 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Computes what is missing up to a stage, showing progress and heeding signals.
+pub fn compute(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
+    heed_signals()?;
+    let observer = observer(quiet);
+    let runner = Runner {
+        planner: job.planner(),
+        observer: observer.as_ref(),
+        stop: &stopping,
+        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    runner.run(until)
+}
+
 /// Bars for a person, lines for a log, or nothing.
-pub fn observer(quiet: bool) -> Box<dyn Observer> {
+fn observer(quiet: bool) -> Box<dyn Observer> {
     match (quiet, print::is_watched()) {
         (true, _) => Box::new(Lines::quiet()),
         (false, true) => Box::new(Bars::new()),
@@ -85,12 +87,12 @@ pub fn observer(quiet: bool) -> Box<dyn Observer> {
 }
 
 /// Whether a signal asked to stop.
-pub fn stopping() -> bool {
+fn stopping() -> bool {
     STOP.get().is_some()
 }
 
 /// The first signal asks for a stop after the current step, the second ends the process.
-pub fn heed_signals() -> Result<()> {
+fn heed_signals() -> Result<()> {
     ctrlc::set_handler(|| {
         let now = Instant::now();
         match STOP.get() {

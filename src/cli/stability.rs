@@ -7,9 +7,8 @@ use clap::Args as ClapArgs;
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{WIDTH, number, point, wrap};
 use super::print;
-use super::run::{heed_signals, observer, stopping};
+use super::run::compute;
 use super::table::{Align, Table};
-use crate::engine::Runner;
 use crate::engine::stability::{MaskRow, Stability, TopRow, compare, is_ready, widened};
 use crate::error::Result;
 
@@ -31,15 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     let job = Job::new(widened(&args.pipeline.pipeline()?, args.seeds)?)?;
     let (_, mut plan) = job.plan()?;
     if !is_ready(&plan) {
-        heed_signals()?;
-        let observer = observer(args.quiet);
-        let runner = Runner {
-            planner: job.planner(),
-            observer: observer.as_ref(),
-            stop: &stopping,
-            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
-        };
-        plan = runner.run(Some("score"))?.plan;
+        plan = compute(&job, args.quiet, Some("score"))?.plan;
     }
     let stability = compare(&job.planner(), &plan, args.seeds)?;
     if args.json.json {

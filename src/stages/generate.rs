@@ -95,6 +95,7 @@ impl Stage for Generate {
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
         let total = (prompts.len() * params.max_new_tokens) as u64;
         let mut done = 0;
+        work.progress.at(done, total, "tokens");
         for (number, rows) in batches(&prompts).into_iter().enumerate() {
             let name = format!("batch-{number:06}");
             let continuations = match work.shards.get(&name)?.and_then(|bytes| read_shard(&bytes, rows.len())) {

@@ -85,6 +85,7 @@ impl Stage for Perplexity {
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
         let decoder = work.variant(&params.dtype)?;
         let mut total = 0.0;
+        work.progress.at(0, windows.len() as u64, "windows");
         for (index, ids) in windows.iter().enumerate() {
             work.check_stop()?;
             total += decoder.negative_log_likelihood(ids)?;
