@@ -77,6 +77,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("score.modules", &[], Set(&["score.modules=\"self_attn\""])),
     ("score.layers", &[], Set(&["score.layers=\"0..1\""])),
     ("score.cap", &[], Set(&["score.cap=0.4"])),
+    ("score.memory", &[], Set(&["score.memory=\"8 GiB\""])),
     ("score.keep", &[], Set(&["score.keep=\"full\""])),
     ("select.modules", &["score.modules=\"all\""], Set(&["select.modules=\"self_attn\""])),
     ("select.layers", &[], Set(&["select.layers=[1]"])),

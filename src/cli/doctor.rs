@@ -17,7 +17,7 @@ use super::table::{Align, Table};
 use crate::config::{Judge, Pipeline, Source};
 use crate::error::Error;
 use crate::files;
-use crate::model::device;
+use crate::model::device::{self, Memory};
 use crate::model::source::{self, PipSettings};
 
 #[derive(ClapArgs, Debug)]
@@ -61,12 +61,6 @@ struct Gpu {
     remark: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
-struct Memory {
-    total_bytes: u64,
-    available_bytes: u64,
-}
-
 #[derive(Serialize)]
 struct Model {
     source: String,
@@ -102,7 +96,7 @@ fn look(args: &PipelineArgs) -> Findings {
         features: Features { cuda: device::has_cuda_feature() },
         cpu: Cpu { cores, threads: pipeline.as_ref().and_then(|pipeline| pipeline.run.threads).unwrap_or(cores) },
         gpu: gpu(),
-        memory: files::read_to_string(Path::new("/proc/meminfo")).ok().and_then(|text| memory(&text)),
+        memory: device::memory(),
         pip: pip(),
         pipeline: Finding { path: file, problem },
         models: pipeline.as_ref().map(models).unwrap_or_default(),
@@ -132,15 +126,6 @@ fn gpu() -> Gpu {
         Err(_) => (0, Some("the NVIDIA driver does not answer; `nvidia-smi` may say why".into())),
     };
     Gpu { devices: (0..number).map(|index| format!("cuda:{index}")).collect(), remark }
-}
-
-/// Total and available memory from the text of /proc/meminfo.
-fn memory(text: &str) -> Option<Memory> {
-    let field = |name: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    };
-    Some(Memory { total_bytes: field("MemTotal")?, available_bytes: field("MemAvailable")? })
 }
 
 /// What the first of pip's names says of itself.
@@ -215,15 +200,6 @@ fn table(findings: &Findings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_or_not_known() {
-        let text = "MemTotal:       24576 kB\nMemFree:  1 kB\nMemAvailable:   1024 kB\n";
-        assert_eq!(memory(text), Some(Memory { total_bytes: 24_576 * 1024, available_bytes: 1024 * 1024 }));
-        for text in ["", "MemTotal: 1 kB", "MemTotal: x kB\nMemAvailable: 1 kB", "MemTotal: 99999999999999999999 kB"] {
-            assert_eq!(memory(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn a_place_is_probed_without_a_trace() {

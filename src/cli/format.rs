@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+pub use crate::config::size as bytes;
 use crate::error::{Error, Result};
 
 /// How wide text is wrapped.
@@ -35,21 +36,17 @@ pub fn long(whole: u64) -> String {
     }
 }
 
-/// `17 B`, `1.2 KiB`, `34 MiB`.
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
+/// An amount of work: `812 MFLOP`, `3.4 TFLOP`.
+pub fn operations(flops: f64) -> String {
+    const UNITS: [&str; 5] = ["kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"];
+    let mut value = flops / 1e3;
     let mut units = UNITS.iter();
     let mut unit = units.next().copied().unwrap_or_default();
     for next in units {
-        if value < 1023.5 {
+        if value < 999.5 {
             break;
         }
-        value /= 1024.0;
+        value /= 1e3;
         unit = next;
     }
     if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
@@ -133,9 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_binary_units() {
-        let shown = [0, 1023, 1024, 1_258_291, 35_651_584, 1_048_575, u64::MAX].map(bytes);
-        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "34 MiB", "1.0 MiB", "16 EiB"]);
+    fn work_has_a_unit() {
+        assert_eq!(
+            [0.0, 1234.0, 9.96e5, 9.996e8, 3.39e12, 7.434e14, 5e19].map(operations),
+            ["0.0 kFLOP", "1.2 kFLOP", "996 kFLOP", "1.0 GFLOP", "3.4 TFLOP", "743 TFLOP", "50000 PFLOP"]
+        );
     }
 
     #[test]

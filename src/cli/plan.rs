@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{Job, JsonArg, PipelineArgs};
-use super::format::{WIDTH, count, wrap};
+use super::format::{WIDTH, bytes, count, operations, wrap};
 use super::print;
 use super::table::{Align, Table};
 use crate::engine::{Plan, Planned, State};
 use crate::error::Result;
+use crate::model::cost::Estimate;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -33,6 +34,8 @@ pub struct Row {
     waits_for: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Value>,
 }
 
 impl Row {
@@ -51,11 +54,20 @@ impl Row {
             outputs: outputs.collect::<serde_json::Map<_, _>>().into(),
             waits_for: None,
             params: None,
+            cost: None,
         }
     }
 
-    fn in_full(job: &Job, planned: &Planned) -> Self {
+    fn in_full(job: &Job, planned: &Planned, cost: Option<&Estimate>) -> Self {
+        let cost = cost.map(|cost| {
+            let groups: Vec<[usize; 2]> = cost.groups.iter().map(|group| [group.start, group.end]).collect();
+            json!({
+                "operations": cost.flops.needed(), "recomputed": cost.flops.recomputed,
+                "peak_bytes": cost.peak_bytes, "groups": groups,
+            })
+        });
         Self {
+            cost,
             waits_for: Some(planned.waits_for.clone()),
             params: Some(planned.node.params.clone()),
             ..Self::of(job, planned)
@@ -67,10 +79,18 @@ pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let (planner, plan) = job.plan()?;
     planner.check(&plan, &|_| true)?;
+    let costs = plan.nodes.iter().map(|planned| planner.cost(&plan, planned)).collect::<Result<Vec<_>>>()?;
+    let rows = || plan.nodes.iter().zip(&costs);
     if args.json.json {
-        return print::json(&plan.nodes.iter().map(|planned| Row::in_full(&job, planned)).collect::<Vec<_>>());
+        let rows = rows().map(|(planned, cost)| Row::in_full(&job, planned, cost.as_ref()));
+        return print::json(&rows.collect::<Vec<_>>());
     }
     print::line(table(&plan));
+    let lines: Vec<String> =
+        rows().filter_map(|(planned, cost)| Some(takes(&planned.node.name, cost.as_ref()?))).collect();
+    if !lines.is_empty() {
+        print::line(format_args!("\n{}", lines.join("\n")));
+    }
     print::line("");
     print::line(wrap(&outlook(&plan), WIDTH, 2));
     Ok(())
@@ -97,6 +117,18 @@ pub fn table(plan: &Plan) -> Table {
         table.row([planned.node.name.clone(), state(planned.state).into(), key, planned.waits_for.join(", ")]);
     }
     table
+}
+
+/// What a node will take, in a line.
+fn takes(node: &str, cost: &Estimate) -> String {
+    let (needed, peak) = (operations(cost.flops.needed()), bytes(cost.peak_bytes));
+    match cost.groups.len() {
+        0 | 1 => format!("{node} takes {needed} and at most {peak}, all layers at once"),
+        groups => {
+            let again = operations(cost.flops.recomputed);
+            format!("{node} takes {needed}, {again} more for {groups} groups of layers, and at most {peak}")
+        }
+    }
 }
 
 /// What a run would do now, in a sentence.

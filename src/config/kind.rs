@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
 use super::matrices::Layers;
+use super::memory::Memory;
 use super::schema::did_you_mean;
 
 /// What may stand behind a key.
@@ -35,6 +36,8 @@ pub enum Kind {
     Words { words: &'static [&'static str], items: &'static [&'static str] },
     /// Layers of a model: a word, a range or a list of whole numbers.
     Layers,
+    /// A size of memory: a word, a whole number of bytes, or a number with its unit.
+    Memory,
 }
 
 /// What is wrong with a value, and where in the text it begins.
@@ -68,6 +71,12 @@ impl Kind {
                 Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\"")))
             }
             (Kind::Flag, DeValue::Boolean(flag)) => Ok((*flag).into()),
+            (Kind::Memory, DeValue::Integer(_)) => Kind::Whole { least: 1 }.check(name, value),
+            (Kind::Memory, DeValue::String(text)) => match Memory::of_text(text) {
+                Some(Memory::Auto) => Ok(text.as_ref().into()),
+                Some(Memory::Bytes(bytes)) => i64::try_from(bytes).map(Into::into).map_err(|_| wrong()),
+                None => Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\""))),
+            },
             (Kind::Whole { least } | Kind::WholeOr { least, .. }, DeValue::Integer(digits)) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(number) if number >= least => Ok(number.into()),
@@ -195,6 +204,7 @@ impl fmt::Display for Kind {
                 one_of(f, items)
             }
             Kind::Layers => f.write_str("\"all\", a range \"first..end\" or a list of layers, counted from 0"),
+            Kind::Memory => f.write_str("\"auto\", a size such as \"8 GiB\" or \"500 MB\", or a whole number of bytes"),
             Kind::Flag => f.write_str("true or false"),
             Kind::Whole { .. } => f.write_str("a whole number"),
             Kind::WholeOr { word, .. } => write!(f, "a whole number or \"{word}\""),
@@ -237,6 +247,9 @@ mod tests {
         assert_eq!(check(Kind::Whole { least: 1 }, "0x1_0").unwrap(), "16");
         assert_eq!(check(Kind::WholeOr { least: 2, word: "max" }, "'max'").unwrap(), "\"max\"");
         assert_eq!(check(Kind::Numbers, "[]").unwrap(), "[]");
+        assert_eq!(check(Kind::Memory, "'2 KiB'").unwrap(), "2048");
+        assert_eq!(check(Kind::Memory, "2048").unwrap(), "2048");
+        assert_eq!(check(Kind::Memory, "'auto'").unwrap(), "\"auto\"");
         assert_eq!(check(Kind::Layers, "7").unwrap(), "[7]");
         assert_eq!(check(Kind::Layers, "'..3'").unwrap(), "\"..3\"");
         let words = Kind::Words { words: &["mlp", "all"], items: &["q_proj"] };
@@ -265,6 +278,9 @@ mod tests {
         insta::assert_snapshot!(wrong(Kind::Layers, "[0, -1]"), @r#"4: `x` must be "all", a range "first..end" or a list of layers, counted from 0, and an item of the list is no layer"#);
         insta::assert_snapshot!(wrong(Kind::Layers, "[]"), @"0: `x` is an empty list");
         insta::assert_snapshot!(wrong(Kind::Layers, "1.5"), @r#"0: `x` must be "all", a range "first..end" or a list of layers, counted from 0, found a decimal number"#);
+        insta::assert_snapshot!(wrong(Kind::Memory, "'8 Gib'"), @"");
+        insta::assert_snapshot!(wrong(Kind::Memory, "0"), @"");
+        insta::assert_snapshot!(wrong(Kind::Memory, "1.5"), @"");
         insta::assert_snapshot!(wrong(Kind::Text, "' '"), @"0: `x` is empty");
         insta::assert_snapshot!(wrong(Kind::Flag, "{a = 1}"), @"0: `x` must be true or false, found a table");
     }

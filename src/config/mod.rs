@@ -17,6 +17,7 @@ mod document;
 mod grid;
 mod kind;
 mod matrices;
+mod memory;
 mod resolve;
 mod schema;
 mod source;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use choices::{Action, Device, Dtype, Join, JudgeKind, Keep, Method, Parse, Template, Window};
 pub use matrices::{Layers, Modules, PROJECTIONS};
+pub use memory::{Memory, size};
 pub use schema::{nearest, reference};
 pub use source::{Source, SourceKind};
 
@@ -126,6 +128,8 @@ pub struct Score {
     pub layers: Layers,
     /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
     pub cap: f64,
+    /// The most that scoring may hold at once. Enters no key.
+    pub memory: Memory,
     pub keep: Keep,
 }
 

@@ -92,6 +92,7 @@ fn the_defaults_are_those_of_the_schema() {
         "modules": "mlp",
         "layers": "all",
         "cap": 0.001,
+        "memory": "auto",
         "keep": "ranks"
       },
       "select": {

@@ -125,6 +125,7 @@ mod tests {
             Kind::Pairs => vec![vec![1.0, 1.0]].into(),
             Kind::Words { items, .. } => vec![items[0]].into(),
             Kind::Layers => "all".into(),
+            Kind::Memory => "auto".into(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::model::Models;
+use crate::model::cost::Estimate;
 use crate::rank;
 use crate::stages::{Input, ModelName, Node, Outputs, Outside, Planning, Progress, REGISTRY, Shards, Stage, Work};
 use crate::store::{Record, Store};
@@ -136,21 +137,43 @@ impl<'a> Planner<'a> {
                 (planned.stage.name(), node.params.to_string(), format!("{:?}", outside.collect::<Vec<_>>()));
             if planned.state == State::Hit {
                 answered.insert(question);
-            } else if wanted(planned) && self.has_models_of(node)? && answered.insert(question) {
-                self.check_node(planned).map_err(|error| error.within(&node.name))?;
+            } else if wanted(planned) && self.has_models_of(node)? {
+                if answered.insert(question) {
+                    self.ask(plan, planned, |outside| planned.stage.check(outside))?;
+                }
+                self.cost(plan, planned)?;
             }
         }
         Ok(())
     }
 
-    fn check_node(&self, planned: &Planned) -> Result<()> {
-        planned.stage.check(&Outside {
-            node: &planned.node.name,
-            params: &planned.node.params,
-            file: &|name| file_of(&planned.node, name),
+    /// What a missing node will take, as far as that is known now.
+    ///
+    /// # Errors
+    /// If it takes more than it may have.
+    pub fn cost(&self, plan: &Plan, planned: &Planned) -> Result<Option<Estimate>> {
+        if planned.state == State::Hit || !self.has_models_of(&planned.node)? {
+            return Ok(None);
+        }
+        self.ask(plan, planned, |outside| planned.stage.cost(outside))
+    }
+
+    fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Outside<'_>) -> Result<R>) -> Result<R> {
+        let node = &planned.node;
+        let known = |name: &str| match node.inputs.get(name) {
+            Some(Input::Output { node, output }) => self.output_bytes(plan, node, output),
+            _ => Ok(None),
+        };
+        let outside = Outside {
+            node: &node.name,
+            params: &node.params,
+            file: &|name| file_of(node, name),
+            known: &known,
             models: self.models,
             model_path: &|model| self.model_path(model),
-        })
+            memory: self.pipeline.score.memory,
+        };
+        question(&outside).map_err(|error| error.within(&node.name))
     }
 
     fn has_models_of(&self, node: &Node) -> Result<bool> {
@@ -300,6 +323,7 @@ impl<'a> Planner<'a> {
                 earlier: &earlier,
                 models: self.models,
                 model_path: &|model| self.model_path(model),
+                memory: self.pipeline.score.memory,
                 shards: place.shards,
                 progress: place.progress,
                 stop: place.stop,

@@ -4,6 +4,7 @@
 //! real run cannot disagree. A node is computed only while its claim is held; a panic in a stage ends
 //! the run as a fault of ours, never as half an artifact. Must not know: any particular stage.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ impl Runner<'_> {
         let mut computed = Vec::new();
         let mut repairs = 0;
         let mut checked = false;
+        let mut costed = HashSet::new();
         loop {
             let plan = self.planner.plan(true)?;
             let wanted = |planned: &Planned| {
@@ -72,6 +74,12 @@ impl Runner<'_> {
                 plan.warnings.iter().for_each(|warning| self.observer.note("plan", warning));
                 self.planner.check(&plan, &wanted)?;
                 checked = true;
+            }
+            // What a node takes may be known only now; better told before the nodes that come before it.
+            for planned in plan.nodes.iter().filter(|planned| wanted(planned) && planned.key.is_some()) {
+                if planned.state != State::Hit && costed.insert(planned.node.name.clone()) {
+                    self.planner.cost(&plan, planned)?;
+                }
             }
             let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
             let missing = || plan.nodes.iter().filter(|planned| wanted(planned) && planned.state != State::Hit);

@@ -58,19 +58,26 @@ impl Accumulators {
             .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))
     }
 
-    /// All sums as little-endian f32, matrix after matrix.
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// How long [`Accumulators::snapshot`] is, in bytes.
+    pub fn snapshot_len(&self) -> usize {
+        let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
+        self.sums.values().map(count).sum::<usize>() * 4
+    }
+
+    /// Appends all sums as little-endian f32, matrix after matrix.
+    ///
+    /// # Errors
+    /// If the device does not give them back.
+    pub fn snapshot(&self, bytes: &mut Vec<u8>) -> Result<()> {
         for (layer, projection) in self.matrices() {
             bytes.extend(self.values(layer, projection)?.iter().flat_map(|value| value.to_le_bytes()));
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Puts a snapshot back. False, and nothing changed, if its size does not fit.
     pub fn restore(&mut self, bytes: &[u8]) -> bool {
-        let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
-        if self.sums.values().map(count).sum::<usize>() * 4 != bytes.len() {
+        if self.snapshot_len() != bytes.len() {
             return false;
         }
         let mut rest = bytes;

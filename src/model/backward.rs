@@ -3,13 +3,17 @@
 //! For a linear y = xWᵀ the gradient of the loss is dyᵀx. No weight gradient is ever built here:
 //! the pass hands dy and x of every wanted matrix to a hook, which accumulates what it likes
 //! ([`super::accumulate`] keeps Σ|dyᵀx|). Forward keeps each layer's few activations and no
-//! attention matrix; norms and gates are computed again on the way back. The tests hold it against
+//! attention matrix; norms and gates are computed again on the way back. The parts run over a range of
+//! layers, so that [`super::groups`] can put them together with less memory. The tests hold it against
 //! Burn's autodiff. Must not know: scores, data sets.
+
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 
 use super::attention::Saved;
 use super::decoder::{Batch, Decoder};
+use super::groups::Walk;
 use super::projection::Projection;
 use crate::error::{Error, Result};
 
@@ -49,7 +53,7 @@ fn offer(hook: &mut dyn Hook, layer: usize, projection: Projection, dy: &Tensor<
 }
 
 /// What a layer's backward needs of its forward.
-struct Kept {
+pub(super) struct Kept {
     /// The layer's input, [B*T, hidden].
     x: Tensor<2>,
     attention: Saved,
@@ -61,6 +65,15 @@ struct Kept {
     up: Tensor<2>,
 }
 
+/// Samples as one right-padded batch.
+pub(super) struct Padded<'a> {
+    samples: &'a [Sample],
+    /// Token ids, row after row.
+    ids: Vec<u32>,
+    /// Where they stand and what they see.
+    pub batch: Batch,
+}
+
 impl Decoder {
     /// Runs the samples forward and backward as one right-padded batch and returns each one's loss: the mean cross
     /// entropy over its response tokens, in nats. Gradients are those of the *sum* of the losses; the hook can tell
@@ -69,12 +82,20 @@ impl Decoder {
     /// # Errors
     /// A sample without a response token, or a token outside the vocabulary.
     pub fn losses_and_gradients(&self, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
+        let wanted = |layer: &usize| Projection::ALL.into_iter().any(|projection| hook.wants(*layer, projection));
+        let lowest = (0..self.layers.len()).find(wanted).unwrap_or(self.layers.len());
+        Walk::new(self, vec![lowest..self.layers.len()]).add(self, samples, hook)
+    }
+
+    /// # Errors
+    /// A sample without a response token.
+    pub(super) fn padded<'a>(&self, samples: &'a [Sample]) -> Result<Padded<'a>> {
         if let Some(index) = samples.iter().position(|sample| sample.labels().is_empty()) {
             return Err(Error::user(format!("sample {index} has no response token to predict"))
                 .hint("every response must have at least one token, and a prompt before it"));
         }
         let tokens = samples.iter().map(Sample::inputs).max().unwrap_or(0);
-        let padded: Vec<u32> = samples
+        let ids = samples
             .iter()
             .flat_map(|sample| {
                 let inputs = sample.inputs();
@@ -82,34 +103,53 @@ impl Decoder {
                 sample.ids[..inputs].iter().copied().chain(pad)
             })
             .collect();
-        self.ops.run(|| self.pass(samples, tokens, &padded, hook))
+        Ok(Padded { samples, ids, batch: self.batch(vec![0; samples.len()], 0, tokens) })
     }
 
-    fn pass(&self, samples: &[Sample], tokens: usize, padded: &[u32], hook: &mut dyn Hook) -> Result<Vec<f64>> {
-        let batch = self.batch(vec![0; samples.len()], 0, tokens);
-        let layers = 0..self.layers.len();
-        let wanted = |layer: usize| Projection::ALL.into_iter().any(|projection| hook.wants(layer, projection));
-        let lowest = layers.clone().find(|layer| wanted(*layer)).unwrap_or(self.layers.len());
+    /// The input of layer 0, [B*T, hidden].
+    pub(super) fn embedded(&self, padded: &Padded<'_>) -> Result<Tensor<2>> {
+        self.embed(&padded.ids)
+    }
 
-        let mut x = self.embed(padded)?;
-        let mut kept = Vec::with_capacity(self.layers.len());
+    /// From the input of the first of some layers to the output of the last, both [B*T, hidden]; nothing is kept.
+    pub(super) fn forward_layers(&self, layers: Range<usize>, x: Tensor<2>, batch: &Batch) -> Tensor<2> {
+        layers.fold(x, |x, layer| self.layer_forward(layer, x, batch).0)
+    }
+
+    /// The same, with what each layer's backward needs.
+    pub(super) fn forward_keeping(
+        &self,
+        layers: Range<usize>,
+        x: Tensor<2>,
+        batch: &Batch,
+    ) -> (Tensor<2>, Vec<Kept>) {
+        let mut x = x;
+        let mut kept = Vec::with_capacity(layers.len());
         for layer in layers {
-            let (y, memory) = self.layer_forward(layer, x, &batch);
-            // Below the lowest scored layer no gradient flows, so nothing needs to be remembered.
-            kept.push((layer >= lowest).then_some(memory));
+            let (y, memory) = self.layer_forward(layer, x, batch);
+            kept.push(memory);
             x = y;
         }
-        let (losses, mut dy) = self.head_backward(x, samples, tokens);
-        for layer in (lowest..self.layers.len()).rev() {
-            let Some(memory) = kept.pop().flatten() else {
-                return Err(Error::fault("a scored layer kept no activations"));
-            };
-            match self.layer_backward(layer, memory, dy, &batch, hook, layer > lowest) {
-                Some(dx) => dy = dx,
-                None => break,
-            }
+        (x, kept)
+    }
+
+    /// Back through the layers of which `kept` was kept, the lowest of them being `first`: from dL/dy of the topmost
+    /// one's output to dL/dx of the lowest one's input, [B*T, hidden]. `below` says whether anything below needs that;
+    /// where nothing does, the way ends early and there is none.
+    pub(super) fn backward_layers(
+        &self,
+        first: usize,
+        kept: Vec<Kept>,
+        dy: Tensor<2>,
+        batch: &Batch,
+        hook: &mut dyn Hook,
+        below: bool,
+    ) -> Option<Tensor<2>> {
+        let mut dy = dy;
+        for (above, memory) in kept.into_iter().enumerate().rev() {
+            dy = self.layer_backward(first + above, memory, dy, batch, hook, below || above > 0)?;
         }
-        Ok(losses)
+        Some(dy)
     }
 
     fn layer_forward(&self, index: usize, x: Tensor<2>, batch: &Batch) -> (Tensor<2>, Kept) {
@@ -126,7 +166,8 @@ impl Decoder {
 
     /// Losses of the samples and dL/dx of the last layer's output x [B*T, hidden]. Logits exist only at the rows that
     /// predict a response token.
-    fn head_backward(&self, x: Tensor<2>, samples: &[Sample], tokens: usize) -> (Vec<f64>, Tensor<2>) {
+    pub(super) fn head_backward(&self, x: Tensor<2>, padded: &Padded<'_>) -> (Vec<f64>, Tensor<2>) {
+        let (samples, tokens) = (padded.samples, padded.batch.tokens);
         let eps = self.config.norm_eps;
         let hidden = x.dims()[1];
         let mut losses = Vec::with_capacity(samples.len());

@@ -94,7 +94,7 @@ impl Hook for Gradients {
     }
 }
 
-fn sample(config: &DecoderConfig, length: usize, response: usize, salt: usize) -> Sample {
+pub fn sample(config: &DecoderConfig, length: usize, response: usize, salt: usize) -> Sample {
     let ids = (0..length).map(|i| u32::try_from((i * 7 + salt * 13 + 3) % config.vocab_size).unwrap()).collect();
     Sample { ids, response }
 }
@@ -149,17 +149,21 @@ fn check(config: &DecoderConfig, ops: Ops) {
     }
 }
 
-#[test]
-fn gradients_are_those_of_autodiff_for_every_kind_of_decoder() {
-    let kinds = [
+/// One configuration for each thing in which families differ.
+pub fn kinds() -> [DecoderConfig; 6] {
+    [
         small(),
         DecoderConfig { qkv_bias: true, tied_head: false, ..small() },
         DecoderConfig { qk_norm: true, head_dim: 8, ..small() },
         DecoderConfig { sliding_window: Some(3), o_bias: true, mlp_bias: true, ..small() },
         DecoderConfig { kv_heads: 4, ..small() },
         DecoderConfig { kv_heads: 1, layers: 1, ..small() },
-    ];
-    for config in &kinds {
+    ]
+}
+
+#[test]
+fn gradients_are_those_of_autodiff_for_every_kind_of_decoder() {
+    for config in &kinds() {
         check(config, Ops::Host);
         check(config, Ops::Backend);
     }

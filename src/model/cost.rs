@@ -31,11 +31,16 @@ pub struct Setup {
     pub fused: bool,
     /// The most bytes that may be held at once; none: as many as it takes.
     pub budget: Option<u64>,
+    /// What was summed is written down now and then, from a copy in the same memory.
+    pub saved: bool,
+    /// Bytes that a finished score goes on taking in the same memory, until all are.
+    pub score_bytes: u64,
 }
 
 impl Setup {
-    /// One sample at a time, in f32, accumulation fused, no budget: the CPU's way.
-    pub const CPU: Self = Self { value_bytes: 4, batch_tokens: 0, fused: true, budget: None };
+    /// One sample at a time, in f32, accumulation fused, no budget, nothing written down: the CPU's way.
+    pub const CPU: Self =
+        Self { value_bytes: 4, batch_tokens: 0, fused: true, budget: None, saved: false, score_bytes: 0 };
 }
 
 /// Floating point operations of matrix products over all samples; a multiplication and an addition are two.
@@ -87,8 +92,11 @@ pub struct Estimate {
     pub head_bytes: u64,
     /// Every sample's input of every group but the topmost, and its dL/dx between two groups; 0 without groups.
     pub group_input_bytes: u64,
-    /// The most that is held at once: weights, the largest group's accumulators, group inputs, activations, and the
-    /// greater of head and working bytes. A program's own memory and copies made while loading are not in it.
+    /// What is copied in order to be written down: the largest group's accumulators and the group inputs, at another
+    /// time than activations; 0 where that is not done or is done elsewhere.
+    pub saved_bytes: u64,
+    /// The most that is held at once: weights, the largest group's accumulators, group inputs, finished scores, and
+    /// the greater of what is copied and of activations with the greater of head and working bytes. A program's own memory and copies made while loading are not in it.
     pub peak_bytes: u64,
     /// What accumulation reads and writes over all samples: per sample and scored weight 8 bytes (the sum, in and
     /// out) where fused, 16 where a gradient is written and read again.
@@ -290,7 +298,10 @@ impl<'a> Job<'a> {
             0
         };
         let activations = deepest * tokens * kept * value;
-        let peak = bytes(weights * value + 4 * most + inputs + activations + working.max(head));
+        let saved = if self.setup.saved { 4 * most + inputs } else { 0 };
+        let finished = scored * u128::from(self.setup.score_bytes);
+        let passing = (activations + working.max(head)).max(saved);
+        let peak = bytes(weights * value + 4 * most + inputs + finished + passing);
         let moved = if self.setup.fused { 8 } else { 16 };
         Estimate {
             flops: self.flops(&groups),
@@ -302,6 +313,7 @@ impl<'a> Job<'a> {
             working_bytes: bytes(working),
             head_bytes: bytes(head),
             group_input_bytes: bytes(inputs),
+            saved_bytes: bytes(saved),
             peak_bytes: peak,
             accumulator_traffic: bytes(moved * scored * self.lengths.len() as u128),
             groups,

@@ -90,6 +90,13 @@ fn what_is_held_is_what_the_pass_keeps() {
     assert_eq!(mlp.peak_bytes, mlp.weight_bytes + mlp.accumulator_bytes + mlp.activation_bytes + mlp.head_bytes);
     assert_eq!((mlp.groups.len(), mlp.groups[0].clone(), mlp.group_input_bytes, mlp.fits), (1, 0..30, 0, true));
 
+    // A copy of the sums is more than what a sample's pass holds, and at another time.
+    let saved = estimate(&config, &every(&config, &MLP), &length, &Setup { saved: true, ..Setup::CPU });
+    assert_eq!(saved.saved_bytes, mlp.accumulator_bytes);
+    assert_eq!(saved.peak_bytes, mlp.weight_bytes + 2 * mlp.accumulator_bytes);
+    let full = estimate(&config, &every(&config, &MLP), &length, &Setup { score_bytes: 8, ..Setup::CPU });
+    assert_eq!(full.peak_bytes, mlp.peak_bytes + 8 * mlp.scored);
+
     // Both samples fit a batch of 300 tokens, padded to the longer one.
     let batched = Setup { batch_tokens: 300, fused: false, ..Setup::CPU };
     let batched = estimate(&config, &every(&config, &MLP), &length, &batched);
@@ -159,7 +166,8 @@ fn a_7b_model_costs_what_the_page_on_scaling_says() {
     let matrices = every(&config, &MLP);
     let lengths = vec![Length { inputs: 150, labels: 100 }; 128];
     let gpu = |value_bytes, batch_tokens, budget: u64| {
-        let setup = Setup { value_bytes, batch_tokens, fused: false, budget: Some(budget * 1_000_000_000) };
+        let budget = Some(budget * 1_000_000_000);
+        let setup = Setup { value_bytes, batch_tokens, fused: false, budget, ..Setup::CPU };
         estimate(&config, &matrices, &lengths, &setup)
     };
     let large = gpu(4, 2048, 72);

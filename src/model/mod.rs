@@ -24,6 +24,7 @@ pub mod generate;
 mod gguf;
 mod gguf_config;
 mod gguf_tokenizer;
+pub mod groups;
 pub mod inputs;
 mod loss;
 mod mask;

@@ -3,6 +3,8 @@
 //! A method is one file and one line in [`METHODS`]. It sees samples and the decoder and keeps
 //! whatever running sums it needs. Must not know: rank tables, shards' whereabouts, stages.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
@@ -19,8 +21,22 @@ pub trait Method: Sync {
     fn name(&self) -> &'static str;
     /// What its scores depend on.
     fn reads(&self) -> Reads;
+    /// Whether it sums gradients, group of layers after group of layers where memory is short; what it costs is then
+    /// what [`crate::model::cost`] says.
+    fn in_groups(&self) -> bool {
+        false
+    }
     /// Begins with nothing scored. `scored` names the matrices.
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>>;
+    /// The same in groups of layers, the topmost first, that hold every matrix; the scores have the same bits.
+    fn start_in_groups(
+        &self,
+        decoder: &Decoder,
+        scored: &dyn Fn(usize, Projection) -> bool,
+        _: &[Range<usize>],
+    ) -> Result<Box<dyn Scorer>> {
+        self.start(decoder, scored)
+    }
 }
 
 /// What a method's scores depend on, beside the names and shapes of the matrices. Nothing else may enter a key.
@@ -38,6 +54,12 @@ pub struct Reads {
 pub trait Scorer {
     /// The scored matrices, in the order of layers and of the forward pass.
     fn matrices(&self) -> Vec<(usize, Projection)>;
+    /// The matrices that are finished by each round; a round is one time through all samples. The first is begun.
+    fn rounds(&self) -> Vec<Vec<(usize, Projection)>> {
+        vec![self.matrices()]
+    }
+    /// Begins a round with nothing summed: after the round before it, or in order to `restore` what was in it.
+    fn begin(&mut self, _: &Decoder, _: usize) {}
     /// Told `score.seed` before any sample, where the method reads it.
     fn seed(&mut self, _: u64) {}
     /// How many of the coming samples are taken at once. It must not change the result.
@@ -48,7 +70,7 @@ pub trait Scorer {
     fn snapshot(&self) -> Result<Option<Vec<u8>>>;
     /// False, and nothing changed, if the bytes do not fit.
     fn restore(&mut self, state: &[u8]) -> bool;
-    /// The scores of one matrix, row-major [out, in].
+    /// The scores of one matrix of this round, row-major [out, in].
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
 }
 

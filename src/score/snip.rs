@@ -1,13 +1,16 @@
 //! SNIP: I(W) = Σ over samples of |W · dL/dW| (Lee et al. 2019; Wei et al. 2024; DEAN, arXiv 2410.16672).
 //!
 //! W does not change between samples, so |W| is multiplied once at the end, over Σ|dL/dW|.
-//! Must not know: how gradients are made.
+//! The sums may be made for one group of layers after another. Must not know: how gradients are made.
 
-use super::{Method, Reads, Scorer};
+use std::ops::Range;
+
+use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
 use crate::model::accumulate::Accumulators;
 use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
+use crate::model::groups::Walk;
 use crate::model::projection::Projection;
 
 pub struct Snip;
@@ -21,19 +24,56 @@ impl Method for Snip {
         Reads { tokens: true, weights: true, seed: false }
     }
 
+    fn in_groups(&self) -> bool {
+        true
+    }
+
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
-        Ok(Box::new(Sums { sums: Accumulators::new(decoder, scored), losses: Vec::new() }))
+        let lowest = matrices(decoder, scored).first().map_or(decoder.layers.len(), |(layer, _)| *layer);
+        self.start_in_groups(decoder, scored, std::slice::from_ref(&(lowest..decoder.layers.len())))
+    }
+
+    fn start_in_groups(
+        &self,
+        decoder: &Decoder,
+        scored: &dyn Fn(usize, Projection) -> bool,
+        groups: &[Range<usize>],
+    ) -> Result<Box<dyn Scorer>> {
+        let all = matrices(decoder, scored);
+        let of = |group: &Range<usize>| all.iter().copied().filter(|(layer, _)| group.contains(layer)).collect();
+        let mut sums = Sums {
+            rounds: groups.iter().map(of).collect(),
+            walk: Walk::new(decoder, groups.to_vec()),
+            sums: Accumulators::new(decoder, |_, _| false),
+        };
+        sums.begin(decoder, 0);
+        Ok(Box::new(sums))
     }
 }
 
 struct Sums {
+    /// The matrices of each group of layers, the topmost first.
+    rounds: Vec<Vec<(usize, Projection)>>,
+    walk: Walk,
+    /// Of the present group.
     sums: Accumulators,
-    losses: Vec<f64>,
 }
 
 impl Scorer for Sums {
     fn matrices(&self) -> Vec<(usize, Projection)> {
-        self.sums.matrices().collect()
+        self.rounds.iter().rev().flatten().copied().collect()
+    }
+
+    fn rounds(&self) -> Vec<Vec<(usize, Projection)>> {
+        self.rounds.clone()
+    }
+
+    fn begin(&mut self, decoder: &Decoder, round: usize) {
+        // The old sums go first, so that the new ones get their memory.
+        self.sums = Accumulators::new(decoder, |_, _| false);
+        let of = self.rounds.get(round).map_or(&[][..], Vec::as_slice);
+        self.sums = Accumulators::new(decoder, |layer, projection| of.contains(&(layer, projection)));
+        self.walk.begin(round);
     }
 
     /// One by one: padding samples together gains nothing on a CPU, and the sums must not depend on memory.
@@ -43,16 +83,20 @@ impl Scorer for Sums {
 
     fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()> {
         self.sums.expect(&samples.iter().map(Sample::inputs).collect::<Vec<_>>());
-        self.losses.extend(decoder.losses_and_gradients(samples, &mut self.sums)?);
+        self.walk.add(decoder, samples, &mut self.sums)?;
         Ok(())
     }
 
     fn snapshot(&self) -> Result<Option<Vec<u8>>> {
-        self.sums.snapshot().map(Some)
+        let mut state = Vec::with_capacity(self.sums.snapshot_len() + self.walk.snapshot_len());
+        self.sums.snapshot(&mut state)?;
+        self.walk.snapshot(&mut state)?;
+        Ok(Some(state))
     }
 
     fn restore(&mut self, state: &[u8]) -> bool {
-        self.sums.restore(state)
+        let parts = state.split_at_checked(self.sums.snapshot_len());
+        parts.is_some_and(|(sums, walk)| self.walk.restore(walk) && self.sums.restore(sums))
     }
 
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {

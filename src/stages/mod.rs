@@ -18,10 +18,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::{Pipeline, Template};
+use crate::config::{Memory, Pipeline, Template};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::cost::Estimate;
 use crate::model::patch::Patch as Edits;
 use crate::model::{Checkpoint, Decoder, Models};
 
@@ -81,6 +82,14 @@ pub trait Stage: Sync {
     /// The same as `run`'s, hours earlier.
     fn check(&self, _: &Outside<'_>) -> Result<()> {
         Ok(())
+    }
+
+    /// What `run` will take, where that can be told before it and is worth telling. Asked like `check`.
+    ///
+    /// # Errors
+    /// If it takes more than it may have.
+    fn cost(&self, _: &Outside<'_>) -> Result<Option<Estimate>> {
+        Ok(None)
     }
 
     /// Computes the outputs.
@@ -172,15 +181,20 @@ pub trait Shards {
     fn remove(&self, name: &str) -> Result<()>;
 }
 
-/// What is there before any stage has run: parameters, the files beside the pipeline, the models.
+/// What is there before any stage has run: parameters, the files beside the pipeline, the models, and of other stages'
+/// outputs those that are in the store.
 pub struct Outside<'a> {
     /// The node's name, for messages.
     pub node: &'a str,
     pub params: &'a Value,
     /// The path of an input that is a file.
     pub file: &'a dyn Fn(&str) -> Result<PathBuf>,
+    /// The bytes of an input that is known already.
+    pub known: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>,
     pub models: &'a Models,
     pub model_path: &'a dyn Fn(ModelName) -> Result<PathBuf>,
+    /// How much memory may be taken; must not change a result.
+    pub memory: Memory,
 }
 
 impl Outside<'_> {
@@ -219,6 +233,8 @@ pub struct Work<'a> {
     pub earlier: &'a Earlier<'a>,
     pub models: &'a Models,
     pub model_path: &'a dyn Fn(ModelName) -> Result<PathBuf>,
+    /// How much memory may be taken; must not change a result.
+    pub memory: Memory,
     pub shards: &'a dyn Shards,
     pub progress: &'a dyn Progress,
     /// True once a signal asked to stop.
@@ -228,14 +244,16 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What was there before any stage had run.
+    /// What was there before any stage had run; its inputs are here.
     pub fn outside(&self) -> Outside<'_> {
         Outside {
             node: self.node,
             params: self.params,
             file: self.file,
+            known: &nothing,
             models: self.models,
             model_path: self.model_path,
+            memory: self.memory,
         }
     }
 
@@ -268,6 +286,10 @@ impl Work<'_> {
         let patch = Edits::from_safetensors(&self.read("patch")?)?;
         Ok(Arc::new(base.edited(&patch.edits()?)?))
     }
+}
+
+fn nothing(_: &str) -> Result<Option<Vec<u8>>> {
+    Ok(None)
 }
 
 /// Parameters as JSON. Optional ones at their default must have been left out by serde.

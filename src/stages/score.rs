@@ -1,17 +1,23 @@
 //! score: token ids to the rank table of one data set.
 //!
 //! Which number a weight gets is a score method ([`crate::score`]); here are the loop over samples,
-//! its shards and the cut to the table. A shard is the state of the running sums after sample n, so
+//! its shards and the cut to the table. A method may need several rounds through the samples, one for
+//! each group of layers, so that it stays within `score.memory`; the bytes are the same. A shard is
+//! the state of the running sums after sample n of a round, or what an earlier round came to, so
 //! a killed run goes on with the same bits. Must not know: selection, other data sets.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
-use crate::config::{Keep, Layers, Modules};
+use super::{Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of};
+use crate::config::{Keep, Layers, Memory, Modules, size};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::backward::Sample;
+use crate::model::cost::{self, Estimate, Length, Setup};
+use crate::model::decoder::Decoder;
+use crate::model::device;
 use crate::model::projection::Projection;
 use crate::rank::{RankTable, top};
 use crate::score::{self, Scorer};
@@ -45,12 +51,6 @@ pub struct Params {
 
 /// How a model is loaded whose weights are not read.
 const ANY_DTYPE: &str = "f32";
-
-/// The name of the shard after sample n. The matrices' range is part of it, so that a shard of other ranges is
-/// never taken for one of these.
-fn shard_name(matrices: usize, samples: usize) -> String {
-    format!("sums-{matrices}-{samples:08}")
-}
 
 impl Stage for Score {
     fn name(&self) -> &'static str {
@@ -87,6 +87,18 @@ impl Stage for Score {
         Ok(nodes.collect())
     }
 
+    fn cost(&self, outside: &Outside<'_>) -> Result<Option<Estimate>> {
+        let params: Params = outside.params()?;
+        if !score::method(&params.method)?.in_groups() {
+            return Ok(None);
+        }
+        match (outside.known)("tokens")? {
+            Some(bytes) => within_memory(outside, &params, &Tokens::from_parquet(bytes)?.samples()).map(Some),
+            // What does not fit with the shortest of samples never will.
+            None => within_memory(outside, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
+        }
+    }
+
     fn run(&self, work: &Work<'_>) -> Result<Outputs> {
         let params: Params = work.params()?;
         if let Some(scores) = kept_scores(work, &params)? {
@@ -97,57 +109,144 @@ impl Stage for Score {
 
         let method = score::method(&params.method)?;
         let samples = if method.reads().tokens { samples(work)? } else { Vec::new() };
+        let estimate = method.in_groups().then(|| within_memory(&work.outside(), &params, &samples)).transpose()?;
         let decoder = work.decoder(ModelName::Model, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
         let scored = |layer: usize, projection: Projection| projection.is_in(layer, params.modules, &params.layers);
-        let mut scorer = method.start(&decoder, &scored)?;
+        let mut scorer = match &estimate {
+            Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups)?,
+            None => method.start(&decoder, &scored)?,
+        };
         scorer.seed(params.seed.unwrap_or_default());
-        let matrices = scorer.matrices().len();
 
-        let mut done = resume(work, scorer.as_mut(), matrices, samples.len())?;
+        let shards = Saved::new(work, &params, scorer.rounds());
+        let rounds = shards.rounds.len();
+        if rounds > 1 {
+            work.progress.note(&format!("layers are scored in {rounds} groups, to stay within score.memory"));
+        }
+        let (mut finished, mut done) = shards.resume(scorer.as_mut(), &decoder, samples.len())?;
         let mut saved = Instant::now();
-        let total = samples.len() as u64;
-        if total > 0 {
-            work.progress.at(done as u64, total, "samples");
-        }
-        while done < samples.len() {
-            let next = scorer.group(&samples[done..]);
-            scorer
-                .add(&decoder, &samples[done..done + next])
-                .map_err(|error| error.within(format!("samples {done} to {}", done + next - 1)))?;
-            done += next;
-            work.progress.at(done as u64, total, "samples");
-            let stopping = (work.stop)();
-            if done < samples.len() && (stopping || saved.elapsed() >= work.checkpoint_every) {
-                if let Some(state) = scorer.snapshot()? {
-                    let name = shard_name(matrices, done);
-                    work.shards.put(&name, &state)?;
-                    for old in work.shards.names()?.iter().filter(|old| **old != name) {
-                        work.shards.remove(old)?;
+        for round in finished.len()..rounds {
+            if round > 0 && done == 0 {
+                scorer.begin(&decoder, round);
+            }
+            let told = |done: usize| {
+                let (done, total) = (round * samples.len() + done, rounds * samples.len());
+                work.progress.at(done as u64, total as u64, "samples");
+            };
+            if !samples.is_empty() {
+                told(done);
+            }
+            while done < samples.len() {
+                let next = scorer.group(&samples[done..]);
+                scorer
+                    .add(&decoder, &samples[done..done + next])
+                    .map_err(|error| error.within(format!("samples {done} to {}", done + next - 1)))?;
+                done += next;
+                told(done);
+                let stopping = (work.stop)();
+                if done < samples.len() && (stopping || saved.elapsed() >= work.checkpoint_every) {
+                    if let Some(state) = scorer.snapshot()? {
+                        shards.put_sums(round, done, &state)?;
                     }
+                    saved = Instant::now();
                 }
-                saved = Instant::now();
+                if done < samples.len() {
+                    work.check_stop()?;
+                }
             }
-            if done < samples.len() {
-                work.check_stop()?;
+            let found = cut(scorer.as_ref(), &decoder, &shards.rounds[round], &params)?;
+            if round + 1 < rounds {
+                shards.put_finished(round, &found)?;
             }
+            finished.push(found);
+            done = 0;
         }
 
-        let mut table = RankTable { cap: params.cap, matrices: Vec::with_capacity(matrices) };
-        let mut full = Vec::new();
-        for (layer, projection) in scorer.matrices() {
-            let tensor = projection.tensor(layer);
-            let shape = decoder.layers[layer].linear(projection).weight.dims();
-            let scores = scorer.finish(&decoder, layer, projection)?;
-            table.matrices.push(top(&tensor, &scores, shape[1], params.cap)?);
-            if params.keep.is_some() {
-                full.push((tensor, shape.to_vec(), scores));
-            }
-        }
+        // Rounds begin at the top of the model, tables at its bottom.
+        let (ranks, full): (Vec<_>, Vec<_>) =
+            finished.into_iter().rev().map(|found| (found.table.matrices, found.full)).unzip();
+        let table = RankTable { cap: params.cap, matrices: ranks.into_iter().flatten().collect() };
         let mut outputs = vec![("ranks".to_owned(), table.to_parquet()?)];
         if params.keep.is_some() {
-            outputs.push(("scores".into(), tensors::write(&full)?));
+            drop(scorer);
+            outputs.push(("scores".into(), tensors::write(&full.into_iter().flatten().collect::<Vec<_>>())?));
         }
         Ok(outputs)
+    }
+}
+
+/// What a round came to, matrix after matrix.
+struct Finished {
+    table: RankTable,
+    /// Every score, where they are kept.
+    full: Vec<tensors::Named>,
+}
+
+fn cut(
+    scorer: &dyn Scorer,
+    decoder: &Decoder,
+    matrices: &[(usize, Projection)],
+    params: &Params,
+) -> Result<Finished> {
+    let mut table = RankTable { cap: params.cap, matrices: Vec::with_capacity(matrices.len()) };
+    let mut full = Vec::new();
+    for (layer, projection) in matrices {
+        let tensor = projection.tensor(*layer);
+        let shape = decoder.layers[*layer].linear(*projection).weight.dims();
+        let scores = scorer.finish(decoder, *layer, *projection)?;
+        table.matrices.push(top(&tensor, &scores, shape[1], params.cap)?);
+        if params.keep.is_some() {
+            full.push((tensor, shape.to_vec(), scores));
+        }
+    }
+    Ok(Finished { table, full })
+}
+
+/// The groups of layers in which scoring stays within `score.memory`, and what it then takes.
+///
+/// # Errors
+/// If no grouping does.
+fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> Result<Estimate> {
+    let checkpoint = outside.checkpoint(ModelName::Model)?;
+    let config = checkpoint.config();
+    let chosen = outside.models.device()?;
+    let matrices: Vec<(usize, Projection)> = (0..config.layers)
+        .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
+        .filter(|(layer, projection)| projection.is_in(*layer, params.modules, &params.layers))
+        .collect();
+    let lengths: Vec<Length> = samples
+        .iter()
+        .map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() })
+        .collect();
+    let on_host = chosen.is_cpu();
+    let setup = Setup {
+        value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
+        batch_tokens: 0,
+        fused: on_host,
+        budget: match outside.memory {
+            Memory::Bytes(bytes) => Some(bytes),
+            Memory::Auto => device::allowance(&chosen),
+        },
+        // Shards and kept scores are made where the program runs.
+        saved: on_host,
+        score_bytes: if on_host && params.keep.is_some() { 8 } else { 0 },
+    };
+    let estimate = cost::estimate(config, &matrices, &lengths, &setup);
+    match setup.budget {
+        Some(budget) if !estimate.fits => Err(too_little(outside.memory, budget, &estimate)),
+        _ => Ok(estimate),
+    }
+}
+
+fn too_little(memory: Memory, budget: u64, estimate: &Estimate) -> Error {
+    let (needed, budget) = (estimate.peak_bytes, size(budget));
+    let less = "fewer or shorter samples need less, and so do fewer modules and layers";
+    let needs = format!("scoring needs {} at least, with layers in groups", size(needed));
+    match memory {
+        Memory::Auto => Error::user(format!("{needs}, and {budget} are available"))
+            .hint(format!("free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same")),
+        Memory::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
+            .hint(format!("score.memory = {needed} is enough; {less}")),
     }
 }
 
@@ -182,23 +281,92 @@ fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
     Ok(RankTable { cap, matrices: matrices.into_iter().map(|(_, ranks)| ranks).collect() })
 }
 
-/// Puts the newest usable shard back and says how many samples it holds.
-fn resume(work: &Work<'_>, scorer: &mut dyn Scorer, matrices: usize, total: usize) -> Result<usize> {
-    let mut counts: Vec<usize> = Vec::new();
-    for name in work.shards.names()? {
-        let count = name.rsplit('-').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-        if count > 0 && count < total && name == shard_name(matrices, count) {
-            counts.push(count);
-        }
+/// The shards of one way through the samples. Their names hold what the rounds are, so that a shard of other matrices or
+/// of another grouping is never taken for one of these.
+struct Saved<'a> {
+    work: &'a Work<'a>,
+    params: &'a Params,
+    rounds: Vec<Vec<(usize, Projection)>>,
+    /// A short digest of them.
+    geometry: String,
+}
+
+impl<'a> Saved<'a> {
+    fn new(work: &'a Work<'a>, params: &'a Params, rounds: Vec<Vec<(usize, Projection)>>) -> Self {
+        let geometry = Digest::of(format!("{rounds:?}").as_bytes()).short();
+        Self { work, params, rounds, geometry }
     }
-    counts.sort_unstable();
-    while let Some(count) = counts.pop() {
-        if let Some(state) = work.shards.get(&shard_name(matrices, count))?
-            && scorer.restore(&state)
-        {
-            work.progress.note(&format!("going on after sample {count} of {total}"));
-            return Ok(count);
-        }
+
+    fn name(&self, what: &str, round: usize) -> String {
+        format!("{what}-{}-{round:04}", self.geometry)
     }
-    Ok(0)
+
+    fn sums(&self, round: usize, samples: usize) -> String {
+        format!("{}-{samples:08}", self.name("sums", round))
+    }
+
+    /// Keeps the state after some samples of a round; of the other shards only what earlier rounds came to stays.
+    fn put_sums(&self, round: usize, samples: usize, state: &[u8]) -> Result<()> {
+        let name = self.sums(round, samples);
+        self.work.shards.put(&name, state)?;
+        let earlier: Vec<String> =
+            (0..round).flat_map(|round| [self.name("ranks", round), self.name("scores", round)]).collect();
+        for old in self.work.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(old)) {
+            self.work.shards.remove(old)?;
+        }
+        Ok(())
+    }
+
+    fn put_finished(&self, round: usize, found: &Finished) -> Result<()> {
+        if self.params.keep.is_some() {
+            self.work.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
+        }
+        self.work.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
+    }
+
+    /// What an earlier round came to; none if that is not there in full.
+    fn finished(&self, round: usize) -> Result<Option<Finished>> {
+        let Some(table) = self.work.shards.get(&self.name("ranks", round))? else { return Ok(None) };
+        let table = RankTable::from_parquet(table)?;
+        let mut full = Vec::new();
+        if self.params.keep.is_some() {
+            let Some(bytes) = self.work.shards.get(&self.name("scores", round))? else { return Ok(None) };
+            full = tensors::read(&bytes)?;
+            full.sort_by_key(|(tensor, ..)| Projection::parse(tensor));
+        }
+        Ok(Some(Finished { table, full }))
+    }
+
+    /// Puts the newest usable state back: what earlier rounds came to, and how many samples of the next one the scorer
+    /// holds.
+    fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<Finished>, usize)> {
+        let names = self.work.shards.names()?;
+        let prefix = format!("sums-{}-", self.geometry);
+        let place = |name: &String| -> Option<(usize, usize)> {
+            let (round, done) = name.strip_prefix(&prefix)?.split_once('-')?;
+            Some((round.parse().ok()?, done.parse().ok()?))
+        };
+        let mut places: Vec<(usize, usize)> = names.iter().filter_map(place).collect();
+        places.retain(|(round, done)| *round < self.rounds.len() && (1..total).contains(done));
+        places.sort_unstable();
+        for (round, done) in places.into_iter().rev() {
+            let Some(finished) = (0..round).map(|round| self.finished(round)).collect::<Result<Option<Vec<_>>>>()?
+            else {
+                continue;
+            };
+            scorer.begin(decoder, round);
+            if let Some(state) = self.work.shards.get(&self.sums(round, done))?
+                && scorer.restore(&state)
+            {
+                let place = match self.rounds.len() {
+                    1 => String::new(),
+                    rounds => format!(" in group {} of {rounds}", round + 1),
+                };
+                self.work.progress.note(&format!("going on after sample {done} of {total}{place}"));
+                return Ok((finished, done));
+            }
+        }
+        scorer.begin(decoder, 0);
+        Ok((Vec::new(), 0))
+    }
 }

@@ -42,7 +42,7 @@ fn slips_in_the_pipeline_file() {
     ");
     insta::assert_snapshot!(slip("cap = 0.05", "cap = 0.05\nrule = \"fairness\""), @"
     error: pipeline.toml:21:1: unknown key `rule` in [score]
-    hint: known keys of [score]: method, seed, modules, layers, cap, keep; elsewhere there is select.rule
+    hint: known keys of [score]: method, seed, modules, layers, cap, memory, keep; elsewhere there is select.rule
     ");
 }
 
@@ -51,7 +51,7 @@ fn slips_on_the_command_line() {
     let project = Project::new();
     insta::assert_snapshot!(run_with(&project, "score.cpa=0.1"), @"
     error: --set score.cpa: unknown key `cpa` in [score]; did you mean `cap`?
-    hint: known keys of [score]: method, seed, modules, layers, cap, keep
+    hint: known keys of [score]: method, seed, modules, layers, cap, memory, keep
     ");
     insta::assert_snapshot!(run_with(&project, "score.cap=[0.1"), @"
     error: --set score.cap: not a valid TOML value: unclosed array, expected `]`

@@ -1,0 +1,131 @@
+//! Sizes of memory: how `score.memory` is spelled, and how bytes are shown.
+//!
+//! Must not know: how much memory there is, what is done with it.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How much memory scoring may take. Spelled `auto`, a whole number of bytes, or a size. Never part of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What is available where the model computes.
+    Auto,
+    /// So many bytes, at least one.
+    Bytes(u64),
+}
+
+const UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+impl Memory {
+    /// Reads `auto`, `8 GiB` or `1.5GB`; none if it is nothing of that, no byte, or more than fits.
+    pub fn of_text(text: &str) -> Option<Self> {
+        if text == "auto" {
+            return Some(Self::Auto);
+        }
+        let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, unit) = text.split_at(end);
+        let (_, scale) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start())?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        if decimals.is_empty() || decimals.len() > 9 {
+            return None;
+        }
+        let parts = 10_u128.pow(u32::try_from(decimals.len()).ok()?);
+        let (whole, decimals): (u64, u64) = (whole.parse().ok()?, decimals.parse().ok()?);
+        let bytes = u128::from(whole) * u128::from(scale) + u128::from(decimals) * u128::from(scale) / parts;
+        // TOML's whole numbers end at 2^63.
+        let bytes = i64::try_from(bytes).ok()?;
+        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).map(Self::Bytes)
+    }
+}
+
+impl Serialize for Memory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Bytes(bytes) => bytes.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Typed {
+            Bytes(u64),
+            Text(String),
+        }
+        match Typed::deserialize(deserializer)? {
+            Typed::Bytes(bytes) => Ok(Self::Bytes(bytes)),
+            Typed::Text(text) => {
+                Self::of_text(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no size")))
+            }
+        }
+    }
+}
+
+/// `17 B`, `1.2 KiB`, `34 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    for next in units {
+        if value < 1023.5 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        let read = |text| match Memory::of_text(text) {
+            Some(Memory::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        };
+        assert_eq!(Memory::of_text("auto"), Some(Memory::Auto));
+        assert_eq!(
+            ["8 GiB", "1.5GB", "512 MiB", "1B", "0.0005 KB", "2 TB"].map(read),
+            [Some(8 << 30), Some(1_500_000_000), Some(512 << 20), Some(1), None, Some(2_000_000_000_000)]
+        );
+        for bad in ["", "8", "GiB", "8 Gib", "-1 GB", "1e3 MB", "1. GB", ".5 GB", "1.2.3 GB", "0 GB", "Auto", "8 GiB "] {
+            assert_eq!(Memory::of_text(bad), None, "{bad}");
+        }
+        assert_eq!(["9999999 TiB", "99999999999999999999 B", "1.0000000001 GB"].map(read), [None; 3]);
+    }
+
+    #[test]
+    fn sizes_survive_the_file_of_a_run() {
+        for memory in [Memory::Auto, Memory::Bytes(1 << 33)] {
+            let text = serde_json::to_string(&memory).unwrap();
+            assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory, "{text}");
+        }
+        assert!(serde_json::from_str::<Memory>("\"much\"").is_err());
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        let shown = [0, 1023, 1024, 1_258_291, 35_651_584, 1_048_575, u64::MAX].map(size);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "34 MiB", "1.0 MiB", "16 EiB"]);
+    }
+}
