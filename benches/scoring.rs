@@ -1,6 +1,7 @@
 //! Scoring: seconds a sample, and how near that is to the machine's own matrix products.
 //!
-//! `cargo bench --bench scoring` prints both for three lengths. `scoring --rows FILE` is the Rust side of
+//! `cargo bench --bench scoring` prints both for three lengths; with `-- --memory` it prints the predicted and the
+//! measured peak memory of several groupings of layers instead, a process for each. `scoring --rows FILE` is the Rust side of
 //! `benches/scoring-vs-pytorch`: FILE is a JSON list of `{"ids": […], "response": n}`; commands come on standard
 //! input, one a line, and each is answered by one line of JSON. Ratios hold on one machine in one run; seconds do
 //! not travel. Only what stages use is used here: a score method's `start`, `add`, `finish`, and the cut to ranks.
@@ -21,10 +22,12 @@ use dean::score::{self, Scorer};
 use serde_json::{Value, json};
 
 fn main() {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--rows").skip(1);
-    match arguments.next() {
-        Some(file) => serve(&file),
-        None => lengths(),
+    let after = |name: &str| std::env::args().skip_while(|argument| argument != name).nth(1);
+    match (after("--rows"), after("--groups")) {
+        (Some(file), _) => serve(&file),
+        (_, Some(groups)) => in_groups(groups.parse().expect("how many groups")),
+        _ if std::env::args().any(|argument| argument == "--memory") => memory(),
+        _ => lengths(),
     }
 }
 
@@ -39,12 +42,65 @@ fn start(decoder: &Decoder, scored: Scored<'_>) -> Box<dyn Scorer> {
 }
 
 fn cost(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample]) -> Estimate {
+    cost_within(decoder, scored, samples, None)
+}
+
+fn cost_within(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample], budget: Option<u64>) -> Estimate {
     let matrices: Vec<_> = (0..decoder.config.layers)
         .flat_map(|layer| Projection::ALL.map(|part| (layer, part)))
         .filter(|(layer, part)| scored(*layer, *part))
         .collect();
     let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
-    estimate(&decoder.config, &matrices, &samples.iter().map(length).collect::<Vec<_>>(), &Setup::CPU)
+    let setup = Setup { budget, ..Setup::CPU };
+    estimate(&decoder.config, &matrices, &samples.iter().map(length).collect::<Vec<_>>(), &setup)
+}
+
+/// Each grouping in a process of its own: freed memory stays with a process.
+fn memory() {
+    println!("peak memory of scoring SmolLM2-135M-Instruct, f32, MLP matrices, 8 samples of 150 tokens");
+    for groups in ["1", "2", "3", "5", "10"] {
+        let program = std::env::current_exe().expect("this program");
+        let status = std::process::Command::new(program).args(["--groups", groups]).status().expect("a process");
+        assert!(status.success(), "{groups} groups: {status}");
+    }
+}
+
+/// Scores some samples in so many groups or a few more, cuts as the stage does, and prints both peaks.
+fn in_groups(groups: usize) {
+    let (_, decoder) = support::model();
+    let vocabulary = decoder.config.vocab_size;
+    let id = |sample: usize, at: usize| u32::try_from((at * 7919 + sample * 104_729 + 13) % vocabulary).unwrap_or(0);
+    let samples: Vec<Sample> =
+        (0..8).map(|sample| Sample { ids: (0..151).map(|at| id(sample, at)).collect(), response: 51 }).collect();
+    let borrowed: Vec<&Sample> = samples.iter().collect();
+    let mut cost = cost(&decoder, &in_mlp, &borrowed);
+    while cost.groups.len() < groups && cost.fits {
+        cost = cost_within(&decoder, &in_mlp, &borrowed, Some(cost.peak_bytes - 1));
+    }
+    let loaded = status("VmRSS");
+    std::fs::write("/proc/self/clear_refs", "5").ok();
+    let started = Instant::now();
+    let method = score::method("snip").expect("snip");
+    let mut scorer = method.start_in_groups(&decoder, &in_mlp, &cost.groups).expect("a scorer");
+    for (round, matrices) in scorer.rounds().into_iter().enumerate() {
+        scorer.begin(&decoder, round);
+        add(scorer.as_mut(), &decoder, &samples);
+        for (layer, part) in matrices {
+            let scores = scorer.finish(&decoder, layer, part).expect("scores");
+            let shape = decoder.layers[layer].linear(part).weight.dims();
+            std::hint::black_box(top(&part.tensor(layer), &scores, shape[1], 1e-3).expect("ranks"));
+        }
+    }
+    let (seconds, measured) = (started.elapsed().as_secs_f64(), status("VmHWM"));
+    let mega = |bytes: u64| bytes / 1_000_000;
+    println!(
+        "{:2} groups: predicted {} MB, measured {} MB ({} MB after loading, weights are {} MB), {seconds:.1} s",
+        cost.groups.len(),
+        mega(cost.peak_bytes),
+        mega(measured),
+        mega(loaded),
+        mega(cost.weight_bytes)
+    );
 }
 
 fn lengths() {

@@ -18,7 +18,8 @@ pub fn model() -> (Checkpoint, Decoder) {
     let source = Source::parse(SOURCE, root).expect("a source");
     let path = source::fetch(&source, &sources, &|text| println!("{text}")).expect("the default model");
     let checkpoint = Checkpoint::open(&path).expect("a checkpoint");
-    let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).expect("a decoder");
+    let load = || Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ());
+    let decoder = dean::allocator::giving_back(load).expect("a decoder");
     (checkpoint, decoder)
 }
 

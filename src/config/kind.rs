@@ -278,10 +278,15 @@ mod tests {
         insta::assert_snapshot!(wrong(Kind::Layers, "[0, -1]"), @r#"4: `x` must be "all", a range "first..end" or a list of layers, counted from 0, and an item of the list is no layer"#);
         insta::assert_snapshot!(wrong(Kind::Layers, "[]"), @"0: `x` is an empty list");
         insta::assert_snapshot!(wrong(Kind::Layers, "1.5"), @r#"0: `x` must be "all", a range "first..end" or a list of layers, counted from 0, found a decimal number"#);
-        insta::assert_snapshot!(wrong(Kind::Memory, "'8 Gib'"), @"");
-        insta::assert_snapshot!(wrong(Kind::Memory, "0"), @"");
-        insta::assert_snapshot!(wrong(Kind::Memory, "1.5"), @"");
         insta::assert_snapshot!(wrong(Kind::Text, "' '"), @"0: `x` is empty");
         insta::assert_snapshot!(wrong(Kind::Flag, "{a = 1}"), @"0: `x` must be true or false, found a table");
+    }
+
+    #[test]
+    fn a_size_of_memory_has_a_unit_or_is_a_whole_number() {
+        let wrong = |text| check(Kind::Memory, text).unwrap_err();
+        insta::assert_snapshot!(wrong("'8 Gib'"), @r#"0: `x` must be "auto", a size such as "8 GiB" or "500 MB", or a whole number of bytes, found "8 Gib""#);
+        insta::assert_snapshot!(wrong("0"), @"0: `x` must be at least 1, found 0");
+        insta::assert_snapshot!(wrong("1.5"), @r#"0: `x` must be "auto", a size such as "8 GiB" or "500 MB", or a whole number of bytes, found a decimal number"#);
     }
 }

@@ -108,7 +108,8 @@ mod tests {
             ["8 GiB", "1.5GB", "512 MiB", "1B", "0.0005 KB", "2 TB"].map(read),
             [Some(8 << 30), Some(1_500_000_000), Some(512 << 20), Some(1), None, Some(2_000_000_000_000)]
         );
-        for bad in ["", "8", "GiB", "8 Gib", "-1 GB", "1e3 MB", "1. GB", ".5 GB", "1.2.3 GB", "0 GB", "Auto", "8 GiB "] {
+        for bad in ["", "8", "GiB", "8 Gib", "-1 GB", "1e3 MB", "1. GB", ".5 GB", "1.2.3 GB", "0 GB", "Auto", "8 GiB "]
+        {
             assert_eq!(Memory::of_text(bad), None, "{bad}");
         }
         assert_eq!(["9999999 TiB", "99999999999999999999 B", "1.0000000001 GB"].map(read), [None; 3]);

@@ -115,7 +115,12 @@ pub const SECTIONS: &[Section] = &[
             key("modules", MODULES, Value("\"mlp\""), "which weights are scored"),
             key("layers", Kind::Layers, Value("\"all\""), "in which layers: \"all\", \"0..12\" (12 excluded), [0, 5]"),
             key("cap", Kind::Number, Value("1e-3"), "the share of each matrix that is kept, and the limit of p and q"),
-            key("memory", Kind::Memory, Value("\"auto\""), "the most that may be held at once: \"8 GiB\"; changes no result"),
+            key(
+                "memory",
+                Kind::Memory,
+                Value("\"auto\""),
+                "the most that may be held at once: \"8 GiB\"; changes no result",
+            ),
             key("keep", Kind::OneOf(Keep::NAMES), Value("\"ranks\""), "\"full\" keeps every score as well"),
         ],
     },

@@ -117,12 +117,7 @@ impl Decoder {
     }
 
     /// The same, with what each layer's backward needs.
-    pub(super) fn forward_keeping(
-        &self,
-        layers: Range<usize>,
-        x: Tensor<2>,
-        batch: &Batch,
-    ) -> (Tensor<2>, Vec<Kept>) {
+    pub(super) fn forward_keeping(&self, layers: Range<usize>, x: Tensor<2>, batch: &Batch) -> (Tensor<2>, Vec<Kept>) {
         let mut x = x;
         let mut kept = Vec::with_capacity(layers.len());
         for layer in layers {

@@ -15,7 +15,8 @@ type Sums = Vec<((usize, Projection), Vec<u32>)>;
 
 /// Batches of one sample and of several.
 fn batches(config: &DecoderConfig) -> Vec<Vec<Sample>> {
-    let samples = [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2), sample(config, 2, 1, 3)];
+    let samples =
+        [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2), sample(config, 2, 1, 3)];
     vec![samples[..1].to_vec(), samples[1..3].to_vec(), samples[3..].to_vec()]
 }
 

@@ -10,6 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::decoder::Decoder;
 use super::device::{self, Chosen};
 use super::projection::Projection;
+use crate::allocator;
 use crate::config::{Layers, Modules};
 use crate::error::Result;
 
@@ -75,7 +76,10 @@ impl Models {
         }
         *loaded = None;
         let chosen = self.device()?;
-        let decoder = Arc::new(Decoder::load(&checkpoint, &chosen.device, device::dtype(dtype)?, progress)?);
+        let dtype_there = device::dtype(dtype)?;
+        // Tensors as they are in the file are of other sizes than anything that follows.
+        let load = || Decoder::load(&checkpoint, &chosen.device, dtype_there, progress);
+        let decoder = Arc::new(allocator::giving_back(load)?);
         *loaded = Some((path.to_owned(), dtype.to_owned(), decoder.clone()));
         Ok(decoder)
     }

@@ -182,12 +182,7 @@ struct Finished {
     full: Vec<tensors::Named>,
 }
 
-fn cut(
-    scorer: &dyn Scorer,
-    decoder: &Decoder,
-    matrices: &[(usize, Projection)],
-    params: &Params,
-) -> Result<Finished> {
+fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[(usize, Projection)], params: &Params) -> Result<Finished> {
     let mut table = RankTable { cap: params.cap, matrices: Vec::with_capacity(matrices.len()) };
     let mut full = Vec::new();
     for (layer, projection) in matrices {
@@ -214,10 +209,8 @@ fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> 
         .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
         .filter(|(layer, projection)| projection.is_in(*layer, params.modules, &params.layers))
         .collect();
-    let lengths: Vec<Length> = samples
-        .iter()
-        .map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() })
-        .collect();
+    let lengths: Vec<Length> =
+        samples.iter().map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() }).collect();
     let on_host = chosen.is_cpu();
     let setup = Setup {
         value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
@@ -243,8 +236,9 @@ fn too_little(memory: Memory, budget: u64, estimate: &Estimate) -> Error {
     let less = "fewer or shorter samples need less, and so do fewer modules and layers";
     let needs = format!("scoring needs {} at least, with layers in groups", size(needed));
     match memory {
-        Memory::Auto => Error::user(format!("{needs}, and {budget} are available"))
-            .hint(format!("free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same")),
+        Memory::Auto => Error::user(format!("{needs}, and {budget} are available")).hint(format!(
+            "free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same"
+        )),
         Memory::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
             .hint(format!("score.memory = {needed} is enough; {less}")),
     }

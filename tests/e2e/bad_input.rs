@@ -199,6 +199,25 @@ fn data_that_cannot_be_used() {
 }
 
 #[test]
+fn memory_that_no_grouping_stays_within() {
+    let project = Project::new();
+    insta::assert_snapshot!(run_with(&project, "score.memory=\"8 Gib\""), @"");
+    // Without token ids it is known what is needed at the very least; with them, how much.
+    let told = |setting: &str| {
+        let run = run_with(&project, setting);
+        assert_eq!(run, project.refused(&["plan", "--set", setting]));
+        run
+    };
+    insta::assert_snapshot!(told("score.memory=\"30 KiB\""), @"");
+    assert!(!project.store.join("records").exists(), "nothing was computed");
+    project.ok(&["run", "--until", "tokenize"]);
+    insta::assert_snapshot!(told("score.memory=\"100 KB\""), @"");
+    assert!(!project.store.join("records/score").exists(), "nothing was scored");
+    // No other method holds sums of all weights.
+    project.ok(&["run", "--until", "score", "--set", "score.memory=1", "--set", "score.method=\"wanda\""]);
+}
+
+#[test]
 fn questions_and_texts_that_do_not_fit_the_model() {
     let project = Project::new();
     // All of it is told before anything is computed, by `plan` too.

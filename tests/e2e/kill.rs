@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Project, assert_sound, assert_tidy, files_below, pairs, questions};
+use crate::support::{Project, assert_sound, assert_tidy, by_node, files_below, pairs, questions};
 
 /// How often a run may be through before it could be caught.
 const TRIES: usize = 5;
@@ -100,6 +100,85 @@ fn killed_while_scoring() {
     let resumed = said.lines().find(|line| line.contains("score[fairness]: going on after sample"));
     assert!(resumed.is_some_and(|line| line.ends_with("of 400")), "{said}");
     assert_same_bytes(&project);
+}
+
+/// Samples enough to be in the middle of, and a model whose layers are worth being done in groups.
+fn deep_project() -> Project {
+    let project = Project::new();
+    project.model(6, 768);
+    project.write("data/fairness.csv", pairs("fairness", 0, 60));
+    project.edit("path = \"data/fairness.csv\"\nsamples = 8", "path = \"data/fairness.csv\"\nsamples = 60");
+    project.edit("device = \"cpu\"", "device = \"cpu\"\ncheckpoint_seconds = 0");
+    project
+}
+
+const ROOM: &str = "score.memory=\"1 TiB\"";
+
+#[test]
+fn killed_while_scoring_in_groups_of_layers() {
+    killed_in_groups(&[]);
+}
+
+#[test]
+fn killed_while_keeping_every_score_and_nothing_of_the_topmost_group() {
+    killed_in_groups(&["--set", "score.keep=\"full\"", "--set", "score.layers=[1]"]);
+}
+
+fn killed_in_groups(options: &[&str]) {
+    let with = |arguments: &[&str], memory: &str| -> Vec<String> {
+        [arguments, options, &["--set", memory]].concat().into_iter().map(str::to_owned).collect()
+    };
+    let call = |project: &Project, arguments: &[String]| -> (String, String) {
+        project.ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let project = deep_project();
+    project.ok(&["run", "--until", "tokenize"]);
+    let cost = |memory: &str| {
+        let (answer, _) = call(&project, &with(&["plan", "--json"], memory));
+        by_node(&serde_json::from_str(&answer).unwrap())["score[fairness]"]["cost"].clone()
+    };
+    let free = cost(ROOM);
+    assert_eq!((free["groups"].as_array().unwrap().len(), &free["recomputed"]), (1, &json!(0.0)), "{free}");
+    let peak = free["peak_bytes"].as_u64().unwrap();
+    let tight = format!("score.memory={}", peak * 17 / 20);
+    let grouped = cost(&tight);
+    let groups = grouped["groups"].as_array().unwrap().len();
+    assert!(groups > 1 && grouped["peak_bytes"].as_u64().unwrap() <= peak * 17 / 20, "{grouped}");
+    assert_eq!(grouped["operations"], free["operations"]);
+    assert!(grouped["recomputed"].as_f64().unwrap() > 0.0, "{grouped}");
+    let (answer, _) = call(&project, &with(&["plan"], &tight));
+    assert!(answer.contains(&format!("more for {groups} groups of layers, and at most")), "{answer}");
+
+    let scoring = ["run", "--until", "score"];
+    let untouched = deep_project();
+    call(&untouched, &with(&scoring, ROOM));
+    let same = |project: &Project| {
+        let keys = |project: &Project, memory: &str| {
+            let (answer, _) = call(project, &with(&["status", "--json"], memory));
+            let status = by_node(&serde_json::from_str(&answer).unwrap());
+            status.into_iter().map(|(node, row)| (node, row["key"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(project, &tight), keys(&untouched, ROOM));
+        let blobs = |project: &Project| files_below(&project.store.join("blobs"));
+        assert!(blobs(project) == blobs(&untouched), "grouped and ungrouped, killed or not: the same bytes");
+        assert_sound(&project.store);
+        assert!(files_below(&project.store.join("partial")).is_empty(), "shards have served");
+    };
+    // What the topmost group came to is there, and the next one is begun.
+    let run = with(&scoring, &tight);
+    let words: Vec<&str> = run.iter().map(String::as_str).collect();
+    catch(&project, &words, "ranks-", &kill);
+    let (_, said) = call(&project, &run);
+    let resumed = said.lines().find(|line| line.contains("score[fairness]: going on after sample"));
+    assert!(resumed.is_some_and(|line| line.ends_with(&format!("of {groups}"))), "{said}");
+    same(&project);
+
+    // With another budget the shards are another grouping's, and are not taken.
+    let project = deep_project();
+    catch(&project, &words, "ranks-", &kill);
+    let (_, said) = call(&project, &with(&scoring, ROOM));
+    assert!(!said.contains("going on after sample"), "{said}");
+    same(&project);
 }
 
 #[test]

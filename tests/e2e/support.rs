@@ -101,7 +101,7 @@ impl Project {
         let base = fs::canonicalize(root.path()).unwrap();
         let (dir, store) = (base.join("project"), base.join("store"));
         fs::create_dir_all(dir.join("data")).unwrap();
-        write_model(&dir.join("model"));
+        write_model(&dir.join("model"), 2, INNER);
         for (salt, name) in ["fairness", "privacy", "general"].into_iter().enumerate() {
             fs::write(dir.join(format!("data/{name}.csv")), pairs(name, salt, ROWS)).unwrap();
         }
@@ -130,6 +130,11 @@ impl Project {
 
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         fs::write(self.dir.join(path), content).unwrap();
+    }
+
+    /// Another model in the place of the first: so many layers, so wide inside.
+    pub fn model(&self, layers: usize, inner: usize) {
+        write_model(&self.dir.join("model"), layers, inner);
     }
 
     /// Changes one setting of the model's config.json.
@@ -325,12 +330,12 @@ const HIDDEN: usize = 16;
 const INNER: usize = 24;
 const CONTEXT: usize = 256;
 
-/// A Llama of two layers in Hugging Face layout: random weights, one token a byte, and two special tokens.
-fn write_model(dir: &Path) {
+/// A small Llama in Hugging Face layout: random weights, one token a byte, and two special tokens.
+fn write_model(dir: &Path, layers: usize, inner: usize) {
     fs::create_dir_all(dir).unwrap();
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": HIDDEN,
-        "intermediate_size": INNER, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 4, "num_key_value_heads": 2,
         "hidden_act": "silu", "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": true, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
     });
@@ -346,15 +351,15 @@ fn write_model(dir: &Path) {
     fs::write(dir.join("tokenizer_config.json"), settings.to_string()).unwrap();
 
     let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, HIDDEN])];
-    for layer in 0..2 {
+    for layer in 0..layers {
         for (name, shape) in [
             ("self_attn.q_proj", vec![HIDDEN, HIDDEN]),
             ("self_attn.k_proj", vec![HIDDEN / 2, HIDDEN]),
             ("self_attn.v_proj", vec![HIDDEN / 2, HIDDEN]),
             ("self_attn.o_proj", vec![HIDDEN, HIDDEN]),
-            ("mlp.gate_proj", vec![INNER, HIDDEN]),
-            ("mlp.up_proj", vec![INNER, HIDDEN]),
-            ("mlp.down_proj", vec![HIDDEN, INNER]),
+            ("mlp.gate_proj", vec![inner, HIDDEN]),
+            ("mlp.up_proj", vec![inner, HIDDEN]),
+            ("mlp.down_proj", vec![HIDDEN, inner]),
             ("input_layernorm", vec![HIDDEN]),
             ("post_attention_layernorm", vec![HIDDEN]),
         ] {
