@@ -240,7 +240,7 @@ fn too_little(memory: Memory, budget: u64, estimate: &Estimate) -> Error {
             "free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same"
         )),
         Memory::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
-            .hint(format!("score.memory = {needed} is enough; {less}")),
+            .hint(format!("raise score.memory to {needed} or more; {less}")),
     }
 }
 

@@ -201,17 +201,24 @@ fn data_that_cannot_be_used() {
 #[test]
 fn memory_that_no_grouping_stays_within() {
     let project = Project::new();
-    insta::assert_snapshot!(run_with(&project, "score.memory=\"8 Gib\""), @"");
+    insta::assert_snapshot!(run_with(&project, "score.memory=\"8 Gib\""), @r#"
+    error: --set score.memory: `memory` must be "auto", a size such as "8 GiB" or "500 MB", or a whole number of bytes, found "8 Gib"
+    hint: memory: the most that may be held at once: "8 GiB"; changes no result
+    "#);
     // Without token ids it is known what is needed at the very least; with them, how much.
     let told = |setting: &str| {
         let run = run_with(&project, setting);
         assert_eq!(run, project.refused(&["plan", "--set", setting]));
         run
     };
-    insta::assert_snapshot!(told("score.memory=\"30 KiB\""), @"");
+    insta::assert_snapshot!(told("score.memory=\"30 KiB\""), @"
+    error: score[fairness]: scoring needs 41 KiB at least, with layers in groups, and score.memory allows 30 KiB
+    hint: raise score.memory to 41664 or more; fewer or shorter samples need less, and so do fewer modules and layers
+    ");
     assert!(!project.store.join("records").exists(), "nothing was computed");
     project.ok(&["run", "--until", "tokenize"]);
-    insta::assert_snapshot!(told("score.memory=\"100 KB\""), @"");
+    let said = told("score.memory=\"100 KB\"");
+    assert!(said.starts_with("error: score[fairness]: scoring needs 1") && said.contains("allows 98 KiB"), "{said}");
     assert!(!project.store.join("records/score").exists(), "nothing was scored");
     // No other method holds sums of all weights.
     project.ok(&["run", "--until", "score", "--set", "score.memory=1", "--set", "score.method=\"wanda\""]);
