@@ -84,7 +84,7 @@ impl Decoder {
     pub fn losses_and_gradients(&self, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
         let wanted = |layer: &usize| Projection::ALL.into_iter().any(|projection| hook.wants(*layer, projection));
         let lowest = (0..self.layers.len()).find(wanted).unwrap_or(self.layers.len());
-        Walk::new(self, vec![lowest..self.layers.len()]).add(self, samples, hook)
+        Walk::new(self, std::iter::once(lowest..self.layers.len()).collect()).add(self, samples, hook)
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! Any grouping gives the bits of the plain pass, and a walk that was written down goes on with them.
 //!
 //! Must not know: what the sums are for.
+#![allow(clippy::single_range_in_vec_init, reason = "one group is a grouping too")]
 
 use super::super::accumulate::Accumulators;
 use super::super::backward_tests::{kinds, random, sample};
