@@ -218,7 +218,10 @@ fn memory_that_no_grouping_stays_within() {
     assert!(!project.store.join("records").exists(), "nothing was computed");
     project.ok(&["run", "--until", "tokenize"]);
     let said = told("score.memory=\"100 KB\"");
-    assert!(said.starts_with("error: score[fairness]: scoring needs 213 KiB") && said.contains("allows 98 KiB"), "{said}");
+    assert!(
+        said.starts_with("error: score[fairness]: scoring needs 213 KiB") && said.contains("allows 98 KiB"),
+        "{said}"
+    );
     assert!(!project.store.join("records/score").exists(), "nothing was scored");
     // No other method holds sums of all weights.
     project.ok(&["run", "--until", "score", "--set", "score.memory=1", "--set", "score.method=\"wanda\""]);
