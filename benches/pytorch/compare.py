@@ -33,7 +33,7 @@ def options():
     parser.add_argument("--samples", type=int, default=None, help="rows of each of the three sets (128; 6 with --quick)")
     parser.add_argument("--threads", default="1,2", help="numbers of threads; the last one is the JSON's (1,2)")
     parser.add_argument("--rounds", type=int, default=None, help="turns that each side gets (8; 3 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="few samples: under five minutes")
+    parser.add_argument("--quick", action="store_true", help="6 samples of each set")
     parser.add_argument("--work", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--bench", required=True, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
