@@ -31,25 +31,12 @@ impl Scorer for Weights {
         self.0.clone()
     }
 
-    fn group(&self, coming: &[Sample]) -> usize {
-        coming.len()
-    }
-
     fn add(&mut self, _: &Decoder, _: &[Sample]) -> Result<()> {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn restore(&mut self, _: &[u8]) -> bool {
-        false
-    }
-
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
-        let weights = decoder.layers[layer].linear(projection).weight.to_data();
-        Ok(weights.iter::<f32>().map(f32::abs).collect())
+        Ok(decoder.weights(layer, projection)?.into_iter().map(f32::abs).collect())
     }
 }
 

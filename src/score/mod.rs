@@ -63,13 +63,19 @@ pub trait Scorer {
     /// Told `score.seed` before any sample, where the method reads it.
     fn seed(&mut self, _: u64) {}
     /// How many of the coming samples are taken at once. It must not change the result.
-    fn group(&self, coming: &[Sample]) -> usize;
+    fn group(&self, coming: &[Sample]) -> usize {
+        coming.len()
+    }
     /// Adds some samples; never called where the method reads no data.
     fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()>;
     /// The state as bytes, from which `restore` continues with the same bits; none if it is quick to begin anew.
-    fn snapshot(&self) -> Result<Option<Vec<u8>>>;
+    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
     /// False, and nothing changed, if the bytes do not fit.
-    fn restore(&mut self, state: &[u8]) -> bool;
+    fn restore(&mut self, _: &[u8]) -> bool {
+        false
+    }
     /// The scores of one matrix of this round, row-major [out, in].
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
 }

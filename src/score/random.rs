@@ -46,20 +46,8 @@ impl Scorer for Draws {
         self.seed = seed;
     }
 
-    fn group(&self, coming: &[Sample]) -> usize {
-        coming.len()
-    }
-
     fn add(&mut self, _: &Decoder, _: &[Sample]) -> Result<()> {
         Ok(())
-    }
-
-    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn restore(&mut self, _: &[u8]) -> bool {
-        false
     }
 
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
