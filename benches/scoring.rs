@@ -16,6 +16,7 @@ use std::time::Instant;
 use dean::model::Decoder;
 use dean::model::backward::Sample;
 use dean::model::cost::{Estimate, Length, Setup, estimate};
+use dean::model::device::CPU_BATCH_TOKENS;
 use dean::model::projection::Projection;
 use dean::rank::top;
 use dean::score::{self, Scorer};
@@ -38,7 +39,9 @@ fn in_mlp(_: usize, part: Projection) -> bool {
 }
 
 fn start(decoder: &Decoder, scored: Scored<'_>) -> Box<dyn Scorer> {
-    score::method("snip").and_then(|method| method.start(decoder, scored)).expect("a scorer")
+    let cost = cost(decoder, scored, &[]);
+    let method = score::method("snip").expect("snip");
+    method.start_in_groups(decoder, scored, &cost.groups, cost.batch_tokens).expect("a scorer")
 }
 
 fn cost(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample]) -> Estimate {
@@ -51,7 +54,7 @@ fn cost_within(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample], budge
         .filter(|(layer, part)| scored(*layer, *part))
         .collect();
     let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
-    let setup = Setup { budget, ..Setup::CPU };
+    let setup = Setup { budget, batch_tokens: CPU_BATCH_TOKENS, ..Setup::CPU };
     estimate(&decoder.config, &matrices, &samples.iter().map(length).collect::<Vec<_>>(), &setup)
 }
 
@@ -81,7 +84,7 @@ fn in_groups(groups: usize) {
     std::fs::write("/proc/self/clear_refs", "5").ok();
     let started = Instant::now();
     let method = score::method("snip").expect("snip");
-    let mut scorer = method.start_in_groups(&decoder, &in_mlp, &cost.groups).expect("a scorer");
+    let mut scorer = method.start_in_groups(&decoder, &in_mlp, &cost.groups, cost.batch_tokens).expect("a scorer");
     for (round, matrices) in scorer.rounds().into_iter().enumerate() {
         scorer.begin(&decoder, round);
         add(scorer.as_mut(), &decoder, &samples);

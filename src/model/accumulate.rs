@@ -6,12 +6,14 @@
 //! Must not know: where snapshots are kept.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::backward::Hook;
 use super::decoder::Decoder;
 use super::ops::Ops;
+use super::pack;
 use super::projection::Projection;
 use crate::error::{Error, Result};
 
@@ -20,8 +22,8 @@ pub struct Accumulators {
     sums: BTreeMap<(usize, Projection), Option<Tensor<2>>>,
     ops: Ops,
     device: Device,
-    /// Rows of each sample of the present batch: (first, count).
-    rows: Vec<(usize, usize)>,
+    /// Rows of each sample of the present batch.
+    rows: Vec<Range<usize>>,
 }
 
 impl Accumulators {
@@ -38,11 +40,9 @@ impl Accumulators {
         Self { sums, ops: Ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
     }
 
-    /// Tells which rows belong to which sample of the batch that follows: samples of `inputs` tokens each, padded to
-    /// the longest.
-    pub fn expect(&mut self, inputs: &[usize]) {
-        let stride = inputs.iter().copied().max().unwrap_or(0);
-        self.rows = inputs.iter().enumerate().map(|(index, count)| (index * stride, *count)).collect();
+    /// Tells which samples the batch that follows holds: so many tokens each, one behind another.
+    pub fn expect(&mut self, inputs: impl IntoIterator<Item = usize>) {
+        self.rows = pack::rows(inputs).collect();
     }
 
     /// The scored matrices, in the order of layers and of the forward pass.
@@ -98,12 +98,10 @@ impl Hook for Accumulators {
     }
 
     fn take(&mut self, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>) {
-        let Some(slot) = self.sums.get_mut(&(layer, projection)) else { return };
-        for (first, count) in &self.rows {
-            let Some(sum) = slot.take() else { return };
-            let dy = dy.clone().narrow(0, *first, *count);
-            let x = x.clone().narrow(0, *first, *count);
-            *slot = Some(self.ops.add_abs_gradient(sum, dy, x));
+        if let Some(slot) = self.sums.get_mut(&(layer, projection))
+            && let Some(sum) = slot.take()
+        {
+            *slot = Some(self.ops.add_abs_gradients(sum, dy, x, &self.rows));
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! For a linear y = xWᵀ the gradient of the loss is dyᵀx. No weight gradient is ever built here:
 //! the pass hands dy and x of every wanted matrix to a hook, which accumulates what it likes
-//! ([`super::accumulate`] keeps Σ|dyᵀx|). Forward keeps each layer's few activations and no
-//! attention matrix; norms and gates are computed again on the way back. The parts run over a range of
+//! ([`super::accumulate`] keeps Σ|dyᵀx|). Samples lie end to end ([`super::pack`]), N rows in all.
+//! Forward keeps each layer's few activations and no attention matrix; norms and gates are computed again on the way back. The parts run over a range of
 //! layers, so that [`super::groups`] can put them together with less memory. The tests hold it against
 //! Burn's autodiff. Must not know: scores, data sets.
 
@@ -12,10 +12,11 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::attention::Saved;
-use super::decoder::{Batch, Decoder};
+use super::decoder::Decoder;
 use super::groups::Walk;
+use super::pack::Packed;
 use super::projection::Projection;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// One calibration pair as token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +39,12 @@ impl Sample {
     }
 }
 
-/// Told for each wanted matrix: layer, projection, dL/dy [B*T, out] and x [B*T, in].
+/// Told for each wanted matrix: layer, projection, dL/dy [N, out] and x [N, in].
 pub trait Hook: Send {
     /// Whether the gradient of this matrix is wanted.
     fn wants(&self, layer: usize, projection: Projection) -> bool;
-    /// Takes the two factors of the gradient; rows of padding are zero in dy.
+    /// Takes the two factors of the gradient, the samples' rows one behind another ([`super::pack::rows`]); rows behind
+    /// these belong to no sample.
     fn take(&mut self, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>);
 }
 
@@ -54,7 +56,7 @@ fn offer(hook: &mut dyn Hook, layer: usize, projection: Projection, dy: &Tensor<
 
 /// What a layer's backward needs of its forward.
 pub(super) struct Kept {
-    /// The layer's input, [B*T, hidden].
+    /// The layer's input, [N, hidden].
     x: Tensor<2>,
     attention: Saved,
     /// The input of the o projection.
@@ -65,19 +67,10 @@ pub(super) struct Kept {
     up: Tensor<2>,
 }
 
-/// Samples as one right-padded batch.
-pub(super) struct Padded<'a> {
-    samples: &'a [Sample],
-    /// Token ids, row after row.
-    ids: Vec<u32>,
-    /// Where they stand and what they see.
-    pub batch: Batch,
-}
-
 impl Decoder {
-    /// Runs the samples forward and backward as one right-padded batch and returns each one's loss: the mean cross
-    /// entropy over its response tokens, in nats. Gradients are those of the *sum* of the losses; the hook can tell
-    /// samples apart by their rows.
+    /// Runs the samples forward and backward as one batch and returns each one's loss: the mean cross entropy over its
+    /// response tokens, in nats. Gradients are those of the *sum* of the losses; the hook can tell samples apart by
+    /// their rows.
     ///
     /// # Errors
     /// A sample without a response token, or a token outside the vocabulary.
@@ -87,41 +80,22 @@ impl Decoder {
         Walk::new(self, std::iter::once(lowest..self.layers.len()).collect()).add(self, samples, hook)
     }
 
-    /// # Errors
-    /// A sample without a response token.
-    pub(super) fn padded<'a>(&self, samples: &'a [Sample]) -> Result<Padded<'a>> {
-        if let Some(index) = samples.iter().position(|sample| sample.labels().is_empty()) {
-            return Err(Error::user(format!("sample {index} has no response token to predict"))
-                .hint("every response must have at least one token, and a prompt before it"));
-        }
-        let tokens = samples.iter().map(Sample::inputs).max().unwrap_or(0);
-        let ids = samples
-            .iter()
-            .flat_map(|sample| {
-                let inputs = sample.inputs();
-                let pad = std::iter::repeat_n(0, tokens - inputs);
-                sample.ids[..inputs].iter().copied().chain(pad)
-            })
-            .collect();
-        Ok(Padded { samples, ids, batch: self.batch(vec![0; samples.len()], 0, tokens) })
-    }
-
-    /// The input of layer 0, [B*T, hidden].
-    pub(super) fn embedded(&self, padded: &Padded<'_>) -> Result<Tensor<2>> {
-        self.embed(&padded.ids)
-    }
-
-    /// From the input of the first of some layers to the output of the last, both [B*T, hidden]; nothing is kept.
-    pub(super) fn forward_layers(&self, layers: Range<usize>, x: Tensor<2>, batch: &Batch) -> Tensor<2> {
-        layers.fold(x, |x, layer| self.layer_forward(layer, x, batch).0)
+    /// From the input of the first of some layers to the output of the last, both [N, hidden]; nothing is kept.
+    pub(super) fn forward_layers(&self, layers: Range<usize>, x: Tensor<2>, packed: &Packed<'_>) -> Tensor<2> {
+        layers.fold(x, |x, layer| self.layer_forward(layer, x, packed).0)
     }
 
     /// The same, with what each layer's backward needs.
-    pub(super) fn forward_keeping(&self, layers: Range<usize>, x: Tensor<2>, batch: &Batch) -> (Tensor<2>, Vec<Kept>) {
+    pub(super) fn forward_keeping(
+        &self,
+        layers: Range<usize>,
+        x: Tensor<2>,
+        packed: &Packed<'_>,
+    ) -> (Tensor<2>, Vec<Kept>) {
         let mut x = x;
         let mut kept = Vec::with_capacity(layers.len());
         for layer in layers {
-            let (y, memory) = self.layer_forward(layer, x, batch);
+            let (y, memory) = self.layer_forward(layer, x, packed);
             kept.push(memory);
             x = y;
         }
@@ -129,29 +103,29 @@ impl Decoder {
     }
 
     /// Back through the layers of which `kept` was kept, the lowest of them being `first`: from dL/dy of the topmost
-    /// one's output to dL/dx of the lowest one's input, [B*T, hidden]. `below` says whether anything below needs that;
+    /// one's output to dL/dx of the lowest one's input, [N, hidden]. `below` says whether anything below needs that;
     /// where nothing does, the way ends early and there is none.
     pub(super) fn backward_layers(
         &self,
         first: usize,
         kept: Vec<Kept>,
         dy: Tensor<2>,
-        batch: &Batch,
+        packed: &Packed<'_>,
         hook: &mut dyn Hook,
         below: bool,
     ) -> Option<Tensor<2>> {
         let mut dy = dy;
         for (above, memory) in kept.into_iter().enumerate().rev() {
-            dy = self.layer_backward(first + above, memory, dy, batch, hook, below || above > 0)?;
+            dy = self.layer_backward(first + above, memory, dy, packed, hook, below || above > 0)?;
         }
         Some(dy)
     }
 
-    fn layer_forward(&self, index: usize, x: Tensor<2>, batch: &Batch) -> (Tensor<2>, Kept) {
+    fn layer_forward(&self, index: usize, x: Tensor<2>, packed: &Packed<'_>) -> (Tensor<2>, Kept) {
         let layer = &self.layers[index];
         let eps = self.config.norm_eps;
-        let attention = self.heads(layer, self.ops.rms_norm(x.clone(), &layer.input_norm, eps), batch);
-        let attended = self.attend(attention.q.clone(), attention.k.clone(), attention.v.clone(), &batch.mask);
+        let normed = self.ops.rms_norm(x.clone(), &layer.input_norm, eps);
+        let (attention, attended) = self.attention_of_each(layer, normed, packed);
         let middle = x.clone() + layer.o.forward(attended.clone());
         let normed = self.ops.rms_norm(middle.clone(), &layer.post_norm, eps);
         let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));
@@ -159,34 +133,32 @@ impl Decoder {
         (y, Kept { x, attention, attended, middle, gate, up })
     }
 
-    /// Losses of the samples and dL/dx of the last layer's output x [B*T, hidden]. Logits exist only at the rows that
+    /// Losses of the samples and dL/dx of the last layer's output x [N, hidden]. Logits exist only at the R rows that
     /// predict a response token.
-    pub(super) fn head_backward(&self, x: Tensor<2>, padded: &Padded<'_>) -> (Vec<f64>, Tensor<2>) {
-        let (samples, tokens) = (padded.samples, padded.batch.tokens);
+    pub(super) fn head_backward(&self, x: &Tensor<2>, packed: &Packed<'_>) -> (Vec<f64>, Tensor<2>) {
         let eps = self.config.norm_eps;
-        let hidden = x.dims()[1];
-        let mut losses = Vec::with_capacity(samples.len());
+        let labels: Vec<u32> = packed.samples.iter().flat_map(Sample::labels).copied().collect();
+        let counts: Vec<usize> = packed.samples.iter().map(|sample| sample.labels().len()).collect();
+        let last = |(rows, count): (Tensor<2>, &usize)| {
+            let first = rows.dims()[0] - count;
+            rows.narrow(0, first, *count)
+        };
+        let rows = packed.join(packed.split(x).zip(&counts).map(last).collect());
+        let logits = self.logits(self.ops.rms_norm(rows.clone(), &self.norm, eps)).narrow(0, 0, labels.len());
+        let result = self.ops.cross_entropy(logits, &labels, &counts);
+        let dnormed = packed.join(vec![result.gradient]).matmul(self.head.clone());
+        let drows = self.ops.rms_norm_backward(dnormed, rows, &self.norm, eps);
         let mut pieces = Vec::new();
-        for (index, sample) in samples.iter().enumerate() {
-            let labels = sample.labels();
-            let (inputs, count) = (sample.inputs(), labels.len());
-            let first = inputs - count;
-            let rows = x.clone().narrow(0, index * tokens + first, count);
-            let logits = self.logits(self.ops.rms_norm(rows.clone(), &self.norm, eps));
-            #[expect(clippy::cast_precision_loss, reason = "a token count")]
-            let result = self.ops.cross_entropy(logits, labels, count as f64);
-            losses.push(result.loss);
-            let dnormed = result.gradient.matmul(self.head.clone());
-            let zeros = |rows: usize| Tensor::zeros([rows, hidden], (&self.device, self.dtype));
-            if first > 0 {
-                pieces.push(zeros(first));
+        let mut from = 0;
+        for (part, count) in packed.parts.iter().zip(counts) {
+            let before = part.rows.len() - count;
+            if before > 0 {
+                pieces.push(Tensor::zeros([before, self.config.hidden_size], (&self.device, self.dtype)));
             }
-            pieces.push(self.ops.rms_norm_backward(dnormed, rows, &self.norm, eps));
-            if inputs < tokens {
-                pieces.push(zeros(tokens - inputs));
-            }
+            pieces.push(drows.clone().narrow(0, from, count));
+            from += count;
         }
-        (losses, Tensor::cat(pieces, 0))
+        (result.losses, packed.join(pieces))
     }
 
     /// Hands the layer's gradients to the hook and returns dL/dx, unless nothing below wants it.
@@ -195,7 +167,7 @@ impl Decoder {
         index: usize,
         kept: Kept,
         dy: Tensor<2>,
-        batch: &Batch,
+        packed: &Packed<'_>,
         hook: &mut dyn Hook,
         below: bool,
     ) -> Option<Tensor<2>> {
@@ -204,11 +176,10 @@ impl Decoder {
         let Kept { x, attention, attended, middle, gate, up } = kept;
         let mut take = |projection, dy: &_, x: &_| offer(hook, index, projection, dy, x);
 
-        let gated = self.ops.swiglu(&gate, &up);
+        let dgated = layer.down.backward(dy.clone());
+        let [gated, dgate, dup] = self.ops.swiglu_backward(dgated, gate, up);
         take(Projection::Down, &dy, &gated);
         drop(gated);
-        let dgated = layer.down.backward(dy.clone());
-        let (dgate, dup) = self.ops.swiglu_backward(dgated, gate, up);
         let normed = self.ops.rms_norm(middle.clone(), &layer.post_norm, eps);
         take(Projection::Gate, &dgate, &normed);
         take(Projection::Up, &dup, &normed);
@@ -224,7 +195,7 @@ impl Decoder {
         let mut take = |projection, dy: &_, x: &_| offer(hook, index, projection, dy, x);
         take(Projection::O, &dmiddle, &attended);
         let dattended = layer.o.backward(dmiddle.clone());
-        let (dq, dk, dv) = self.attention_backward(layer, attention, dattended, batch);
+        let (dq, dk, dv) = self.attention_backward(layer, attention, &dattended, packed);
         let normed = self.ops.rms_norm(x.clone(), &layer.input_norm, eps);
         take(Projection::Q, &dq, &normed);
         take(Projection::K, &dk, &normed);

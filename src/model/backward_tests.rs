@@ -1,6 +1,7 @@
 //! The hand-written backward against Burn's autodiff, on small random decoders of every shape.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
 
@@ -9,6 +10,7 @@ use super::config::DecoderConfig;
 use super::config::tests::small;
 use super::decoder::{Decoder, Layer, Linear};
 use super::ops::Ops;
+use super::pack;
 use super::projection::Projection;
 
 /// A random decoder of a configuration. On a tracking device its linear weights ask for gradients.
@@ -76,7 +78,7 @@ fn tracked(decoder: &Decoder) -> Decoder {
 /// Builds dyᵀx of each sample, as a plain program would.
 #[derive(Default)]
 struct Gradients {
-    rows: Vec<(usize, usize)>,
+    rows: Vec<Range<usize>>,
     of: BTreeMap<(usize, Projection), Vec<Tensor<2>>>,
 }
 
@@ -86,9 +88,9 @@ impl Hook for Gradients {
     }
 
     fn take(&mut self, layer: usize, projection: Projection, dy: &Tensor<2>, x: &Tensor<2>) {
-        for (first, count) in &self.rows {
-            let dy = dy.clone().narrow(0, *first, *count);
-            let x = x.clone().narrow(0, *first, *count);
+        for rows in &self.rows {
+            let dy = dy.clone().narrow(0, rows.start, rows.len());
+            let x = x.clone().narrow(0, rows.start, rows.len());
             self.of.entry((layer, projection)).or_default().push(dy.transpose().matmul(x));
         }
     }
@@ -129,8 +131,7 @@ fn check(config: &DecoderConfig, ops: Ops) {
     decoder.ops = ops;
     let samples = [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2)];
     let mut hook = Gradients::default();
-    let stride = samples.iter().map(Sample::inputs).max().unwrap();
-    hook.rows = samples.iter().enumerate().map(|(index, sample)| (index * stride, sample.inputs())).collect();
+    hook.rows = pack::rows(samples.iter().map(Sample::inputs)).collect();
     let losses = decoder.losses_and_gradients(&samples, &mut hook).unwrap();
     for (index, sample) in samples.iter().enumerate() {
         let (loss, gradients) = oracle(&decoder, sample);

@@ -1,7 +1,7 @@
 //! What scoring costs, before it is done: operations, bytes moved, bytes held, groups of layers.
 //!
 //! Pure arithmetic over a [`DecoderConfig`], the scored matrices and the samples' lengths, so that
-//! a plan can say what a job will take and choose groups that fit a budget. docs/scaling.md derives
+//! a plan can say what a job will take and choose groups and batches that fit a budget. docs/scaling.md derives
 //! the formulas and works them out for a 7B model; its numbers are checked in cost_tests.rs.
 //! Must not know: tensors, devices, how fast a machine is.
 
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::config::DecoderConfig;
+use super::pack::together;
 use super::projection::Projection;
 
 /// How long one sample is.
@@ -25,7 +26,7 @@ pub struct Length {
 pub struct Setup {
     /// Bytes of a weight and of an activation on the device: 4 for f32, 2 for bf16. Accumulators are always f32.
     pub value_bytes: u64,
-    /// The most tokens of a batch of several samples; a longer sample travels alone. 0: always one at a time.
+    /// The most tokens that share a batch, if memory allows; a longer sample travels alone. 0: always one at a time.
     pub batch_tokens: usize,
     /// |dyᵀx| is added tile by tile (the CPU), so that no weight gradient exists; else one of the largest matrix does.
     pub fused: bool,
@@ -101,13 +102,17 @@ pub struct Estimate {
     /// What accumulation reads and writes over all samples: per sample and scored weight 8 bytes (the sum, in and
     /// out) where fused, 16 where a gradient is written and read again.
     pub accumulator_traffic: u64,
+    /// The most tokens that share a batch; 0: one sample at a time.
+    pub batch_tokens: usize,
     /// The layers of each group, the topmost group first, as they are finished. One entry: no groups.
     pub groups: Vec<Range<usize>>,
-    /// False if even groups of one layer exceed the budget; the estimate is then the one that needs least.
+    /// False if even groups of one layer and batches of one sample exceed the budget; the estimate is then the one that
+    /// needs least.
     pub fits: bool,
 }
 
-/// What scoring `matrices` over samples of these lengths takes, and the fewest groups of layers that fit the budget.
+/// What scoring `matrices` over samples of these lengths takes, the fewest groups of layers that fit the budget and the
+/// largest batches that fit with these: smaller batches cost some speed, another group costs operations.
 ///
 /// Groups are finished one after another, the topmost first: all samples' inputs of a group are kept, its inside is
 /// run again, its accumulators are cut to ranks and their memory is used by the next. So accumulators, not samples,
@@ -127,15 +132,23 @@ pub fn estimate(
     let layers = config.layers - lowest;
     let mut least: Option<Estimate> = None;
     for groups in 1..=layers.max(1) {
-        let estimate = job.in_groups(split(lowest..config.layers, groups));
-        if estimate.fits {
-            return estimate;
-        }
-        if least.as_ref().is_none_or(|least| estimate.peak_bytes < least.peak_bytes) {
-            least = Some(estimate);
+        for batch_tokens in batches(setup.batch_tokens) {
+            let estimate = job.in_groups(split(lowest..config.layers, groups), batch_tokens);
+            if estimate.fits {
+                return estimate;
+            }
+            if least.as_ref().is_none_or(|least| estimate.peak_bytes < least.peak_bytes) {
+                least = Some(estimate);
+            }
         }
     }
-    least.unwrap_or_else(|| job.in_groups(split(lowest..config.layers, 1)))
+    least.unwrap_or_else(|| job.in_groups(split(lowest..config.layers, 1), 0))
+}
+
+/// Fewer and fewer tokens, down to one sample at a time.
+fn batches(most: usize) -> impl Iterator<Item = usize> {
+    let halved = |tokens: &usize| (*tokens >= 256).then_some(tokens / 2);
+    std::iter::successors((most > 0).then_some(most), halved).chain([0])
 }
 
 /// Layers in `count` runs whose lengths differ by one at most, the topmost first.
@@ -261,20 +274,25 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The largest batch: its tokens with padding, and its label rows.
-    fn batch(&self) -> (u128, u128) {
-        let longest = self.lengths.iter().map(|length| length.inputs).max().unwrap_or(0);
-        let rows = self.lengths.iter().map(|length| length.labels).max().unwrap_or(0);
-        let samples = (self.setup.batch_tokens / longest.max(1)).clamp(1, self.lengths.len().max(1)) as u128;
-        (samples * longest as u128, samples * rows as u128)
+    /// The most tokens and the most label rows of any batch.
+    fn batch(&self, tokens: usize) -> (u128, u128) {
+        let (mut most, mut rest) = ((0, 0), self.lengths);
+        while !rest.is_empty() {
+            let count = together(rest.iter().map(|length| length.inputs), tokens);
+            let (batch, others) = rest.split_at(count.min(rest.len()));
+            let sum = |of: fn(&Length) -> usize| batch.iter().map(|length| of(length) as u128).sum::<u128>();
+            most = (most.0.max(sum(|length| length.inputs)), most.1.max(sum(|length| length.labels)));
+            rest = others;
+        }
+        most
     }
 
-    fn in_groups(&self, groups: Vec<Range<usize>>) -> Estimate {
+    fn in_groups(&self, groups: Vec<Range<usize>>, batch_tokens: usize) -> Estimate {
         let config = self.config;
         let (hidden, inner) = (config.hidden_size as u128, config.intermediate_size as u128);
         let (q, kv) = ((config.heads * config.head_dim) as u128, (config.kv_heads * config.head_dim) as u128);
         let value = u128::from(self.setup.value_bytes);
-        let (tokens, rows) = self.batch();
+        let (tokens, rows) = self.batch(batch_tokens);
 
         let weights = self.weights;
         let scored = self.scored_size(&(0..config.layers));
@@ -316,6 +334,7 @@ impl<'a> Job<'a> {
             saved_bytes: bytes(saved),
             peak_bytes: peak,
             accumulator_traffic: bytes(moved * scored * self.lengths.len() as u128),
+            batch_tokens,
             groups,
             fits: self.setup.budget.is_none_or(|budget| peak <= budget),
         }

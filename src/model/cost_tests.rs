@@ -97,12 +97,14 @@ fn what_is_held_is_what_the_pass_keeps() {
     let full = estimate(&config, &every(&config, &MLP), &length, &Setup { score_bytes: 8, ..Setup::CPU });
     assert_eq!(full.peak_bytes, mlp.peak_bytes + 8 * mlp.scored);
 
-    // Both samples fit a batch of 300 tokens, padded to the longer one.
-    let batched = Setup { batch_tokens: 300, fused: false, ..Setup::CPU };
+    // Both samples fit a batch of 256 tokens, end to end.
+    let batched = Setup { batch_tokens: 256, fused: false, ..Setup::CPU };
     let batched = estimate(&config, &every(&config, &MLP), &length, &batched);
-    assert_eq!(batched.activation_bytes, 2 * mlp.activation_bytes);
-    assert_eq!(batched.working_bytes, 2 * mlp.working_bytes + 4 * 884_736);
+    assert_eq!(batched.activation_bytes, mlp.activation_bytes / 150 * 230);
+    assert_eq!(batched.head_bytes, mlp.head_bytes / 100 * 120);
+    assert_eq!(batched.working_bytes, mlp.working_bytes / 150 * 230 + 4 * 884_736);
     assert_eq!(batched.accumulator_traffic, 2 * mlp.accumulator_traffic);
+    assert_eq!((batched.batch_tokens, mlp.batch_tokens), (256, 0));
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn a_7b_model_costs_what_the_page_on_scaling_says() {
     assert_eq!(large.accumulator_traffic, 16 * 128 * 5_703_204_864);
 
     let small = gpu(2, 1024, 22);
-    assert_eq!((small.groups.len(), small.groups[0].clone(), small.fits), (5, 22..28, true));
+    assert_eq!((small.groups.len(), small.groups[0].clone(), small.batch_tokens), (4, 21..28, 256));
     let held = [
         small.weight_bytes,
         small.group_accumulator_bytes,
@@ -189,9 +191,27 @@ fn a_7b_model_costs_what_the_page_on_scaling_says() {
         small.working_bytes,
         small.group_input_bytes,
     ];
-    assert_eq!(held.map(|bytes| bytes / 10_000_000), [1523, 488, 57, 42, 68]);
-    assert_eq!((small.peak_bytes / 10_000_000, (small.flops.recomputed / 1e12).round()), (2181, 197.0));
+    let found = (held.map(|bytes| bytes / 10_000_000), small.peak_bytes / 10_000_000, small.flops.recomputed / 1e12);
+    assert_eq!((found.0, found.1, found.2.round()), ([1523, 570, 11, 29, 55], 2189, 188.0));
     assert!(!gpu(4, 1024, 22).fits, "f32 weights alone exceed it");
+}
+
+#[test]
+fn batches_shrink_before_layers_are_grouped() {
+    let config = smollm2();
+    let matrices = every(&config, &MLP);
+    let lengths = vec![Length { inputs: 100, labels: 60 }; 16];
+    let within = |budget| estimate(&config, &matrices, &lengths, &Setup { batch_tokens: 512, budget, ..Setup::CPU });
+    let (free, single) = (within(None), estimate(&config, &matrices, &lengths, &Setup::CPU));
+    assert_eq!((free.batch_tokens, free.activation_bytes), (512, 5 * single.activation_bytes));
+    let half = within(Some(free.peak_bytes - 1));
+    assert_eq!((half.batch_tokens, half.groups.len(), half.fits), (256, 1, true));
+    let least = within(Some(single.peak_bytes));
+    assert_eq!((least.batch_tokens, least.groups.len(), least.fits), (128, 1, true), "one sample of 100 tokens");
+    let grouped = within(Some(single.peak_bytes - 1));
+    assert_eq!((grouped.groups.len(), grouped.fits), (2, true));
+    assert!(grouped.batch_tokens > 0, "what the groups give free is used");
+    assert!(!within(Some(1)).fits);
 }
 
 #[test]

@@ -20,11 +20,23 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// The most tokens that should share a batch of the scoring pass. It changes no score.
+    pub fn batch_tokens(&self) -> usize {
+        if self.is_cpu() { CPU_BATCH_TOKENS } else { GPU_BATCH_TOKENS }
+    }
+
     /// Whether the device's memory is the machine's own.
     pub fn is_cpu(&self) -> bool {
         self.name == "cpu"
     }
 }
+
+/// Tokens that share a batch of the scoring pass on a CPU, where memory allows. More gain nothing there: weights are read
+/// and packed seldom enough.
+pub const CPU_BATCH_TOKENS: usize = 512;
+
+/// The same on a GPU, which wants more rows to a product.
+const GPU_BATCH_TOKENS: usize = 2048;
 
 /// How many NVIDIA GPUs Burn can reach: 0 without the `cuda` feature, without a driver or without a card.
 pub fn cuda_count() -> usize {

@@ -12,8 +12,9 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::backward::{Hook, Padded, Sample};
+use super::backward::{Hook, Sample};
 use super::decoder::Decoder;
+use super::pack::Packed;
 use crate::error::{Error, Result};
 
 /// One way through a data set, group after group.
@@ -22,9 +23,9 @@ pub struct Walk {
     groups: Vec<Range<usize>>,
     /// The present group.
     at: usize,
-    /// By group, [B*T, hidden] of each batch that the group has not had yet.
+    /// By group, [T, hidden] of each sample that the group has not had yet.
     inputs: Vec<VecDeque<Tensor<2>>>,
-    /// dL/dy of the present group's output for the batches that it has not had, then dL/dx of its input for those it
+    /// dL/dy of the present group's output for the samples that it has not had, then dL/dx of its input for those it
     /// has: when it has had all, these are dL/dy of the next group's output, in order.
     gradients: VecDeque<Tensor<2>>,
     device: Device,
@@ -55,51 +56,55 @@ impl Walk {
         }
     }
 
-    /// Takes one batch through the present group. Every group must get the same batches in the same order. The hook
-    /// should want matrices of the present group only. The losses of the samples, as of
+    /// Takes some samples through the present group. Every group must get the same samples in the same order; how they
+    /// are put together does not matter. The hook should want matrices of the present group only. The losses of the samples, as of
     /// [`Decoder::losses_and_gradients`], in the topmost group; nothing in the others.
     ///
     /// # Errors
     /// A sample without a response token, a token outside the vocabulary.
     pub fn add(&mut self, decoder: &Decoder, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
-        let padded = decoder.padded(samples)?;
-        decoder.ops.run(|| self.step(decoder, &padded, hook))
+        let packed = Packed::new(decoder, samples)?;
+        decoder.ops.run(|| self.step(decoder, &packed, hook))
     }
 
-    fn step(&mut self, decoder: &Decoder, padded: &Padded<'_>, hook: &mut dyn Hook) -> Result<Vec<f64>> {
+    fn step(&mut self, decoder: &Decoder, packed: &Packed<'_>, hook: &mut dyn Hook) -> Result<Vec<f64>> {
         let lost = || Error::fault("a group of layers was begun before the one above it had every sample");
         let group = self.groups.get(self.at).cloned().ok_or_else(lost)?;
-        let batch = &padded.batch;
-        let (x, dy) = if self.at == 0 {
-            (self.climb(decoder, padded)?, None)
-        } else {
-            let x = self.inputs.get_mut(self.at).and_then(VecDeque::pop_front).ok_or_else(lost)?;
-            (x, Some(self.gradients.pop_front().ok_or_else(lost)?))
+        let next = |queue: &mut VecDeque<Tensor<2>>| {
+            let count = packed.samples.len();
+            if queue.len() < count { Err(lost()) } else { Ok(packed.join(queue.drain(..count).collect())) }
         };
-        let (y, kept) = decoder.forward_keeping(group.clone(), x, batch);
+        let (x, dy) = if self.at == 0 {
+            (self.climb(decoder, packed)?, None)
+        } else {
+            let x = next(self.inputs.get_mut(self.at).ok_or_else(lost)?)?;
+            (x, Some(next(&mut self.gradients)?))
+        };
+        let (y, kept) = decoder.forward_keeping(group.clone(), x, packed);
         let (losses, dy) = match dy {
-            None => decoder.head_backward(y, padded),
+            None => decoder.head_backward(&y, packed),
             Some(dy) => (Vec::new(), dy),
         };
         let below = self.at + 1 < self.groups.len();
-        let dx = decoder.backward_layers(group.start, kept, dy, batch, hook, below);
+        let dx = decoder.backward_layers(group.start, kept, dy, packed, hook, below);
         if below {
-            self.gradients.push_back(dx.ok_or_else(|| Error::fault("no gradient came out of a group of layers"))?);
+            let dx = dx.ok_or_else(|| Error::fault("no gradient came out of a group of layers"))?;
+            self.gradients.extend(packed.split(&dx));
         }
         Ok(losses)
     }
 
     /// Up to the input of the topmost group, leaving behind those of the others.
-    fn climb(&mut self, decoder: &Decoder, padded: &Padded<'_>) -> Result<Tensor<2>> {
-        let mut x = decoder.embedded(padded)?;
+    fn climb(&mut self, decoder: &Decoder, packed: &Packed<'_>) -> Result<Tensor<2>> {
+        let mut x = packed.embedded(decoder)?;
         let mut below = 0;
         for (group, layers) in self.groups.iter().enumerate().rev() {
-            x = decoder.forward_layers(below..layers.start, x, &padded.batch);
+            x = decoder.forward_layers(below..layers.start, x, packed);
             below = layers.start;
             if group > 0
                 && let Some(inputs) = self.inputs.get_mut(group)
             {
-                inputs.push_back(x.clone());
+                inputs.extend(packed.split(&x));
             }
         }
         Ok(x)

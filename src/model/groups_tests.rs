@@ -1,4 +1,5 @@
-//! Any grouping gives the bits of the plain pass, and a walk that was written down goes on with them.
+//! Any grouping of layers and any packing of samples gives the bits of one sample at a time, and a walk that was written
+//! down goes on with them.
 //!
 //! Must not know: what the sums are for.
 #![allow(clippy::single_range_in_vec_init, reason = "one group is a grouping too")]
@@ -14,11 +15,20 @@ use super::*;
 type Scored<'a> = &'a dyn Fn(usize, Projection) -> bool;
 type Sums = Vec<((usize, Projection), Vec<u32>)>;
 
-/// Batches of one sample and of several.
-fn batches(config: &DecoderConfig) -> Vec<Vec<Sample>> {
+/// Four samples, put together so many at a time. One has a single token to read, two have a single label.
+type Packing = &'static [usize];
+const PACKINGS: [Packing; 4] = [&[1, 1, 1, 1], &[4], &[1, 2, 1], &[3, 1]];
+
+fn batches(config: &DecoderConfig, packing: Packing) -> Vec<Vec<Sample>> {
     let samples =
-        [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2), sample(config, 2, 1, 3)];
-    vec![samples[..1].to_vec(), samples[1..3].to_vec(), samples[3..].to_vec()]
+        [sample(config, 9, 4, 0), sample(config, 6, 5, 1), sample(config, 70, 11, 2), sample(config, 2, 1, 3)];
+    let mut rest = &samples[..];
+    let take = |count: &usize| {
+        let (batch, others) = rest.split_at(*count);
+        rest = others;
+        batch.to_vec()
+    };
+    packing.iter().map(take).collect()
 }
 
 fn bits(sums: &Accumulators) -> Sums {
@@ -27,7 +37,7 @@ fn bits(sums: &Accumulators) -> Sums {
 }
 
 fn add(walk: &mut Walk, sums: &mut Accumulators, decoder: &Decoder, batch: &[Sample]) -> Vec<f64> {
-    sums.expect(&batch.iter().map(Sample::inputs).collect::<Vec<_>>());
+    sums.expect(batch.iter().map(Sample::inputs));
     walk.add(decoder, batch, sums).unwrap()
 }
 
@@ -35,14 +45,21 @@ fn start(decoder: &Decoder, group: &Range<usize>, scored: Scored<'_>) -> Accumul
     Accumulators::new(decoder, |layer, part| group.contains(&layer) && scored(layer, part))
 }
 
-/// All sums and losses. With `stop`, the walk is written down before that step and another one goes on.
-fn walked(decoder: &Decoder, groups: &[Range<usize>], scored: Scored<'_>, stop: Option<usize>) -> (Sums, Vec<f64>) {
+/// All sums and losses. Each group packs the samples in its own way, beginning with that one. With `stop`, the walk is
+/// written down before that step and another one goes on.
+fn walked(
+    decoder: &Decoder,
+    groups: &[Range<usize>],
+    scored: Scored<'_>,
+    packing: usize,
+    stop: Option<usize>,
+) -> (Sums, Vec<f64>) {
     let mut walk = Walk::new(decoder, groups.to_vec());
     let (mut all, mut losses, mut step) = (Sums::new(), Vec::new(), 0);
     for (at, group) in groups.iter().enumerate() {
         walk.begin(at);
         let mut sums = start(decoder, group, scored);
-        for batch in batches(&decoder.config) {
+        for batch in batches(&decoder.config, PACKINGS[(packing + at) % PACKINGS.len()]) {
             if stop == Some(step) {
                 let (mut sum_bytes, mut bytes) = (Vec::new(), Vec::new());
                 sums.snapshot(&mut sum_bytes).unwrap();
@@ -66,7 +83,7 @@ fn walked(decoder: &Decoder, groups: &[Range<usize>], scored: Scored<'_>, stop: 
 }
 
 #[test]
-fn any_grouping_gives_the_bits_of_the_plain_pass_for_every_kind_of_decoder() {
+fn any_grouping_and_packing_gives_the_bits_of_one_sample_at_a_time_for_every_kind_of_decoder() {
     let odd = |layer: usize, part: Projection| layer > 0 && (layer + part as usize) % 2 == 1;
     let scorings: [(&str, usize, Scored<'_>); 3] = [
         ("all", 0, &|_, _| true),
@@ -81,15 +98,18 @@ fn any_grouping_gives_the_bits_of_the_plain_pass_for_every_kind_of_decoder() {
             for (name, lowest, scored) in scorings {
                 let mut sums = Accumulators::new(&decoder, scored);
                 let mut losses = Vec::new();
-                for batch in batches(&config) {
-                    sums.expect(&batch.iter().map(Sample::inputs).collect::<Vec<_>>());
+                for batch in batches(&config, PACKINGS[0]) {
+                    sums.expect(batch.iter().map(Sample::inputs));
                     losses.extend(decoder.losses_and_gradients(&batch, &mut sums).unwrap());
                 }
                 let plain = (bits(&sums), losses);
                 assert!(plain.0.iter().all(|(_, sums)| sums.iter().any(|bits| *bits != 0)), "{name}: sums are there");
                 for groups in [vec![lowest..4], vec![2..4, lowest..2], vec![3..4, 1..3, lowest..1]] {
                     let groups: Vec<_> = groups.into_iter().filter(|group| !group.is_empty()).collect();
-                    assert!(walked(&decoder, &groups, scored, None) == plain, "{name}, {groups:?}, {config:?}");
+                    for packing in 0..PACKINGS.len() {
+                        let walked = walked(&decoder, &groups, scored, packing, None);
+                        assert!(walked == plain, "{name}, {ops:?}, {groups:?}, packing {packing}, {config:?}");
+                    }
                 }
             }
         }
@@ -101,9 +121,10 @@ fn a_walk_that_was_written_down_goes_on_with_the_same_bits() {
     let config = DecoderConfig { layers: 3, ..small() };
     let decoder = random(&config, &Device::flex(), 4);
     for groups in [vec![0..3], vec![1..3, 0..1], vec![2..3, 1..2, 0..1]] {
-        let whole = walked(&decoder, &groups, &|_, _| true, None);
-        for stop in 0..3 * groups.len() {
-            let resumed = walked(&decoder, &groups, &|_, _| true, Some(stop));
+        let whole = walked(&decoder, &groups, &|_, _| true, 0, None);
+        let steps: usize = (0..groups.len()).map(|at| PACKINGS[at].len()).sum();
+        for stop in 0..steps {
+            let resumed = walked(&decoder, &groups, &|_, _| true, 0, Some(stop));
             assert!(resumed == whole, "{groups:?}, written down before step {stop}");
         }
     }

@@ -87,6 +87,9 @@ mod tests {
 
     type Inputs = BTreeMap<(usize, Projection), Vec<f32>>;
 
+    /// Of the one sample.
+    const TOKENS: usize = 7;
+
     /// Keeps x of everything that both walks show; wants what lies at or before a place.
     struct Kept {
         until: (usize, Projection),
@@ -111,6 +114,7 @@ mod tests {
         }
 
         fn take(&mut self, layer: usize, projection: Projection, _: &Tensor<2>, x: &Tensor<2>) {
+            let x = x.clone().narrow(0, 0, TOKENS);
             self.seen.insert((layer, projection), x.to_data().iter().collect());
         }
     }
@@ -125,6 +129,7 @@ mod tests {
         for config in kinds {
             let decoder = random(&config, &Device::flex(), 4);
             let sample = Sample { ids: vec![3, 1, 4, 1, 5, 9, 2, 6], response: 3 };
+            assert_eq!(sample.inputs(), TOKENS);
             let mut oracle = Kept { until: (0, Projection::Q), seen: Inputs::new() };
             decoder.losses_and_gradients(std::slice::from_ref(&sample), &mut oracle).unwrap();
             for until in

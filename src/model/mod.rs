@@ -30,6 +30,7 @@ mod loss;
 mod mask;
 pub mod models;
 mod ops;
+pub mod pack;
 pub mod patch;
 pub mod projection;
 mod rope;

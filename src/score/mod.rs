@@ -28,12 +28,14 @@ pub trait Method: Sync {
     }
     /// Begins with nothing scored. `scored` names the matrices.
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>>;
-    /// The same in groups of layers, the topmost first, that hold every matrix; the scores have the same bits.
+    /// The same in groups of layers, the topmost first, that hold every matrix, and in batches of at most so many tokens;
+    /// the scores have the same bits.
     fn start_in_groups(
         &self,
         decoder: &Decoder,
         scored: &dyn Fn(usize, Projection) -> bool,
         _: &[Range<usize>],
+        _: usize,
     ) -> Result<Box<dyn Scorer>> {
         self.start(decoder, scored)
     }

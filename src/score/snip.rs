@@ -11,6 +11,7 @@ use crate::model::accumulate::Accumulators;
 use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
 use crate::model::groups::Walk;
+use crate::model::pack::together;
 use crate::model::projection::Projection;
 
 pub struct Snip;
@@ -30,7 +31,7 @@ impl Method for Snip {
 
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
         let lowest = matrices(decoder, scored).first().map_or(decoder.layers.len(), |(layer, _)| *layer);
-        self.start_in_groups(decoder, scored, std::slice::from_ref(&(lowest..decoder.layers.len())))
+        self.start_in_groups(decoder, scored, std::slice::from_ref(&(lowest..decoder.layers.len())), 0)
     }
 
     fn start_in_groups(
@@ -38,6 +39,7 @@ impl Method for Snip {
         decoder: &Decoder,
         scored: &dyn Fn(usize, Projection) -> bool,
         groups: &[Range<usize>],
+        batch_tokens: usize,
     ) -> Result<Box<dyn Scorer>> {
         let all = matrices(decoder, scored);
         let of = |group: &Range<usize>| all.iter().copied().filter(|(layer, _)| group.contains(layer)).collect();
@@ -45,6 +47,7 @@ impl Method for Snip {
             rounds: groups.iter().map(of).collect(),
             walk: Walk::new(decoder, groups.to_vec()),
             sums: Accumulators::new(decoder, |_, _| false),
+            batch_tokens,
         };
         sums.begin(decoder, 0);
         Ok(Box::new(sums))
@@ -57,6 +60,7 @@ struct Sums {
     walk: Walk,
     /// Of the present group.
     sums: Accumulators,
+    batch_tokens: usize,
 }
 
 impl Scorer for Sums {
@@ -76,13 +80,12 @@ impl Scorer for Sums {
         self.walk.begin(round);
     }
 
-    /// One by one: padding samples together gains nothing on a CPU, and the sums must not depend on memory.
     fn group(&self, coming: &[Sample]) -> usize {
-        coming.len().min(1)
+        together(coming.iter().map(Sample::inputs), self.batch_tokens).min(coming.len())
     }
 
     fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()> {
-        self.sums.expect(&samples.iter().map(Sample::inputs).collect::<Vec<_>>());
+        self.sums.expect(samples.iter().map(Sample::inputs));
         self.walk.add(decoder, samples, &mut self.sums)?;
         Ok(())
     }

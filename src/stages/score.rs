@@ -58,7 +58,7 @@ impl Stage for Score {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -113,7 +113,7 @@ impl Stage for Score {
         let decoder = work.decoder(ModelName::Model, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
         let scored = |layer: usize, projection: Projection| projection.is_in(layer, params.modules, &params.layers);
         let mut scorer = match &estimate {
-            Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups)?,
+            Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups, estimate.batch_tokens)?,
             None => method.start(&decoder, &scored)?,
         };
         scorer.seed(params.seed.unwrap_or_default());
@@ -214,7 +214,7 @@ fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> 
     let on_host = chosen.is_cpu();
     let setup = Setup {
         value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
-        batch_tokens: 0,
+        batch_tokens: chosen.batch_tokens(),
         fused: on_host,
         budget: match outside.memory {
             Memory::Bytes(bytes) => Some(bytes),

@@ -4,7 +4,7 @@
 
 use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
-use super::CrossEntropy;
+use super::{CrossEntropy, means};
 use crate::model::mask::Mask;
 use crate::model::rope::Angles;
 
@@ -37,12 +37,12 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     activation::silu(gate) * up
 }
 
-pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
     let sigmoid = activation::sigmoid(gate.clone());
     let silu = gate.clone() * sigmoid.clone();
     // silu'(g) = s(g) * (1 + g * (1 - s(g)))
     let slope = sigmoid.clone() * (gate * (sigmoid.neg().add_scalar(1.0))).add_scalar(1.0);
-    (dy.clone() * up * slope, dy * silu)
+    [silu.clone() * up.clone(), dy.clone() * up * slope, dy * silu]
 }
 
 pub fn rotate(x: Tensor<4>, angles: &Angles, inverse: bool) -> Tensor<4> {
@@ -108,20 +108,24 @@ fn label_column(logits: &Tensor<2>, labels: &[u32]) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(labels, [rows, 1]), &logits.device())
 }
 
-pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], divisor: f64) -> CrossEntropy {
+pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
     let [rows, vocabulary] = logits.dims();
     let (device, dtype) = (logits.device(), logits.dtype());
     let labels = label_column(&logits, labels);
     let log_p = activation::log_softmax(logits.cast(DType::F32), 1);
-    let picked: Vec<f32> = log_p.clone().gather(1, labels.clone()).into_data().iter::<f32>().collect();
+    let picked = log_p.clone().gather(1, labels.clone()).into_data();
+    let losses: Vec<f64> = picked.iter::<f32>().map(|value| -f64::from(value)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a token count")]
+    let divisors: Vec<f32> = counts.iter().flat_map(|count| std::iter::repeat_n(*count as f32, *count)).collect();
+    let divisors = Tensor::<2>::from_data(TensorData::new(divisors, [rows, 1]), (&device, DType::F32));
     let one_hot = Tensor::<2>::zeros([rows, vocabulary], (&device, DType::F32)).scatter(
         1,
         labels,
         Tensor::ones([rows, 1], (&device, DType::F32)),
         burn::tensor::IndexingUpdateOp::Add,
     );
-    let gradient = (log_p.exp() - one_hot).div_scalar(divisor).cast(dtype);
-    CrossEntropy { loss: -picked.iter().map(|value| f64::from(*value)).sum::<f64>() / divisor, gradient }
+    let gradient = ((log_p.exp() - one_hot) / divisors).cast(dtype);
+    CrossEntropy { losses: means(&losses, counts), gradient }
 }
 
 pub fn negative_log_likelihood(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {

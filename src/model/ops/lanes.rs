@@ -48,7 +48,8 @@ pub fn exp(x: f32) -> f32 {
     // Written with plain comparisons, so that a NaN stays a NaN and is reported by whoever reads the result.
     let x = if x > 88.376_26 { 88.376_26 } else { x };
     let x = if x < -87.336_54 { -87.336_54 } else { x };
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4_f32;
     p = p * r + 1.398_199_9e-3;
@@ -57,9 +58,9 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_6e-1;
     p = p * r + 0.5;
     let value = p * r * r + r + 1.0;
-    // 2ⁿ through the exponent bits; n lies in [-126, 127].
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is whole and small")]
-    let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // 2ⁿ through the exponent bits: n, in [-126, 127], stands in the low bits of `shifted`, and the shift drops the others.
+    // A checked sum or a checked conversion would keep the compiler from vectorising all of this.
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     value * power
 }
 

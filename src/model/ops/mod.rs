@@ -15,7 +15,10 @@ mod lanes;
 mod memory;
 mod product;
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use super::mask::Mask;
 use super::rope::Angles;
@@ -29,12 +32,25 @@ pub enum Ops {
     Backend,
 }
 
-/// What a sample's cross entropy gives: its loss in nats and the gradient at the logits.
+/// What cross entropy gives: each sample's loss in nats and the gradient of their sum at the logits.
 pub struct CrossEntropy {
-    /// Sum over the rows of −log p(label), divided by the divisor.
-    pub loss: f64,
+    /// By sample, the mean over its rows of −log p(label).
+    pub losses: Vec<f64>,
     /// Shape [rows, vocabulary].
     pub gradient: Tensor<2>,
+}
+
+/// The mean of each sample's rows.
+fn means(rows: &[f64], counts: &[usize]) -> Vec<f64> {
+    let mut rest = rows;
+    let mean = |count: &usize| {
+        let (mine, others) = rest.split_at(*count);
+        rest = others;
+        #[expect(clippy::cast_precision_loss, reason = "a token count")]
+        let count = *count as f64;
+        mine.iter().sum::<f64>() / count
+    };
+    counts.iter().map(mean).collect()
 }
 
 impl Ops {
@@ -76,8 +92,8 @@ impl Ops {
         }
     }
 
-    /// (dL/dgate, dL/dup) of [`Ops::swiglu`], given dL/dy.
-    pub fn swiglu_backward(self, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    /// [y, dL/dgate, dL/dup] of [`Ops::swiglu`], given dL/dy: y is computed again, because its factors are at hand.
+    pub fn swiglu_backward(self, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
         match self {
             Self::Host => host::swiglu_backward(dy, gate, up),
             Self::Backend => backend::swiglu_backward(dy, gate, up),
@@ -112,11 +128,11 @@ impl Ops {
         }
     }
 
-    /// Cross entropy of logits [R, V] against R labels, and its gradient.
-    pub fn cross_entropy(self, logits: Tensor<2>, labels: &[u32], divisor: f64) -> CrossEntropy {
+    /// Cross entropy of logits [R, V] against R labels, and its gradient; `counts` are the rows of each sample.
+    pub fn cross_entropy(self, logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
         match self {
-            Self::Host => host::cross_entropy(logits, labels, divisor),
-            Self::Backend => backend::cross_entropy(logits, labels, divisor),
+            Self::Host => host::cross_entropy(logits, labels, counts),
+            Self::Backend => backend::cross_entropy(logits, labels, counts),
         }
     }
 
@@ -136,11 +152,33 @@ impl Ops {
         }
     }
 
-    /// acc + |dyᵀx|, the accumulation of one sample's gradient; acc [out, in] in f32, dy [T, out], x [T, in].
-    pub fn add_abs_gradient(self, acc: Tensor<2>, dy: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+    /// acc + Σ|dyᵀx| over samples, one after another: the accumulation of their gradients. acc [out, in] in f32, dy [N, out],
+    /// x [N, in]; `samples` are the rows of each.
+    pub fn add_abs_gradients(
+        self,
+        acc: Tensor<2>,
+        dy: &Tensor<2>,
+        x: &Tensor<2>,
+        samples: &[Range<usize>],
+    ) -> Tensor<2> {
         match self {
-            Self::Host => host::add_abs_gradient(acc, dy, x),
-            Self::Backend => acc + dy.transpose().matmul(x).cast(DType::F32).abs(),
+            Self::Host => host::add_abs_gradients(acc, dy.clone(), x.clone(), samples),
+            Self::Backend => samples.iter().fold(acc, |acc, rows| {
+                let of = |x: &Tensor<2>| x.clone().narrow(0, rows.start, rows.len());
+                acc + of(dy).transpose().matmul(of(x)).cast(DType::F32).abs()
+            }),
+        }
+    }
+
+    /// Some work for each of several samples: on the CPU side by side, elsewhere in their order.
+    pub fn map<T: Send, R: Send>(
+        self,
+        samples: impl IntoIterator<Item = T>,
+        work: impl Fn(T) -> R + Sync + Send,
+    ) -> Vec<R> {
+        match self {
+            Self::Host => samples.into_iter().collect::<Vec<_>>().into_par_iter().map(work).collect(),
+            Self::Backend => samples.into_iter().map(work).collect(),
         }
     }
 }
