@@ -1,14 +1,16 @@
 """The PyTorch side of scoring-vs-pytorch: one process, commands on standard input, one JSON answer a line.
 
-The same protocol as `scoring --rows` (benches/scoring.rs). It knows nothing of dean: weights come from the GGUF file
+Nearly the protocol of `scoring --rows` (benches/scoring.rs). It knows nothing of dean: weights come from the GGUF file
 through the `gguf` package, so equal losses and scores mean that both sides compute the same thing.
 
     python worker.py MODEL.gguf ROWS.json THREADS
 
-What is timed as PyTorch's best way: eager mode, f32, one sample at a time; only the scored matrices require a gradient,
-so autograd makes no other; logits at label rows only; no optimizer; and the fastest of four variants, tried on one
-sample: attention `sdpa` or `eager`, and |grad| added after the backward pass (fused over all matrices by
-`torch._foreach`) or as soon as each gradient is there (a hook, which frees it at once).
+What is timed is PyTorch at its best: eager mode, f32, one sample at a time; only the scored matrices require a gradient,
+so autograd makes no other; no optimizer; and the fastest of four variants, tried on one sample: attention `sdpa` or
+`eager`, and |grad| added after the backward pass (fused over all matrices by `torch._foreach`) or as soon as each
+gradient is there (a hook, which frees it at once). The loss is taken in two ways: `plain`, the model called with labels,
+as everybody does, which makes logits at every row; and `label_rows`, the model's inside called by hand so that logits
+exist at label rows only, as in dean.
 """
 
 import json
@@ -111,8 +113,8 @@ class Accumulator:
 
         return add
 
-    def add(self, row):
-        loss = response_loss(self.model, row)
+    def add(self, row, kind):
+        loss = LOSSES[kind](self.model, row)
         loss.backward()
         if not self.hooked:
             grads = [weight.grad for weight in self.weights]
@@ -137,15 +139,18 @@ def response_loss(model, row):
     return F.cross_entropy(model.lm_head(hidden[0, first - 1 :]), ids[0, first:])
 
 
-def full_loss(model, row):
-    """The same with logits at every row, as the released code has them."""
+def plain_loss(model, row):
+    """The same with logits at every row."""
     ids, first = row
     labels = ids.clone()
     labels[:, :first] = -100
     return model(input_ids=ids, labels=labels, use_cache=False).loss
 
 
-def released(model, layer, rows, loss):
+LOSSES = {"plain": plain_loss, "label_rows": response_loss}
+
+
+def released(model, layer, rows):
     """Seconds of the released schedule for one layer: forward and backward of each sample for its matrices alone."""
     matrices = [getattr(model.model.layers[layer].mlp, name).weight for name in MLP]
     sums = [torch.zeros_like(weight) for weight in matrices]
@@ -153,7 +158,7 @@ def released(model, layer, rows, loss):
         weight.requires_grad_(True)
     started = time.perf_counter()
     for row in rows:
-        loss(model, row).backward()
+        plain_loss(model, row).backward()
         for weight, total in zip(matrices, sums):
             total.add_(weight.grad.abs())
             weight.grad = None
@@ -202,7 +207,7 @@ def fastest(model, row):
             seconds = []
             for _ in range(4):
                 started = time.perf_counter()
-                accumulator.add(row)
+                accumulator.add(row, "plain")
                 seconds.append(time.perf_counter() - started)
             accumulator.detach()
             took[(attention, hooked)] = sorted(seconds[1:])[1]
@@ -232,10 +237,11 @@ def main():
             with torch.no_grad():
                 answer({"loss": [response_loss(model, rows[int(index)]).item() for index in rest]})
         elif command == "add":
-            chosen = [rows[int(index)] for index in rest]
+            kind, *indices = rest
+            chosen = [rows[int(index)] for index in indices]
             started = time.perf_counter()
             for row in chosen:
-                accumulator.add(row)
+                accumulator.add(row, kind)
             answer({"seconds": time.perf_counter() - started})
         elif command == "finish":
             started = time.perf_counter()
@@ -248,8 +254,7 @@ def main():
             peak.note()
             accumulator.detach()
             chosen = [rows[index] for index in indices]
-            kinds = {"full": full_loss, "label_rows": response_loss}
-            answer({name: released(model, layer, chosen, loss) for name, loss in kinds.items()})
+            answer({"seconds": released(model, layer, chosen)})
             accumulator.attach()
             peak.forget()
         else:
