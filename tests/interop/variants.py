@@ -1,0 +1,99 @@
+"""Which small models there are: one row for each way in which the decoders of the families differ.
+
+Sizes are as small as the differences allow. Must not know: how weights are drawn, what is computed with them.
+"""
+
+# What most of them share; a row overrides it. 304 is the tokeniser's size, and embeddings may have more rows.
+COMMON = {
+    "vocab_size": 304,
+    "hidden_size": 32,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+
+
+def rope(theta, kind="default", **more):
+    """Rotary settings as transformers 5 spells them."""
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
+
+
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+QWEN2 = {"vocab_size": 312, "rms_norm_eps": 1e-6, **rope(1e6)}
+WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 0}
+
+# name -> family, configuration, and of the files around it:
+#   bos    the tokeniser puts a BOS before a text
+#   chat   which of the templates in texts.py, if any
+#   old    config.json is spelled as transformers 4 did (rope_theta, rope_scaling, torch_dtype), as most published ones are
+#   eos    generation_config.json names several ends of an answer
+#   shard  weights are cut into files of this many bytes
+VARIANTS = {
+    # Llama 1, 2 and Vicuna: a key for every query head
+    "llama1": {"family": "llama", "config": {"num_key_value_heads": 4, **rope(1e4)}, "bos": True, "chat": "vicuna", "old": True},
+    # Llama 3.1 and later: frequencies of all three kinds (kept, between, divided)
+    "llama3": {
+        "family": "llama",
+        "config": {"num_attention_heads": 2, "num_key_value_heads": 1, **rope(5e5, "llama3", **LLAMA3)},
+        "bos": True,
+        "chat": "llama3",
+        "eos": [1, 3],
+    },
+    "llama3-tied": {  # 3.2, in the older spelling
+        "family": "llama",
+        "config": {"head_dim": 16, "tie_word_embeddings": True, **rope(5e5, "llama3", **{**LLAMA3, "factor": 32.0})},
+        "bos": True,
+        "old": True,
+    },
+    "llama-linear": {"family": "llama", "config": rope(1e4, "linear", factor=2.5), "bos": True, "old": True},
+    # up to the last position that it leaves alone
+    "llama-dynamic": {
+        "family": "llama",
+        "config": {"max_position_embeddings": 80, **rope(1e4, "dynamic", factor=4.0)},
+        "bos": True,
+    },
+    "llama-biases": {
+        "family": "llama",
+        "config": {"attention_bias": True, "mlp_bias": True, "num_hidden_layers": 3, **rope(1e4)},
+    },
+    "smollm": {
+        "family": "llama",
+        "config": {"num_attention_heads": 6, "hidden_size": 48, "tie_word_embeddings": True, **rope(1e5)},
+        "chat": "chatml",
+        "eos": [3],
+    },
+    "qwen2": {"family": "qwen2", "config": {**QWEN2, "num_hidden_layers": 3}, "chat": "chatml", "old": True, "eos": [3, 1]},
+    "qwen2-tied": {"family": "qwen2", "config": {**QWEN2, "tie_word_embeddings": True}},
+    "qwen2-window": {"family": "qwen2", "config": {**QWEN2, **WINDOW}},
+    # as its 0.5B: tied, many queries to a key, an end of its own for chats
+    "qwen2.5": {
+        "family": "qwen2",
+        "config": {**QWEN2, "num_attention_heads": 8, "tie_word_embeddings": True, "use_sliding_window": False},
+        "chat": "qwen2.5",
+        "eos": [3, 1],
+    },
+    # heads wider than hidden_size / num_attention_heads
+    "qwen3": {
+        "family": "qwen3",
+        "config": {**QWEN2, "head_dim": 16, "tie_word_embeddings": True},
+        "chat": "chatml",
+        "shard": 60_000,
+    },
+    "qwen3-window": {"family": "qwen3", "config": {**QWEN2, **WINDOW, "head_dim": 12, "attention_bias": True}},
+    # version 0.1 has the window
+    "mistral-window": {"family": "mistral", "config": {"sliding_window": 7, **rope(1e4)}, "bos": True, "chat": "mistral"},
+    # 0.2 and later have none; Nemo's heads are narrower than hidden_size / num_attention_heads
+    "mistral": {
+        "family": "mistral",
+        "config": {"sliding_window": None, "head_dim": 6, **rope(1e6)},
+        "bos": True,
+        "chat": "mistral",
+        "old": True,
+    },
+}
