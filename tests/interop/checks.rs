@@ -1,0 +1,257 @@
+//! dean's numbers of a model against transformers': each check says what differs first, so that a test can also see that a
+//! changed golden is noticed.
+//!
+//! Must not know: which models there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dean::model::backward::{Hook, Sample};
+use dean::model::chat::prompt_ids;
+use dean::model::generate::Stop;
+use dean::model::projection::Projection;
+use dean::model::{Decoder, Message};
+use dean::rank::{Point, RankTable, Rule, select, top};
+use dean::score;
+use serde_json::Value;
+
+use super::golden::{Golden, Model, ids, list};
+
+pub type Check = Result<f64, String>;
+
+/// Relative to each number. What is added below is a part of the largest number beside it, since sums that nearly cancel
+/// keep no relative exactness in f32.
+const RELATIVE: f64 = 1e-4;
+const OF_LARGEST_SCORE: f64 = 1e-6;
+/// Computed in f64, the logits of these models lie up to 1.6e-6 of the largest from transformers' and as far from dean's.
+const OF_LARGEST_LOGIT: f64 = 5e-6;
+
+fn tolerance(expected: f64, largest: f64, of_largest: f64) -> f64 {
+    RELATIVE * expected.abs() + of_largest * largest
+}
+
+/// The largest share of the tolerance that a difference takes, or what lies outside it.
+fn compare(what: &str, found: &[f32], expected: &[f32], of_largest: f64) -> Check {
+    if found.len() != expected.len() {
+        return Err(format!("{what}: {} values against {}", found.len(), expected.len()));
+    }
+    let largest = expected.iter().fold(0.0, |largest, value| f64::max(largest, f64::from(value.abs())));
+    let mut worst = 0.0;
+    for (at, (a, b)) in found.iter().zip(expected).map(|(a, b)| (f64::from(*a), f64::from(*b))).enumerate() {
+        let share = (a - b).abs() / tolerance(b, largest, of_largest);
+        if share.is_nan() || share > 1.0 {
+            return Err(format!("{what}, value {at}: {a:e} against {b:e}, with {largest:e} the largest"));
+        }
+        worst = f64::max(worst, share);
+    }
+    Ok(worst)
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} against {expected:?}")) }
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn prompt(model: &Model, row: &Value) -> Vec<u32> {
+    let kind = if row["mode"] == "raw" { "none" } else { "model" };
+    let message = [Message::user(text_of(&row["prompt"]))];
+    prompt_ids(model.checkpoint.text().unwrap(), kind, None, None, &message).unwrap()
+}
+
+/// Token ids of plain texts, of calibration rows, and of prompts with and without the chat template.
+pub fn tokens(model: &Model, golden: &Golden) -> Check {
+    let text = model.checkpoint.text().unwrap();
+    for case in list(&golden.truth["tokenizer"]) {
+        let case_text = text_of(&case["text"]);
+        equal(&format!("ids of {case_text:?}"), &text.encode(case_text, true).unwrap(), &ids(&case["ids"]))?;
+    }
+    for (name, set) in golden.truth["datasets"].as_object().unwrap() {
+        let rows = list(&set["prompt"]).iter().zip(list(&set["response"]));
+        for ((before, after), expected) in rows.zip(&golden.samples()[name]) {
+            let mut ids = text.encode(text_of(before), true).unwrap();
+            let response = ids.len();
+            ids.extend(text.encode(text_of(after), false).unwrap());
+            equal(&format!("sample of {name}"), &Sample { ids, response }, expected)?;
+        }
+    }
+    for row in list(&golden.truth["generations"]) {
+        equal(&format!("{} prompt {}", row["mode"], row["prompt"]), &prompt(model, row), &ids(&row["prompt_ids"]))?;
+    }
+    Ok(0.0)
+}
+
+/// Logits after every token of a sequence, and after the last token where sequences are padded into one batch.
+pub fn logits(model: &Model, golden: &Golden) -> Check {
+    let sequences: Vec<Vec<u32>> = list(&golden.truth["sequences"]).iter().map(ids).collect();
+    let mut worst = 0.0;
+    let mut last = Vec::new();
+    for (at, ids) in sequences.iter().enumerate() {
+        let (_, shape, expected) = &golden.logits[&format!("logits_{at}")];
+        equal("shape of the logits", shape, &vec![ids.len(), model.decoder.config.vocab_size])?;
+        let found =
+            compare(&format!("logits of sequence {at}"), &all_logits(&model.decoder, ids), expected, OF_LARGEST_LOGIT)?;
+        worst = f64::max(worst, found);
+        last.push(&expected[expected.len() - shape[1]..]);
+    }
+    let prompts: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+    for (at, (found, expected)) in model.decoder.next_logits(&prompts).unwrap().iter().zip(last).enumerate() {
+        worst = f64::max(
+            worst,
+            compare(&format!("last logits of sequence {at} in a batch"), found, expected, OF_LARGEST_LOGIT)?,
+        );
+    }
+    Ok(worst)
+}
+
+fn all_logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
+    let batch = decoder.batch(vec![0], 0, ids.len());
+    let x = decoder.embed(ids).unwrap();
+    decoder.logits(decoder.hidden(x, &batch, None, false)).into_data().iter::<f32>().collect()
+}
+
+/// Wants no gradient at all.
+struct Nothing;
+
+impl Hook for Nothing {
+    fn wants(&self, _: usize, _: Projection) -> bool {
+        false
+    }
+
+    fn take(&mut self, _: usize, _: Projection, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
+}
+
+/// dean's SNIP scores: data set, then matrix.
+pub type Scores = BTreeMap<String, BTreeMap<String, Vec<f32>>>;
+
+/// The scores of every MLP and attention matrix over the golden's samples.
+pub fn score(model: &Model, golden: &Golden) -> Scores {
+    let of = |samples: &Vec<Sample>| {
+        let mut scorer = score::method("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
+        for sample in samples {
+            scorer.add(&model.decoder, std::slice::from_ref(sample)).unwrap();
+        }
+        let finish = |(layer, part): (usize, Projection)| {
+            (part.tensor(layer), scorer.finish(&model.decoder, layer, part).unwrap())
+        };
+        scorer.matrices().into_iter().map(finish).collect()
+    };
+    golden.samples().iter().map(|(name, samples)| (name.clone(), of(samples))).collect()
+}
+
+/// Losses of every sample, sums of the scores of every set and matrix, and every single score of one set.
+pub fn losses_and_scores(model: &Model, golden: &Golden, scores: &Scores) -> Check {
+    let close = |what: &str, found: f64, expected: &Value| {
+        let expected = expected.as_f64().unwrap();
+        let share = (found - expected).abs() / (RELATIVE * expected.abs());
+        if share <= 1.0 { Ok(share) } else { Err(format!("{what}: {found:e} against {expected:e}")) }
+    };
+    let mut worst = 0.0;
+    for (name, samples) in golden.samples() {
+        let set = &golden.truth["datasets"][&name];
+        for (at, (sample, expected)) in samples.iter().zip(list(&set["losses"])).enumerate() {
+            let one = std::slice::from_ref(sample);
+            let loss = model.decoder.losses_and_gradients(one, &mut Nothing).unwrap()[0];
+            worst = f64::max(worst, close(&format!("loss of sample {at} of {name}"), loss, expected)?);
+        }
+        let sums = set["score_sum"].as_object().unwrap();
+        equal("scored matrices", &scores[&name].keys().collect(), &sums.keys().collect::<BTreeSet<_>>())?;
+        for (tensor, expected) in sums {
+            let found: f64 = scores[&name][tensor].iter().map(|score| f64::from(*score)).sum();
+            worst = f64::max(worst, close(&format!("sum of the scores of {tensor} for {name}"), found, expected)?);
+        }
+    }
+    equal("matrices", &golden.scores.keys().collect(), &scores["fairness"].keys().collect::<BTreeSet<_>>())?;
+    for (tensor, (_, _, expected)) in &golden.scores {
+        worst = f64::max(
+            worst,
+            compare(&format!("scores of {tensor}"), &scores["fairness"][tensor], expected, OF_LARGEST_SCORE)?,
+        );
+    }
+    Ok(worst)
+}
+
+/// The sets that both rules select. Returns how many weights differ, all of which lie at a cut that is narrower than
+/// what scores may differ by.
+pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
+    let cap = 0.1;
+    let rank = |(tensor, scores): (&String, &Vec<f32>)| {
+        let (layer, part) = Projection::parse(tensor).unwrap();
+        top(tensor, scores, model.decoder.layers[layer].linear(part).weight.dims()[1], cap).unwrap()
+    };
+    let tables: BTreeMap<String, RankTable> = scores
+        .iter()
+        .map(|(name, matrices)| (name.clone(), RankTable { cap, matrices: matrices.iter().map(rank).collect() }))
+        .collect();
+    let mut differing = 0;
+    for point in list(&golden.truth["selections"]) {
+        let (p, q) = (point["p"].as_f64().unwrap(), point["q"].as_f64().unwrap());
+        for (key, rule) in [("true", "fairness & privacy - general"), ("ref", "released-code")] {
+            let rule = Rule::parse(rule).unwrap();
+            let selection = select(&rule, &[Point { p: Some(p), q }], &tables, &|_| true).unwrap();
+            let mask = selection.mask(&selection.points[0].mask).unwrap();
+            let found: BTreeMap<&str, &Vec<u32>> =
+                mask.tensors.iter().map(|(name, set)| (name.as_str(), set)).collect();
+            let expected = point["sets"].as_object().unwrap();
+            equal("matrices of the sets", &expected.len(), &scores["fairness"].len())?;
+            for (tensor, expected) in expected {
+                let found: BTreeSet<u32> = found.get(tensor.as_str()).into_iter().copied().flatten().copied().collect();
+                let expected: BTreeSet<u32> = ids(&expected[key]).into_iter().collect();
+                for index in found.symmetric_difference(&expected) {
+                    let cuts = &point["cuts"][tensor];
+                    // the released code pairs positions, so that one weight more or less moves all that follow it
+                    let at = (key == "true").then_some(*index);
+                    if !at_a_narrow_cut(scores, tensor, cuts, at) {
+                        return Err(format!(
+                            "{rule} at p {p}, q {q}: weight {index} of {tensor}, which is no near-tie"
+                        ));
+                    }
+                    differing += 1;
+                }
+            }
+        }
+    }
+    Ok(f64::from(differing))
+}
+
+/// Whether some set's cut is so narrow that the numbers need not agree about which side of it a weight, or any, is on.
+fn at_a_narrow_cut(scores: &Scores, tensor: &str, cuts: &Value, index: Option<u32>) -> bool {
+    cuts.as_object().unwrap().iter().any(|(data, cut)| {
+        let Some(cut) = cut.as_array() else { return false };
+        let (kth, next) = (cut[0].as_f64().unwrap(), cut[1].as_f64().unwrap());
+        let scores = &scores[data][tensor];
+        let largest = scores.iter().copied().fold(0.0, f32::max);
+        let slack = 2.0 * tolerance(kth, f64::from(largest), OF_LARGEST_SCORE);
+        let near = |index: u32| (f64::from(scores[index as usize]) - kth).abs() <= slack;
+        kth - next <= slack && index.is_none_or(near)
+    })
+}
+
+/// Greedy answers, all prompts in one batch; up to where two tokens were nearly as likely.
+pub fn answers(model: &Model, golden: &Golden) -> Check {
+    let rows = list(&golden.truth["generations"]);
+    let text = model.checkpoint.text().unwrap();
+    let prompts: Vec<Vec<u32>> = rows.iter().map(|row| ids(&row["prompt_ids"])).collect();
+    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let most = rows.iter().map(|row| list(&row["gen_ids"]).len()).max().unwrap();
+    let found = model.decoder.continue_greedily(&views, most, text.stop_ids(), &mut |_| Ok(())).unwrap();
+    for (row, found) in rows.iter().zip(found) {
+        let what = format!("{} answer to {}", row["mode"], row["prompt"]);
+        let expected = ids(&row["gen_ids"]);
+        let tie = list(&row["near_tie_positions"]).first().and_then(Value::as_u64);
+        if let Some(tie) = tie.filter(|_| found.ids != expected) {
+            let until = usize::try_from(tie).unwrap();
+            equal(&what, &found.ids.get(..until), &expected.get(..until))?;
+            continue;
+        }
+        equal(&what, &found.ids, &expected)?;
+        equal(&format!("end of the {what}"), &(found.stop == Stop::Eos), &row["stopped"].as_bool().unwrap())?;
+        equal(
+            &format!("text of the {what}"),
+            &text.decode(&found.ids, true).unwrap().as_str(),
+            &text_of(&row["text"]),
+        )?;
+    }
+    Ok(0.0)
+}

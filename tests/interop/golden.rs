@@ -1,0 +1,85 @@
+//! A committed model with the numbers that transformers gave for it.
+//!
+//! `golden/golden.json` has token ids, losses, answers and selected sets, with the scores at every cut;
+//! `logits.safetensors` and `scores_fairness.safetensors` hold whole tensors. `make.py` writes them. Must not know: how
+//! dean's numbers are compared with them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use dean::model::backward::Sample;
+use dean::model::{Checkpoint, Decoder};
+use dean::tensors::Named;
+use serde_json::Value;
+
+/// The folder of all models.
+pub fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models")
+}
+
+/// What transformers says of a model.
+#[derive(Clone)]
+pub struct Golden {
+    pub truth: Value,
+    /// `logits_N` of the sequence N, [tokens, vocabulary].
+    pub logits: BTreeMap<String, Named>,
+    /// SNIP scores of the data set fairness by the matrix' name.
+    pub scores: BTreeMap<String, Named>,
+}
+
+impl Golden {
+    pub fn read(name: &str) -> Self {
+        let folder = models().join(name).join("golden");
+        let tensors = |file: &str| {
+            let bytes = dean::files::read(&folder.join(file)).unwrap();
+            dean::tensors::read(&bytes).unwrap().into_iter().map(|tensor| (tensor.0.clone(), tensor)).collect()
+        };
+        let truth = dean::files::read(&folder.join("golden.json")).unwrap();
+        Self {
+            truth: serde_json::from_slice(&truth).unwrap(),
+            logits: tensors("logits.safetensors"),
+            scores: tensors("scores_fairness.safetensors"),
+        }
+    }
+
+    /// The calibration samples of each data set, as token ids.
+    pub fn samples(&self) -> BTreeMap<String, Vec<Sample>> {
+        let sample = |(ids_, labels): (&Value, &Value)| {
+            let masked = list(labels).iter().filter(|label| label.as_i64() == Some(-100)).count();
+            Sample { ids: ids(ids_), response: masked }
+        };
+        let of = |set: &Value| list(&set["inp"]).iter().zip(list(&set["tar"])).map(sample).collect();
+        self.truth["datasets"].as_object().unwrap().iter().map(|(name, set)| (name.clone(), of(set))).collect()
+    }
+}
+
+/// A model as dean reads it.
+pub struct Model {
+    pub name: &'static str,
+    pub checkpoint: Checkpoint,
+    pub decoder: Decoder,
+}
+
+impl Model {
+    pub fn open(name: &'static str) -> Self {
+        let checkpoint = Checkpoint::open(&models().join(name)).unwrap();
+        let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
+        Self { name, checkpoint, decoder }
+    }
+}
+
+pub fn list(value: &Value) -> &Vec<Value> {
+    value.as_array().unwrap()
+}
+
+pub fn ids(value: &Value) -> Vec<u32> {
+    list(value).iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
+}
+
+/// Prints past the test harness: `run` shows these lines.
+#[allow(clippy::disallowed_macros, reason = "a test tells how close it was")]
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "interop: {text}");
+}

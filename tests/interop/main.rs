@@ -1,0 +1,145 @@
+//! Every family and variant of the decoder against transformers: logits, losses, scores, selected sets and greedy answers
+//! of the small random models in `models/`, which `make.py` makes and `run` makes again.
+//!
+//! A test needs neither Python nor a network. Must not know: how the numbers were made.
+
+mod checks;
+mod golden;
+
+use std::collections::BTreeSet;
+
+use golden::{Golden, Model, models, say};
+
+macro_rules! variants {
+    ($($test:ident: $name:literal,)*) => {
+        const NAMES: &[&str] = &[$($name),*];
+
+        $(mod $test {
+            use super::*;
+
+            #[test]
+            fn token_ids_are_those_of_transformers() {
+                checks::tokens(&Model::open($name), &Golden::read($name)).unwrap();
+            }
+
+            #[test]
+            fn logits_are_those_of_transformers() {
+                let worst = checks::logits(&Model::open($name), &Golden::read($name)).unwrap();
+                say(&format!("{}: logits differ by at most {:.1} % of the tolerance", $name, 100.0 * worst));
+            }
+
+            #[test]
+            fn losses_scores_and_sets_are_those_of_transformers() {
+                let (model, golden) = (Model::open($name), Golden::read($name));
+                let scores = checks::score(&model, &golden);
+                let worst = checks::losses_and_scores(&model, &golden, &scores).unwrap();
+                let differing = checks::sets(&model, &golden, &scores).unwrap();
+                say(&format!(
+                    "{}: scores differ by at most {:.1} % of the tolerance, sets by {differing} near-ties",
+                    $name,
+                    100.0 * worst
+                ));
+            }
+
+            #[test]
+            fn greedy_answers_are_those_of_transformers() {
+                checks::answers(&Model::open($name), &Golden::read($name)).unwrap();
+            }
+        })*
+    };
+}
+
+variants! {
+    llama1: "llama1",
+    llama3: "llama3",
+    llama3_tied: "llama3-tied",
+    llama_linear: "llama-linear",
+    llama_dynamic: "llama-dynamic",
+    llama_biases: "llama-biases",
+    smollm: "smollm",
+    qwen2: "qwen2",
+    qwen2_tied: "qwen2-tied",
+    qwen2_window: "qwen2-window",
+    qwen2_5: "qwen2.5",
+    qwen3: "qwen3",
+    qwen3_window: "qwen3-window",
+    mistral_window: "mistral-window",
+    mistral: "mistral",
+}
+
+#[test]
+fn every_family_has_a_model_and_every_model_is_tested_and_small() {
+    let folders = dean::files::list(&models()).unwrap();
+    let found: BTreeSet<&str> = folders.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(found, NAMES.iter().copied().collect());
+
+    let families: BTreeSet<String> = NAMES.iter().map(|name| Model::open(name).decoder.config.family).collect();
+    assert_eq!(families, dean::model::families::FAMILIES.iter().map(|family| family.name.to_owned()).collect());
+
+    let bytes = |folder: &std::path::Path| {
+        let files = dean::files::list(folder).unwrap().into_iter().filter(|path| path.is_file());
+        files.map(|path| dean::files::Stamp::of(&path).unwrap().bytes).sum::<u64>()
+    };
+    assert!(folders.iter().all(|folder| bytes(folder) < 300_000));
+    let all: u64 = folders.iter().map(|folder| bytes(folder) + bytes(&folder.join("golden"))).sum();
+    assert!(all < 5_000_000, "{all} bytes");
+}
+
+/// A check that cannot fail proves nothing: each must notice a golden that was changed in one place.
+#[test]
+fn a_changed_golden_is_noticed() {
+    let model = Model::open("mistral-window");
+    let golden = Golden::read(model.name);
+    let scores = checks::score(&model, &golden);
+    let passes = |golden: &Golden| {
+        [
+            checks::tokens(&model, golden),
+            checks::logits(&model, golden),
+            checks::losses_and_scores(&model, golden, &scores),
+            checks::sets(&model, golden, &scores),
+            checks::answers(&model, golden),
+        ]
+        .map(|found| found.is_ok())
+    };
+    let [tokens, logits, losses_and_scores, sets, answers] = [0, 1, 2, 3, 4];
+    assert_eq!(passes(&golden), [true; 5]);
+
+    type Change = fn(&mut Golden);
+    let first = "model.layers.0.self_attn.q_proj.weight";
+    let changes: [(usize, Change); 9] = [
+        (tokens, |golden| golden.truth["tokenizer"][7]["ids"][0] = 9.into()),
+        (logits, |golden| golden.logits.get_mut("logits_0").unwrap().2[77] += 1e-3),
+        (logits, |golden| golden.logits.get_mut("logits_1").unwrap().2[0] *= 1.001),
+        (losses_and_scores, |golden| {
+            let loss = &mut golden.truth["datasets"]["general"]["losses"][3];
+            *loss = (loss.as_f64().unwrap() * 1.001).into();
+        }),
+        (losses_and_scores, |golden| {
+            let sums = golden.truth["datasets"]["privacy"]["score_sum"].as_object_mut().unwrap();
+            let sum = sums.values_mut().next().unwrap();
+            *sum = (sum.as_f64().unwrap() * 1.001).into();
+        }),
+        (losses_and_scores, |golden| {
+            let score = golden.scores.values_mut().next().unwrap().2.iter_mut().max_by(|a, b| a.total_cmp(b)).unwrap();
+            *score *= 1.001;
+        }),
+        (answers, |golden| golden.truth["generations"][2]["gen_ids"][23] = 300.into()),
+        (answers, |golden| golden.truth["generations"][5]["stopped"] = true.into()),
+        (answers, |golden| golden.truth["generations"][0]["text"] = "".into()),
+    ];
+    for (at, (check, change)) in changes.into_iter().enumerate() {
+        let mut changed = golden.clone();
+        change(&mut changed);
+        assert!(!passes(&changed)[check], "change {at}");
+    }
+    for (point, rule) in [(0, "true"), (1, "true"), (2, "ref"), (3, "ref")] {
+        let mut changed = golden.clone();
+        changed.truth["selections"][point]["sets"][first][rule].as_array_mut().unwrap().push(1000.into());
+        assert!(!passes(&changed)[sets], "a weight more at point {point}");
+        let mut changed = golden.clone();
+        for set in changed.truth["selections"][point]["sets"].as_object_mut().unwrap().values_mut() {
+            set[rule].as_array_mut().unwrap().pop();
+        }
+        assert!(!passes(&changed)[sets], "a weight less at point {point}");
+    }
+}
