@@ -5,6 +5,7 @@
 //! come out one at a time, as f32, under Hugging Face's names and layout, from any thread.
 //! Must not know: devices, how the decoder computes.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +16,10 @@ use serde_json::{Value, json};
 
 use super::config::{DecoderConfig, Linear};
 use super::gguf::GgufFile;
+use super::pytorch::PytorchFiles;
 use super::safetensors::Shards;
 use super::text::Text;
-use super::{families, gguf_config};
+use super::{families, gguf_config, pytorch, safetensors};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
@@ -45,8 +47,10 @@ pub(super) struct Stored {
 pub(super) trait Weights: Send + Sync {
     fn names(&self) -> Vec<&str>;
     fn stored(&self, name: &str) -> Option<&Stored>;
+    /// How many [`Self::bytes`] there are.
+    fn size(&self, name: &str) -> Result<usize>;
     /// The tensor's bytes as they lie in the file.
-    fn bytes(&self, name: &str) -> Result<&[u8]>;
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>>;
     /// The values, row-major.
     fn read(&self, name: &str) -> Result<Vec<f32>>;
     fn files(&self) -> Vec<PathBuf>;
@@ -104,7 +108,14 @@ impl Checkpoint {
             .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
         let decoder = families::from_config(&file, map)?;
-        let weights = std::sync::Arc::new(Shards::open(path)?);
+        // like transformers, safetensors before what PyTorch saved
+        let weights: std::sync::Arc<dyn Weights> = if Shards::present(path) {
+            std::sync::Arc::new(Shards::open(path)?)
+        } else if PytorchFiles::present(path) {
+            std::sync::Arc::new(PytorchFiles::open(path)?)
+        } else {
+            return Err(no_weights(path));
+        };
         Ok(Self::new(path, decoder, Source::Directory { config }, weights))
     }
 
@@ -237,7 +248,7 @@ impl Checkpoint {
     pub fn weights_digest(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Digest> {
         let mut names: Vec<String> = self.config.tensors().into_iter().map(|spec| spec.name).collect();
         names.sort_unstable();
-        let sized = names.iter().map(|name| self.weights.bytes(name).map(|bytes| bytes.len() as u64));
+        let sized = names.iter().map(|name| self.weights.size(name).map(|bytes| bytes as u64));
         let total = sized.sum::<Result<u64>>()?;
         let done = AtomicU64::new(0);
         let entries = names.par_iter().map(|name| {
@@ -260,8 +271,21 @@ fn no_config(directory: &Path) -> Error {
     let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
     error.hint(match gguf {
         Some(file) => format!("to use its GGUF file, name the file itself: {}", file.display()),
-        None => "a model directory holds config.json, tokenizer.json and safetensors weights".to_owned(),
+        None => "a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files"
+            .to_owned(),
     })
+}
+
+fn no_weights(directory: &Path) -> Error {
+    let place = directory.display();
+    let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
+    if let Some(gguf) = gguf {
+        return Error::user(format!("{place} has no {}", safetensors::SINGLE))
+            .hint(format!("to use its GGUF file, name the file itself: {}", gguf.display()));
+    }
+    let names = [safetensors::SINGLE, safetensors::INDEX, pytorch::SINGLE, pytorch::INDEX];
+    Error::user(format!("{place} has no weights: none of {}", names.join(", ")))
+        .hint("a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files")
 }
 
 fn is_gguf(path: &Path) -> bool {

@@ -4,6 +4,7 @@
 //! Names and conventions are llama.cpp's (`convert_hf_to_gguf.py`, `gguf-py/constants.py`).
 //! Must not know: the container's bytes, tokenisers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -240,8 +241,12 @@ impl Weights for GgufWeights {
         self.tensors.get(name).map(|(_, stored)| stored)
     }
 
-    fn bytes(&self, name: &str) -> Result<&[u8]> {
-        self.file.bytes(&self.located(name)?.0)
+    fn size(&self, name: &str) -> Result<usize> {
+        Ok(self.file.bytes(&self.located(name)?.0)?.len())
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        self.file.bytes(&self.located(name)?.0).map(Cow::Borrowed)
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>> {

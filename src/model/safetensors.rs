@@ -4,20 +4,20 @@
 //! name files of this directory only, and every byte range is checked against the mapping.
 //! Must not know: which tensors a decoder needs, config.json.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
-use serde_json::Value;
 
 use super::checkpoint::{Dtype, Stored, Weights, floats, map_file};
+use super::shard_index;
 use crate::error::{Error, Result};
-use crate::files;
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// The opened shards of one directory.
 pub struct Shards {
@@ -32,38 +32,24 @@ struct Located {
 }
 
 impl Shards {
+    /// Whether a directory has weights of this kind.
+    pub fn present(directory: &Path) -> bool {
+        directory.join(SINGLE).is_file() || directory.join(INDEX).is_file()
+    }
+
     /// Opens the weights of a directory. Like transformers, a single file goes before an index.
     pub fn open(directory: &Path) -> Result<Self> {
+        let mut opened = Self { shards: Vec::new(), tensors: BTreeMap::new() };
         let single = directory.join(SINGLE);
         if single.is_file() {
-            let mut opened = Self { shards: Vec::new(), tensors: BTreeMap::new() };
             opened.add(single, |_| true)?;
             return Ok(opened);
         }
         let index = directory.join(INDEX);
-        if index.is_file() { Self::open_index(directory, &index) } else { Err(nothing_to_read(directory)) }
-    }
-
-    fn open_index(directory: &Path, index: &Path) -> Result<Self> {
-        let malformed = |why: &str| Error::user(format!("{}: {why}", index.display())).hint("download the model again");
-        let value: Value =
-            serde_json::from_slice(&files::read(index)?).map_err(|cause| malformed(&format!("not JSON: {cause}")))?;
-        let map = value.get("weight_map").and_then(Value::as_object);
-        let map = map.ok_or_else(|| malformed("weight_map is missing or not a table"))?;
-        let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (tensor, file) in map {
-            let file = file.as_str().filter(|file| is_plain(file)).ok_or_else(|| {
-                malformed(&format!(
-                    "weight_map puts {tensor} into {file}, which is not the name of a .safetensors file here"
-                ))
-            })?;
-            by_file.entry(file).or_default().insert(tensor);
-        }
-        let mut opened = Self { shards: Vec::new(), tensors: BTreeMap::new() };
-        for (file, wanted) in by_file {
-            opened.add(directory.join(file), |name| wanted.contains(name))?;
-            if let Some(lost) = wanted.iter().find(|name| !opened.tensors.contains_key(**name)) {
-                return Err(malformed(&format!("weight_map puts {lost} into {file}, which does not hold it")));
+        for (file, wanted) in shard_index::read(&index, ".safetensors")? {
+            opened.add(directory.join(&file), |name| wanted.contains(name))?;
+            if let Some(lost) = wanted.iter().find(|name| !opened.tensors.contains_key(*name)) {
+                return Err(shard_index::lost(&index, lost, &file));
             }
         }
         Ok(opened)
@@ -111,10 +97,14 @@ impl Weights for Shards {
         self.tensors.get(name).map(|located| &located.stored)
     }
 
-    fn bytes(&self, name: &str) -> Result<&[u8]> {
+    fn size(&self, name: &str) -> Result<usize> {
+        Ok(self.located(name)?.bytes.len())
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         let located = self.located(name)?;
         let shard = self.shards.get(located.shard).and_then(|(_, map)| map.get(located.bytes.clone()));
-        shard.ok_or_else(|| Error::fault(format!("{name} lies outside of its file")))
+        shard.map(Cow::Borrowed).ok_or_else(|| Error::fault(format!("{name} lies outside of its file")))
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>> {
@@ -122,17 +112,12 @@ impl Weights for Shards {
         let dtype = located.stored.dtype.ok_or_else(|| {
             Error::fault(format!("{name} is stored as {}, which was not refused", located.stored.label))
         })?;
-        Ok(floats(self.bytes(name)?, dtype))
+        Ok(floats(&self.bytes(name)?, dtype))
     }
 
     fn files(&self) -> Vec<PathBuf> {
         self.shards.iter().map(|(path, _)| path.clone()).collect()
     }
-}
-
-/// A bare file name: no folder, no way up, no drive.
-fn is_plain(file: &str) -> bool {
-    file.ends_with(".safetensors") && !file.starts_with('.') && !file.contains(['/', '\\', ':', '\0'])
 }
 
 fn unreadable(path: &Path, map: &[u8], cause: &SafeTensorError) -> Error {
@@ -151,24 +136,4 @@ fn unreadable(path: &Path, map: &[u8], cause: &SafeTensorError) -> Error {
         other => format!("{file} has a malformed header: {other}"),
     };
     Error::user(message).hint("copy or download the file again")
-}
-
-fn nothing_to_read(directory: &Path) -> Error {
-    let names: Vec<String> = files::list(directory)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
-        .collect();
-    let ends = |suffix: &str| names.iter().find(|name| name.ends_with(suffix));
-    let place = directory.display();
-    if let Some(bin) = ends(".bin") {
-        return Error::user(format!("{place} has its weights in {bin}; PyTorch .bin files are not read yet"))
-            .hint("convert them: transformers' `from_pretrained(DIR).save_pretrained(DIR)` writes model.safetensors");
-    }
-    if let Some(gguf) = ends(".gguf") {
-        return Error::user(format!("{place} has no {SINGLE}"))
-            .hint(format!("to use its GGUF file, name the file itself: {}", directory.join(gguf).display()));
-    }
-    Error::user(format!("{place} has neither {SINGLE} nor {INDEX}"))
-        .hint("a model directory holds config.json, tokenizer.json and safetensors weights")
 }

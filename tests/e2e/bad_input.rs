@@ -126,7 +126,7 @@ fn files_that_are_not_there() {
     ");
     insta::assert_snapshot!(run_with(&project, "model.source=data"), @"
     error: [project]/data has no config.json
-    hint: a model directory holds config.json, tokenizer.json and safetensors weights
+    hint: a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files
     ");
     insta::assert_snapshot!(run_with(&project, "model.source=data/text.txt"), @"
     error: [project]/data/text.txt is neither a model directory nor a .gguf file

@@ -54,11 +54,30 @@ fn safetensors_that_are_broken() {
     ");
     fs::remove_file(&file).unwrap();
     insta::assert_snapshot!(project.refused(&["run"]), @"
-    error: [project]/model has neither model.safetensors nor model.safetensors.index.json
-    hint: a model directory holds config.json, tokenizer.json and safetensors weights
+    error: [project]/model has no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json
+    hint: a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files
     ");
     fs::write(&file, whole).unwrap();
     project.ok(&["run", "--until", "tokenize"]);
+}
+
+#[test]
+fn pytorch_files_that_hold_more_than_tensors() {
+    let project = Project::new();
+    fs::remove_file(project.dir.join("model/model.safetensors")).unwrap();
+    let with = |name: &str| {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch").join(name);
+        project.write("model/pytorch_model.bin", fs::read(file).unwrap());
+        project.refused(&["run"])
+    };
+    insta::assert_snapshot!(with("hostile.bin"), @"
+    error: [project]/model/pytorch_model.bin: it calls for posix.system, which is no part of a plain tensor
+    hint: nothing of it was run; get the weights from a source that you trust, preferably as safetensors
+    ");
+    insta::assert_snapshot!(with("training.bin"), @r#"
+    error: [project]/model/pytorch_model.bin: epoch is a number, not a tensor
+    hint: save the tensors alone: `torch.save(model.state_dict(), "pytorch_model.bin")`
+    "#);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::{INDEX, model_files};
+use super::model_files;
 use crate::error::{Error, IoContext, Result};
 use crate::files::{self, Stamp};
 
@@ -139,12 +139,9 @@ pub(super) fn download(
         kept.insert(name.to_owned(), hub.obtain(&pinned, file, &snapshot)?);
         Ok(snapshot.join(name))
     };
-    // The index says which weights are wanted, so it comes first.
-    let index = match names.iter().any(|name| name == INDEX) {
-        true => Some(files::read(&obtain(INDEX)?)?),
-        false => None,
-    };
-    for name in model_files(&names, index.as_deref()).map_err(|error| error.within(wanted.repo))? {
+    // An index says which weights are wanted, so it comes first.
+    let wanted_files = model_files(&names, &mut |index| files::read(&obtain(index)?));
+    for name in wanted_files.map_err(|error| error.within(wanted.repo))? {
         obtain(&name)?;
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::config::{Source, SourceKind};
 use crate::digest::Digest;
-use crate::model::source::{PipSettings, fetch_with};
+use crate::model::source::{INDEX, PipSettings, fetch_with};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const REPO: &str = "owner/tiny";
@@ -31,7 +31,7 @@ struct Hosted {
 }
 
 fn hosted(name: &'static str, content: &[u8]) -> Hosted {
-    let large = name.ends_with(".safetensors");
+    let large = name.ends_with(".safetensors") || name.ends_with(".bin");
     Hosted { name, content: content.into(), large, tagged: false, sent: None, cut: None, letdowns: usize::MAX }
 }
 
@@ -264,6 +264,26 @@ fn shards_are_those_that_the_index_names() {
     assert!(path.join("model-2.safetensors").is_file());
     assert!(!path.join("consolidated.safetensors").exists());
     assert_eq!(server.bodies(INDEX), 1);
+}
+
+#[test]
+fn pytorch_files_come_where_there_are_no_safetensors() {
+    let index = br#"{"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}"#;
+    let files = vec![
+        hosted("config.json", b"{}"),
+        hosted("training_args.bin", b"more than tensors"),
+        hosted("pytorch_model-1.bin", b"one"),
+        hosted("pytorch_model-2.bin", b"two"),
+        hosted("pytorch_model.bin.index.json", index),
+        hosted("tokenizer.model", b"pieces"),
+    ];
+    let server = Server::start(files, None);
+    let client = Client::of(&server);
+    let path = client.fetch(None).unwrap();
+    for name in ["pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json", "tokenizer.model"] {
+        assert!(path.join(name).is_file(), "{name}");
+    }
+    assert!(!path.join("training_args.bin").exists());
 }
 
 #[test]
