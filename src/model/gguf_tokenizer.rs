@@ -1,29 +1,17 @@
 //! A tokeniser out of a GGUF header, written down as a Hugging Face tokenizer.json.
 //!
 //! Two kinds exist in the supported families. `gpt2` is byte-level BPE: vocabulary and merges are in
-//! the file, the splitting rule goes by a name (`tokenizer.ggml.pre`). `llama` is SentencePiece BPE: pieces
-//! have scores, and the merges are derived from them as transformers' `LlamaConverter` does.
+//! the file, the splitting rule goes by a name (`tokenizer.ggml.pre`). `llama` is SentencePiece BPE.
 //! Must not know: chat templates, what ids are used for.
-
-use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::gguf::{GgufFile, Meta};
+use super::sentence_piece::{Pieces, Prefix, Search, UNKNOWN, spaces};
 use crate::error::{Error, Result};
-
-/// llama.cpp's token types.
-const UNKNOWN: i64 = 2;
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
-const UNUSED: i64 = 5;
-const BYTE: i64 = 6;
 
 const GPT2: &str = "gpt2";
 const LLAMA: &str = "llama";
-
-/// Longer pieces do not occur; the limit keeps a broken file from costing quadratic time.
-const LONGEST_PIECE: usize = 512;
 
 /// The vocabulary part of a GGUF header.
 pub(super) struct Vocabulary<'a> {
@@ -81,25 +69,12 @@ impl<'a> Vocabulary<'a> {
         }
     }
 
-    /// Ids by text; of equal texts the first counts.
-    fn ids(&self) -> BTreeMap<&'a str, u32> {
-        let mut ids = BTreeMap::new();
-        for (id, token) in (0u32..).zip(self.tokens) {
-            ids.entry(token.as_str()).or_insert(id);
-        }
-        ids
+    /// Tokens and their types, without scores.
+    fn pieces(&self) -> Pieces<'_> {
+        Pieces { texts: self.tokens, types: &self.types, scores: &[] }
     }
 
     fn assemble(&self, bos_default: bool, parts: Parts) -> Result<Value> {
-        let ids = self.ids();
-        let added: Vec<Value> = (0u32..)
-            .zip(self.tokens.iter().zip(&self.types))
-            .filter(|(id, (token, kind))| {
-                let stands_alone = matches!(**kind, CONTROL | USER_DEFINED | UNKNOWN) && !token.is_empty();
-                stands_alone && ids.get(token.as_str()) == Some(id)
-            })
-            .map(|(id, (token, kind))| added_token(id, token, *kind != USER_DEFINED))
-            .collect();
         let ends = |switch: &str, default: bool, key: &str| -> Result<Option<(u32, &str)>> {
             if !self.flag(switch, default) {
                 return Ok(None);
@@ -109,12 +84,9 @@ impl<'a> Vocabulary<'a> {
         };
         let first = ends("tokenizer.ggml.add_bos_token", bos_default, "tokenizer.ggml.bos_token_id")?;
         let last = ends("tokenizer.ggml.add_eos_token", false, "tokenizer.ggml.eos_token_id")?;
-        let vocabulary: Map<String, Value> = ids.iter().map(|(token, id)| ((*token).to_owned(), json!(id))).collect();
-        let Parts { normalizer, pre_tokenizer, decoder, mut model } = parts;
-        model["type"] = "BPE".into();
-        model["vocab"] = Value::Object(vocabulary);
+        let Parts { normalizer, pre_tokenizer, decoder, model } = parts;
         Ok(json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": self.pieces().added(),
             "normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
             "post_processor": post_processor(first, last), "decoder": decoder, "model": model,
         }))
@@ -136,6 +108,8 @@ impl<'a> Vocabulary<'a> {
                 merge.split_once(' ').ok_or_else(|| Error::user(format!("`{merge}` is not a merge of two tokens")))
             })
             .collect::<Result<_>>()?;
+        let vocabulary: Map<String, Value> =
+            self.pieces().ids().iter().map(|(token, id)| ((*token).to_owned(), json!(id))).collect();
         let splits_itself = matches!(rule.split, Split::Digits | Split::Plain);
         let byte_level =
             json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": splits_itself});
@@ -156,78 +130,22 @@ impl<'a> Vocabulary<'a> {
                 normalizer: if rule.nfc { json!({"type": "NFC"}) } else { Value::Null },
                 pre_tokenizer,
                 decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
-                model: json!({"byte_fallback": false, "fuse_unk": false, "ignore_merges": rule.whole_words, "merges": merges}),
+                model: json!({"type": "BPE", "byte_fallback": false, "fuse_unk": false, "ignore_merges": rule.whole_words,
+                              "vocab": vocabulary, "merges": merges}),
             },
         )
     }
 
     fn sentence_piece(&self) -> Result<Value> {
-        let prefix = self.flag("tokenizer.ggml.add_space_prefix", true);
-        let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
-        let normalizer = if prefix {
-            json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]})
-        } else {
-            spaces
-        };
-        let mut decoders = vec![
-            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
-            json!({"type": "ByteFallback"}),
-            json!({"type": "Fuse"}),
-        ];
-        if prefix {
-            decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-        }
-        let marked = self.types.iter().position(|kind| *kind == UNKNOWN).and_then(|index| u32::try_from(index).ok());
-        let unknown = self.id("tokenizer.ggml.unknown_token_id")?.or(marked).and_then(|id| self.token(id));
-        let merges = self.merges_by_score()?;
-        self.assemble(
-            true,
-            Parts {
-                normalizer,
-                pre_tokenizer: Value::Null,
-                decoder: json!({"type": "Sequence", "decoders": decoders}),
-                model: json!({"unk_token": unknown, "byte_fallback": true, "fuse_unk": true, "merges": merges}),
-            },
-        )
-    }
-
-    /// `generate_merges` of transformers: each way to cut a piece in two pieces is a merge; the better
-    /// the piece's score the earlier, then the longer the left part, then the right.
-    fn merges_by_score(&self) -> Result<Vec<(&'a str, &'a str)>> {
         let Some(Meta::Numbers(scores)) = self.file.meta("tokenizer.ggml.scores") else {
             return Err(Error::user("the header has no scores (tokenizer.ggml.scores)"));
         };
-        if scores.len() != self.tokens.len() {
-            return Err(Error::user(format!("there are {} tokens but {} scores", self.tokens.len(), scores.len())));
-        }
-        let ids = self.ids();
-        let kind = |id: u32| self.types.get(id as usize).copied().unwrap_or(UNUSED);
-        let piece =
-            |text: &str| ids.get(text).copied().filter(|id| !matches!(kind(*id), UNKNOWN | CONTROL | UNUSED | BYTE));
-        let mut merges = Vec::new();
-        for (whole, score) in self.tokens.iter().zip(scores) {
-            if piece(whole).is_none() {
-                continue;
-            }
-            if whole.len() > LONGEST_PIECE {
-                return Err(Error::user(format!("the vocabulary has a piece of {} bytes", whole.len())));
-            }
-            let mut cuts: Vec<(u32, u32, &str, &str)> = whole
-                .char_indices()
-                .skip(1)
-                .filter_map(|(at, _)| {
-                    let (left, right) = whole.split_at(at);
-                    Some((piece(left)?, piece(right)?, left, right))
-                })
-                .collect();
-            cuts.sort_unstable_by_key(|(left, right, _, _)| (*left, *right));
-            merges.extend(cuts.into_iter().map(|(_, _, left, right)| (*score, left, right)));
-        }
-        let length = |text: &str| text.chars().count();
-        merges.sort_by(|a, b| {
-            b.0.total_cmp(&a.0).then(length(b.1).cmp(&length(a.1))).then(length(b.2).cmp(&length(a.2)))
-        });
-        Ok(merges.into_iter().map(|(_, left, right)| (left, right)).collect())
+        let prefix = self.flag("tokenizer.ggml.add_space_prefix", true);
+        let [normalizer, pre_tokenizer, decoder] = spaces(if prefix { Prefix::Each } else { Prefix::None });
+        let marked = self.types.iter().position(|kind| *kind == UNKNOWN).and_then(|index| u32::try_from(index).ok());
+        let unknown = self.id("tokenizer.ggml.unknown_token_id")?.or(marked).and_then(|id| self.token(id));
+        let model = Pieces { scores, ..self.pieces() }.model(Search::Bpe, unknown)?;
+        self.assemble(true, Parts { normalizer, pre_tokenizer, decoder, model })
     }
 }
 

@@ -37,11 +37,13 @@ pub mod projection;
 mod pytorch;
 mod rope;
 mod safetensors;
+mod sentence_piece;
 mod settings;
 mod shard_index;
 pub mod source;
 mod template;
 pub mod text;
+mod tokenizer_model;
 
 #[cfg(test)]
 pub(crate) mod backward_tests;

@@ -1,10 +1,10 @@
 //! Text to ids and back: the tokeniser, the chat template, the tokens that end an answer.
 //!
-//! Whatever a model came in, its tokeniser is first a tokenizer.json (GGUF headers are written down as
-//! one), so there is one definition to build from and to take the digest of. No code of the model is run.
+//! Whatever a model came in, its tokeniser is first a tokenizer.json (GGUF headers and SentencePiece's files are
+//! written down as one), so there is one definition to build from and to take the digest of. No code of the model is run.
 //! Must not know: weights, pipelines, what a prompt is for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
@@ -13,13 +13,14 @@ use super::gguf::GgufFile;
 use super::gguf_tokenizer::{Vocabulary, added_token, post_processor};
 pub use super::template::Message;
 use super::template::render;
+use super::tokenizer_model::TokenizerModel;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
 
 /// Tokeniser classes that put BOS and EOS by their own two switches, whatever tokenizer.json says.
-const LLAMA_CLASSES: &[&str] =
-    &["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast"];
+const LLAMA: &str = "LlamaTokenizer";
+const LLAMA_CLASSES: &[&str] = &[LLAMA, "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast"];
 
 /// The special tokens that templates may use by name.
 const SPECIALS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
@@ -47,20 +48,14 @@ struct Parts {
 impl Text {
     /// The text side of a Hugging Face directory. `config` is its config.json, `vocab_size` the embedding's rows.
     pub(super) fn from_directory(directory: &Path, config: &Value, vocab_size: usize) -> Result<Self> {
-        let file = directory.join("tokenizer.json");
-        if !file.is_file() {
-            return Err(Error::user(format!("{} has no tokenizer.json", directory.display())).hint(
-                "make one with transformers: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)`",
-            ));
-        }
-        let mut definition = json_file(&file)?;
         let settings = optional(&directory.join("tokenizer_config.json"))?;
         let map = optional(&directory.join("special_tokens_map.json"))?;
-        let specials: Vec<(&'static str, String)> = SPECIALS
+        let mut specials: Vec<(&'static str, String)> = SPECIALS
             .iter()
             .filter_map(|name| special(&settings, name).or_else(|| special(&map, name)).map(|text| (*name, text)))
             .collect();
-        complete(&mut definition, &settings, &specials).map_err(|error| error.within(file.display()))?;
+        let (file, mut definition, class) = definition(directory, &settings, &mut specials)?;
+        complete(&mut definition, &settings, &specials, &class).map_err(|error| error.within(file.display()))?;
 
         let template_file = directory.join("chat_template.jinja");
         let template = if template_file.is_file() {
@@ -204,9 +199,64 @@ impl Text {
     }
 }
 
+/// The tokeniser of a directory, as a tokenizer.json, with the file that it comes from and its class: tokenizer.json itself,
+/// else what tokenizer.model stands for. Special tokens that no setting names are then those of the file.
+fn definition(
+    directory: &Path,
+    settings: &Value,
+    specials: &mut Vec<(&'static str, String)>,
+) -> Result<(PathBuf, Value, String)> {
+    let class = settings.get("tokenizer_class").and_then(Value::as_str);
+    let file = directory.join("tokenizer.json");
+    if file.is_file() {
+        let definition = json_file(&file)?;
+        return Ok((file, definition, class.unwrap_or_default().to_owned()));
+    }
+    let way = "make one with transformers: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)`";
+    let file = directory.join("tokenizer.model");
+    if !file.is_file() {
+        let message = format!("{} has neither tokenizer.json nor tokenizer.model", directory.display());
+        return Err(Error::user(message).hint(way));
+    }
+    // without a class, the model families here are Llama's relatives
+    let class = class.unwrap_or(LLAMA);
+    if !LLAMA_CLASSES.contains(&class) {
+        let message = format!(
+            "{} has no tokenizer.json, and a tokenizer.model is not read for the class {class}",
+            directory.display()
+        );
+        return Err(Error::user(message).hint(way));
+    }
+    let model = TokenizerModel::open(&file)?;
+    for (name, text) in [("bos_token", &model.beginning), ("eos_token", &model.end), ("unk_token", &model.unknown)] {
+        if !specials.iter().any(|(known, _)| *known == name) {
+            specials.push((name, text.clone()));
+        }
+    }
+    let flag = |name: &str| settings.get(name).and_then(Value::as_bool);
+    // transformers 4 takes silence for legacy, as `LlamaConverter` does
+    let definition = model.definition(flag("legacy").unwrap_or(true), flag("add_prefix_space"));
+    let mut definition = definition.map_err(|error| error.within(file.display()))?;
+    // before transformers 4.34 tokens beyond the file lay in a file of their own
+    let beyond = optional(&directory.join("added_tokens.json"))?;
+    let mut beyond: Vec<(u32, &str)> = beyond
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(text, id)| Some((u32::try_from(id.as_u64()?).ok()?, text.as_str())))
+        .filter(|(_, text)| !text.is_empty() && id_in(&definition, text).is_none())
+        .collect();
+    beyond.sort_unstable();
+    if let Some(added) = definition.get_mut("added_tokens").and_then(Value::as_array_mut) {
+        let special = |text: &str| specials.iter().any(|(_, known)| known == text);
+        added.extend(beyond.into_iter().map(|(id, text)| added_token(id, text, special(text))));
+    }
+    Ok((file, definition, class.to_owned()))
+}
+
 /// Brings a tokenizer.json to what transformers makes of it: no truncation or padding, the tokens that only
 /// tokenizer_config.json adds, and for Llama's classes their own BOS and EOS.
-fn complete(definition: &mut Value, settings: &Value, specials: &[(&'static str, String)]) -> Result<()> {
+fn complete(definition: &mut Value, settings: &Value, specials: &[(&'static str, String)], class: &str) -> Result<()> {
     let read_only: Value = definition.clone();
     let map = definition.as_object_mut().ok_or_else(|| Error::user("this is not a tokenizer.json"))?;
     map.insert("truncation".into(), Value::Null);
@@ -226,7 +276,6 @@ fn complete(definition: &mut Value, settings: &Value, specials: &[(&'static str,
         added.extend(missing.into_iter().map(|(id, content, special)| added_token(id, content, special)));
     }
 
-    let class = settings.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
     if LLAMA_CLASSES.contains(&class) {
         let end = |switch: &str, default: bool, name: &str| -> Result<Option<(u32, &str)>> {
             if !settings.get(switch).and_then(Value::as_bool).unwrap_or(default) {

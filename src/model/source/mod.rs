@@ -159,6 +159,10 @@ fn model_files(names: &[String], read: &mut dyn FnMut(&str) -> Result<Vec<u8>>) 
 
     let mut wanted: BTreeSet<String> =
         COMPANIONS.into_iter().filter(|name| listed.contains(name)).map(str::to_owned).collect();
+    // A file of old tokenisers, which tokenizer.json made superfluous.
+    if !listed.contains("tokenizer.json") && listed.contains("added_tokens.json") {
+        wanted.insert("added_tokens.json".into());
+    }
     let kind = WEIGHTS.iter().find(|(single, index)| listed.contains(single) || listed.contains(index));
     match kind {
         Some((single, _)) if listed.contains(single) => {
@@ -236,10 +240,11 @@ mod tests {
             "tokenizer.model",
             "training_args.bin",
             "x.safetensors",
+            "added_tokens.json",
         ];
         assert_eq!(
             files_of(&single, None).unwrap(),
-            ["config.json", "pytorch_model.bin", "tokenizer.model"]
+            ["added_tokens.json", "config.json", "pytorch_model.bin", "tokenizer.model"]
         );
         let both = ["config.json", "pytorch_model.bin", "model.safetensors", "pytorch_model.bin.index.json"];
         assert_eq!(files_of(&both, None).unwrap(), ["config.json", "model.safetensors"]);
