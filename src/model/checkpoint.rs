@@ -140,19 +140,26 @@ impl Checkpoint {
         let specs = self.config.tensors();
         for spec in &specs {
             let Some(stored) = self.weights.stored(&spec.name) else {
+                if let Some(packed) = self.packed(&spec.name) {
+                    return Err(Error::user(format!(
+                        "{place}: in the place of {} there is {packed}, a quantised format",
+                        spec.name
+                    ))
+                    .hint("use the model's unquantised directory, or a .gguf file of it"));
+                }
                 let error = Error::user(format!("{place}: the tensor {} is missing", spec.name));
                 return Err(error.hint(format!("{said} asks for it; check that both belong to the same model")));
             };
+            if stored.dtype.is_none() {
+                return Err(Error::user(format!("{place}: {} is stored as {}", spec.name, stored.label))
+                    .hint("weights must be float32, float16 or bfloat16; save the model in one of them"));
+            }
             if stored.shape != spec.shape {
                 return Err(Error::user(format!(
                     "{place}: {} has the shape {:?}, but {said} makes it {:?} ({})",
                     spec.name, stored.shape, spec.shape, spec.keys
                 ))
                 .hint(format!("check that the weights and {said} belong to the same model")));
-            }
-            if stored.dtype.is_none() {
-                return Err(Error::user(format!("{place}: {} is stored as {}", spec.name, stored.label))
-                    .hint("weights must be float32, float16 or bfloat16; save the model in one of them"));
             }
         }
         let needed: std::collections::BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
@@ -166,6 +173,13 @@ impl Checkpoint {
             );
         }
         Ok(())
+    }
+
+    /// The tensor that GPTQ, AWQ or another packed format has instead of a linear's weight.
+    fn packed(&self, name: &str) -> Option<String> {
+        let stem = name.strip_suffix("weight")?;
+        let names = ["qweight", "weight_packed", "weight_scale", "W_q"].map(|ending| format!("{stem}{ending}"));
+        names.into_iter().find(|name| self.weights.stored(name).is_some())
     }
 
     /// What was opened.

@@ -99,6 +99,25 @@ fn a_tensor_that_is_missing_or_misshapen_is_named_with_both_shapes() {
 }
 
 #[test]
+fn packed_weights_are_told_from_missing_ones() {
+    let bytes = header(&small(), |_, _| true);
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut map: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let entry = map.remove("model.layers.1.mlp.up_proj.weight").unwrap();
+    map.insert("model.layers.1.mlp.up_proj.qweight".into(), entry);
+    let head = serde_json::to_vec(&map).unwrap();
+    let file = [&(head.len() as u64).to_le_bytes(), &head[..], &bytes[8 + length..]].concat();
+    insta::assert_snapshot!(refusal(directory(&file).path()), @"DIR: in the place of model.layers.1.mlp.up_proj.weight there is model.layers.1.mlp.up_proj.qweight, a quantised format");
+    map["model.norm.weight"]["dtype"] = "F8_E4M3".into();
+    map["model.norm.weight"]["shape"] = json!([32]);
+    let entry = map.remove("model.layers.1.mlp.up_proj.qweight").unwrap();
+    map.insert("model.layers.1.mlp.up_proj.weight".into(), entry);
+    let head = serde_json::to_vec(&map).unwrap();
+    let file = [&(head.len() as u64).to_le_bytes(), &head[..], &bytes[8 + length..]].concat();
+    insta::assert_snapshot!(refusal(directory(&file).path()), @"DIR: model.norm.weight is stored as F8_E4M3");
+}
+
+#[test]
 fn broken_weight_files_are_named() {
     let whole = header(&small(), |_, _| true);
     for (bytes, expected) in [

@@ -30,7 +30,7 @@ const HARMLESS: &[&str] = &[
     "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "bos_token_id",
     "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "initializer_range",
     "attention_dropout", "hidden_dropout", "hidden_dropout_prob", "residual_dropout", "resid_pdrop", "embd_pdrop",
-    "attn_pdrop", "pretraining_tp", "is_llama_config", "transformers.js_config", "auto_map",
+    "attn_pdrop", "pretraining_tp", "is_llama_config", "transformers.js_config",
     "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate",
     "tie_encoder_decoder", "is_decoder", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task",
     "task_specific_params", "chunk_size_feed_forward", "max_length", "min_length", "do_sample", "temperature",
@@ -50,6 +50,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("rotary_emb_base", &[]),
     ("rope_interleaved", &["false"]),
     ("compression_config", &[]),
+    ("auto_map", &["{}"]),
     ("quantization", &[]),
     ("use_bidirectional_attention", &["false"]),
     ("is_causal", &["true"]),
@@ -160,9 +161,12 @@ impl<'a> Settings<'a> {
 
     /// The fields that every family spells alike. Biases, norms and windows are left off for the family to set.
     pub fn decoder(&self, family: &str, defaults: &Defaults) -> Result<DecoderConfig> {
-        if self.get("quantization_config").is_some() {
-            let error = self.refuse("quantization_config", "GPTQ, AWQ and bitsandbytes weights cannot be read");
-            return Err(error.hint("use the model's unquantised directory, or a .gguf file of it"));
+        if let Some(quantisation) = self.get("quantization_config") {
+            let method =
+                quantisation.get("quant_method").and_then(Value::as_str).unwrap_or("a method it does not name");
+            let method: String = method.chars().filter(|char| !char.is_control()).take(40).collect();
+            let message = format!("{}: quantization_config says {method}; quantised weights cannot be read", self.file);
+            return Err(Error::user(message).hint("use the model's unquantised directory, or a .gguf file of it"));
         }
         if self.get("hidden_act").is_some_and(|act| !matches!(act.as_str(), Some("silu" | "swish"))) {
             return Err(self.refuse("hidden_act", "only \"silu\" is supported"));

@@ -115,6 +115,14 @@ fn settings_that_do_not_fit_the_weights() {
     error: [project]/model/config.json: model_type is gpt2, which is not supported
     hint: supported model families are llama, mistral, qwen2, qwen3
     ");
+    insta::assert_snapshot!(with("auto_map", json!({"AutoModelForCausalLM": "modeling_x.X"})), @r#"
+    error: [project]/model/config.json: auto_map is {"AutoModelForCausalLM":"modeling_x.X"}; the model comes with code of its own, and no code of a model is run
+    hint: use a model that transformers loads without `trust_remote_code`; if this one is a plain decoder in all but name, take auto_map out of a copy of config.json
+    "#);
+    insta::assert_snapshot!(with("quantization_config", json!({"bits": 4, "quant_method": "awq"})), @"
+    error: [project]/model/config.json: quantization_config says awq; quantised weights cannot be read
+    hint: use the model's unquantised directory, or a .gguf file of it
+    ");
     insta::assert_snapshot!(with("architectures", json!(["LlamaForSequenceClassification"])), @"
     error: [project]/model/config.json: architectures is LlamaForSequenceClassification, but model_type llama stands for LlamaForCausalLM
     hint: a chat model must be a causal language model; other heads are not supported

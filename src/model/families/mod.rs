@@ -43,6 +43,14 @@ pub const FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY,
 /// Reads a config.json, already parsed. `path` is for messages.
 pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfig> {
     let file = path.display();
+    let settings = Settings::new(file.to_string(), map);
+    if map.get("auto_map").is_some_and(|code| !code.is_null() && code != &Value::Object(Map::new())) {
+        let error = settings.refuse("auto_map", "the model comes with code of its own, and no code of a model is run");
+        return Err(error.hint(
+            "use a model that transformers loads without `trust_remote_code`; if this one is a plain decoder in all but \
+             name, take auto_map out of a copy of config.json",
+        ));
+    }
     let architectures: Vec<&str> =
         map.get("architectures").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     let model_type = map.get("model_type").and_then(Value::as_str);
@@ -65,7 +73,6 @@ pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfi
             Error::user(message).hint("a chat model must be a causal language model; other heads are not supported")
         );
     }
-    let settings = Settings::new(file.to_string(), map);
     let config = (family.from_config)(&settings)?;
     settings.finish()?;
     config.check().map_err(|error| error.within(file))?;

@@ -90,7 +90,7 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
     for (family, key, value) in [
         ("llama", "hidden_act", json!("gelu")),
         ("llama", "partial_rotary_factor", json!(0.5)),
-        ("llama", "quantization_config", json!({"quant_method": "gptq"})),
+        ("llama", "quantization_config", json!({"bits": 4})),
         ("llama", "sliding_window", json!(4096)),
         ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
         ("llama", "rope_scaling", json!({"rope_type": "linear", "factor": 4.0, "mrope_section": [1, 2]})),
@@ -132,6 +132,27 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
     let harmless = json!({"partial_rotary_factor": 1.0, "attention_bias": false, "use_cache": false, "_x": 3,
         "rope_interleaved": false, "pretraining_tp": 2});
     config("mistral", harmless).unwrap();
+}
+
+#[test]
+fn quantised_models_and_models_with_code_of_their_own_are_shown_a_way_out() {
+    for method in ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors", "hqq", "mxfp4"] {
+        let error = config("qwen2", json!({"quantization_config": {"bits": 4, "quant_method": method}})).unwrap_err();
+        let told = format!("m/config.json: quantization_config says {method}; quantised weights cannot be read");
+        assert_eq!(error.message(), told);
+        assert!(error.hint_text().unwrap().contains(".gguf"));
+    }
+    // Known family or not: the code is what stands in the way.
+    for family in ["llama", "chatglm"] {
+        let code = json!({"AutoModelForCausalLM": "modeling_x.XForCausalLM"});
+        let error = config(family, json!({"auto_map": code})).unwrap_err();
+        assert!(error.message().starts_with("m/config.json: auto_map is {\"AutoModelForCausalLM\""), "{error}");
+        assert!(error.message().ends_with("no code of a model is run"), "{error}");
+        assert!(error.hint_text().unwrap().contains("trust_remote_code"));
+    }
+    for none in [json!(null), json!({})] {
+        config("llama", json!({"auto_map": none, "quantization_config": null})).unwrap();
+    }
 }
 
 #[test]
