@@ -9,10 +9,13 @@
 
 use std::ffi::c_int;
 
-use mimalloc::MiMalloc;
-
+#[cfg(not(test))]
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// After how many milliseconds freed memory goes back to the system.
 const NEVER: std::ffi::c_long = -1;
@@ -47,6 +50,73 @@ pub fn giving_back<R>(work: impl FnOnce() -> R) -> R {
         keep_freed_memory();
     }
     result
+}
+
+/// In unit tests the allocator counts what a thread holds, so that a test can say what something may take.
+#[cfg(test)]
+pub(crate) mod counting {
+    use std::alloc::{GlobalAlloc, Layout};
+    use std::cell::Cell;
+
+    use mimalloc::MiMalloc;
+
+    pub struct Counting;
+
+    thread_local! {
+        static HELD: Cell<isize> = const { Cell::new(0) };
+        static PEAK: Cell<isize> = const { Cell::new(0) };
+    }
+
+    fn count(bytes: usize, sign: isize) {
+        let held = HELD.get() + sign * bytes.cast_signed();
+        HELD.set(held);
+        PEAK.set(PEAK.get().max(held));
+    }
+
+    // SAFETY: everything is mimalloc's; the counters are plain cells of this thread and allocate nothing.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count(layout.size(), 1);
+            // SAFETY: the caller's promise is passed on, here and below.
+            unsafe { MiMalloc.alloc(layout) }
+        }
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            count(layout.size(), 1);
+            // SAFETY: as above.
+            unsafe { MiMalloc.alloc_zeroed(layout) }
+        }
+        unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            count(size, 1);
+            count(layout.size(), -1);
+            // SAFETY: as above.
+            unsafe { MiMalloc.realloc(pointer, layout, size) }
+        }
+        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+            count(layout.size(), -1);
+            // SAFETY: as above.
+            unsafe { MiMalloc.dealloc(pointer, layout) }
+        }
+    }
+
+    /// The result of some work, and how many bytes more than before this thread held at most meanwhile. A growing
+    /// vector counts twice for a moment.
+    pub fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
+        let before = HELD.get();
+        PEAK.set(before);
+        let result = work();
+        (result, (PEAK.get() - before).unsigned_abs())
+    }
+
+    #[test]
+    fn what_was_held_at_most_is_counted() {
+        let (length, most) = peak(|| {
+            let length = vec![1_u8; 3 << 20].len();
+            vec![0_u64; 1 << 20].len() + length
+        });
+        assert_eq!(length, 4 << 20);
+        assert!((8 << 20..9 << 20).contains(&most), "{most}");
+        assert_eq!(peak(|| ()).1, 0);
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
-//! Checkpoints of both kinds against each other, against broken files, and against bytes turned at random.
+//! Checkpoints of both kinds against each other and against broken files (`fuzz_tests.rs` turns bytes at random).
 
 use std::path::{Path, PathBuf};
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::files::write_atomic;
@@ -262,63 +260,4 @@ fn the_real_quantised_model_opens() {
     let down = model.tensor("model.layers.0.mlp.down_proj.weight").unwrap();
     assert_eq!(down.len(), 576 * 1536);
     assert!(down.iter().all(|weight| weight.is_finite()));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn turned_bytes_never_panic_in_safetensors(edits in edits(4000), cut in 0usize..6000) {
-        let dir = directory(&apply(header(&small(), |_, _| true), &edits, cut));
-        exercise(dir.path());
-    }
-
-    #[test]
-    fn turned_bytes_never_panic_in_config_json(edits in edits(400), cut in 0usize..2000) {
-        let dir = directory(&header(&small(), |_, _| true));
-        let text = apply(config_json(&small()).to_string().into_bytes(), &edits, cut);
-        write_atomic(&dir.path().join("config.json"), &text).unwrap();
-        exercise(dir.path());
-    }
-
-    #[test]
-    fn turned_bytes_never_panic_in_gguf(edits in edits(12_000), cut in 0usize..40_000) {
-        let Some(path) = shared("data/models/stories260K/stories260K-f32.gguf") else { return Ok(()) };
-        let dir = tempfile::tempdir().unwrap();
-        let path_here = dir.path().join("m.gguf");
-        write_atomic(&path_here, &apply(files::read(&path).unwrap(), &edits, cut)).unwrap();
-        exercise(&path_here);
-    }
-}
-
-/// A few bytes to overwrite, mostly near the beginning.
-fn edits(within: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
-    let position = prop_oneof![0..within, 0..within.min(400)];
-    let byte = prop_oneof![any::<u8>(), Just(0u8), Just(0xff), Just(b'9'), Just(b'"')];
-    prop::collection::vec((position, byte), 1..6)
-}
-
-/// Overwrites bytes, and one time in a few cuts the file.
-fn apply(mut bytes: Vec<u8>, edits: &[(usize, u8)], cut: usize) -> Vec<u8> {
-    for (at, byte) in edits {
-        if let Some(place) = bytes.get_mut(*at) {
-            *place = *byte;
-        }
-    }
-    if cut.is_multiple_of(5) {
-        bytes.truncate(cut);
-    }
-    bytes
-}
-
-/// Opening, and using what opens, must return.
-fn exercise(path: &Path) {
-    if let Ok(model) = Checkpoint::open(path) {
-        for spec in model.config().tensors() {
-            model.tensor(&spec.name).unwrap();
-        }
-        if let Ok(text) = model.text() {
-            let _ = text.encode("Once upon a time", true).and_then(|ids| text.decode(&ids, true));
-        }
-    }
 }

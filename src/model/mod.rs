@@ -48,6 +48,9 @@ mod tokenizer_model;
 #[cfg(test)]
 pub(crate) mod backward_tests;
 
+#[cfg(test)]
+mod fuzz_tests;
+
 pub use checkpoint::{Checkpoint, Dtype};
 pub use config::{DecoderConfig, Linear, Module, RopeScaling, TensorSpec};
 pub use decoder::Decoder;

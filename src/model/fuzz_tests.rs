@@ -1,0 +1,302 @@
+//! Thousands of broken models: bytes of valid files turned, cut, doubled and replaced by extremes, the same ones at
+//! every run. Opening one, and using what opens, must return, and must not hold more memory than the files warrant.
+//!
+//! Memory is what the thread's allocator counts (`allocator::counting`), so a length that is believed before the bytes are
+//! there is seen even where the system would hand out the pages lazily. Must not know: how any format is read.
+#![allow(clippy::disallowed_methods, reason = "thousands of files need no sync to the disk")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Checkpoint;
+use crate::allocator::counting::peak;
+
+/// Broken inputs of each kind of file.
+const CASES: usize = 700;
+
+/// What a model may take besides its files, and how often their bytes: names and shapes of the thousands of layers that a
+/// config.json may claim, and every form that a file's numbers and pieces go through.
+const LEAST: usize = 12 << 20;
+const TIMES: usize = 40;
+
+/// Marsaglia's xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % limit.max(1)
+    }
+
+    /// A place, every other time near the beginning, where headers are.
+    fn place(&mut self, length: usize) -> usize {
+        let within = if self.below(2) == 0 { length.min(600) } else { length };
+        self.below(within)
+    }
+
+    fn mutate(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for _ in 0..=self.below(3) {
+            let at = self.place(bytes.len());
+            let end = (at + 1 + self.below(24)).min(bytes.len());
+            match self.below(8) {
+                0 | 1 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte = self.0 as u8),
+                2 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte ^= 1 << (self.0 % 8)),
+                3 => {
+                    let numbers = [u64::MAX, 0, 1 << 63, 1 << 40, u64::from(u32::MAX), 1 << 31, 3];
+                    let extreme = numbers[self.below(numbers.len())].to_le_bytes();
+                    let width = [1, 2, 4, 8][self.below(4)];
+                    bytes.iter_mut().skip(at).zip(&extreme[..width]).for_each(|(byte, extreme)| *byte = *extreme);
+                }
+                4 => drop(bytes.drain(at..end)),
+                5 => {
+                    let copy = bytes[at..end].to_vec();
+                    let to = self.place(bytes.len());
+                    bytes.splice(to..to, copy);
+                }
+                6 => {
+                    let texts: [&[u8]; 8] = [b"9", b"-", b"\"", b"99999999999", b"{", b"null", b"[", b"1e999"];
+                    let text = texts[self.below(texts.len())];
+                    bytes.splice(at..end.min(at + self.below(2) * 3), text.iter().copied());
+                }
+                _ if self.below(4) == 0 => bytes.truncate(at),
+                _ => {}
+            }
+            if bytes.is_empty() {
+                return bytes;
+            }
+        }
+        bytes
+    }
+
+    /// Replaces one value somewhere in a JSON document.
+    fn replace(&mut self, value: &mut Value) {
+        let within = match value {
+            Value::Object(map) if !map.is_empty() && self.below(6) > 0 => {
+                let at = self.below(map.len());
+                map.values_mut().nth(at)
+            }
+            Value::Array(list) if !list.is_empty() && self.below(6) > 0 => {
+                let at = self.below(list.len());
+                list.get_mut(at)
+            }
+            _ => None,
+        };
+        if let Some(within) = within {
+            return self.replace(within);
+        }
+        let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+        let others = [
+            json!(null),
+            json!(-1),
+            json!(0),
+            json!(1),
+            json!(2),
+            json!(1e308),
+            json!(u64::MAX),
+            json!(1 << 24),
+            json!(4096),
+            json!(""),
+            json!("a".repeat(3000)),
+            json!([]),
+            json!({}),
+            json!(true),
+            json!(0.5),
+            json!("../x"),
+            deep,
+        ];
+        *value = others[self.below(others.len())].clone();
+    }
+}
+
+/// Breaks one file of a model in [`CASES`] ways. The whole one must open, so that there is something to break.
+fn break_file(directory: &Path, name: &str, model: &Path) {
+    let whole = fs::read(directory.join(name)).unwrap();
+    exercise(model).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let document: Option<Value> = serde_json::from_slice(&whole).ok();
+    let (mut random, mut opened, mut most) = (Random(0x9E37_79B9_7F4A_7C15), 0, 0);
+    for case in 0..CASES {
+        let broken = match &document {
+            Some(document) if case % 2 == 0 => {
+                let mut document = document.clone();
+                random.replace(&mut document);
+                document.to_string().into_bytes()
+            }
+            _ => random.mutate(whole.clone()),
+        };
+        fs::write(directory.join(name), &broken).unwrap();
+        let others: usize =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len() as usize).sum();
+        let (outcome, held) = peak(|| exercise(model));
+        opened += usize::from(outcome.is_ok());
+        most = most.max(held);
+        let limit = LEAST + TIMES * others;
+        assert!(held <= limit, "{name}, case {case}: {held} bytes were held, {limit} are the most; {outcome:?}");
+    }
+    fs::write(directory.join(name), &whole).unwrap();
+    assert!(opened < CASES, "{name}: nothing was broken");
+    assert!(opened > 0, "{name}: nothing opened");
+    say(&format!("{name}: {CASES} broken, {opened} opened, at most {most} bytes held"));
+}
+
+#[allow(clippy::disallowed_macros, reason = "what was found belongs to the test's output")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Opens a model and uses all of it. What is broken deeper than opening looks is an error as well.
+fn exercise(model: &Path) -> crate::error::Result<()> {
+    let opened = Checkpoint::open(model)?;
+    let mut outcome = Ok(());
+    for spec in opened.config().tensors() {
+        outcome = outcome.and(opened.tensor(&spec.name).map(drop));
+    }
+    let text = opened.text()?;
+    // The models here have fewer rows than their tokeniser has ids, which is an error of its own.
+    let ids = text.encode("Once upon a time\n <s> 🙂", true).unwrap_or_else(|_| (0..400).collect());
+    text.decode(&ids, true)?;
+    outcome.and(opened.weights_digest(&|_, _| ()).map(drop))
+}
+
+/// A complete model out of the fixtures: config.json, tokenizer.model and the named files.
+fn model(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let own = [
+        ("config.json", fixture("pytorch/model/config.json")),
+        ("tokenizer.model", fixture("sentencepiece/bpe.model")),
+    ];
+    for (name, bytes) in own.iter().chain(files) {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let mut config: Value = serde_json::from_slice(&own[0].1).unwrap();
+    config["eos_token_id"] = json!([2]);
+    config["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    dir
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)).unwrap()
+}
+
+#[test]
+fn broken_safetensors_and_configurations_are_survived() {
+    let weights = fixture("pytorch/model/model.safetensors");
+    let settings = |end: u32| {
+        let tokens = json!({end.to_string(): {"content": "<|end|>", "special": true}});
+        json!({"tokenizer_class": "LlamaTokenizer", "legacy": false, "bos_token": {"content": "<s>"},
+               "added_tokens_decoder": tokens, "chat_template": "{{ messages }}"})
+        .to_string()
+        .into_bytes()
+    };
+    let dir = model(&[("model.safetensors", weights), ("tokenizer_config.json", settings(380))]);
+    for name in ["model.safetensors", "config.json", "tokenizer_config.json", "tokenizer.model"] {
+        break_file(dir.path(), name, dir.path());
+    }
+    fs::write(dir.path().join("tokenizer.model"), fixture("sentencepiece/unigram.model")).unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), settings(320)).unwrap();
+    break_file(dir.path(), "tokenizer.model", dir.path());
+}
+
+#[test]
+fn broken_indexes_are_survived() {
+    let whole = fixture("pytorch/model/model.safetensors");
+    let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&whole[8..8 + length]).unwrap();
+    let names = header.as_object().unwrap().keys().filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<String, Value> = names.map(|name| (name.clone(), json!("model-1.safetensors"))).collect();
+    let index = json!({"metadata": {"total_size": 1}, "weight_map": map}).to_string().into_bytes();
+    let dir = model(&[("model-1.safetensors", whole), ("model.safetensors.index.json", index)]);
+    break_file(dir.path(), "model.safetensors.index.json", dir.path());
+
+    let files =
+        ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"]
+            .map(|name| (name, fixture(&format!("pytorch/model/{name}"))));
+    let dir = model(&files);
+    break_file(dir.path(), "pytorch_model.bin.index.json", dir.path());
+}
+
+#[test]
+fn broken_pytorch_files_are_survived() {
+    for name in ["state-dict.bin", "views.bin", "legacy.bin"] {
+        let mut bytes = fixture(&format!("pytorch/{name}"));
+        // Without checksums, or every turned bit would end there.
+        for (mark, at) in [(b"PK\x03\x04", 14), (b"PK\x01\x02", 16)] {
+            let places: Vec<usize> =
+                bytes.windows(4).enumerate().filter(|(_, window)| window == mark).map(|(place, _)| place).collect();
+            for place in places {
+                bytes[place + at..place + at + 4].fill(0);
+            }
+        }
+        let dir = model(&[("pytorch_model.bin", bytes)]);
+        break_file(dir.path(), "pytorch_model.bin", dir.path());
+    }
+}
+
+#[test]
+fn broken_gguf_files_are_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    fs::write(&path, gguf()).unwrap();
+    break_file(dir.path(), "m.gguf", &path);
+}
+
+/// A GGUF file of one layer, eight wide, with a SentencePiece vocabulary of five.
+fn gguf() -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let number = |number: u32| [&4_u32.to_le_bytes()[..], &number.to_le_bytes()].concat();
+    let list = |kind: u32, values: Vec<Vec<u8>>| {
+        [&9_u32.to_le_bytes()[..], &kind.to_le_bytes(), &(values.len() as u64).to_le_bytes(), &values.concat()].concat()
+    };
+    let own = |key: &str, value: u32| (format!("llama.{key}"), number(value));
+    let pieces = ["<unk>", "<s>", "</s>", "<0x20>", "▁", "a", "▁a"];
+    let token = |key: &str, value: Vec<u8>| (format!("tokenizer.ggml.{key}"), value);
+    let meta: Vec<(String, Vec<u8>)> = vec![
+        ("general.architecture".into(), [&8_u32.to_le_bytes()[..], &text("llama")].concat()),
+        own("block_count", 1),
+        own("context_length", 32),
+        own("embedding_length", 8),
+        own("feed_forward_length", 12),
+        own("attention.head_count", 2),
+        own("attention.head_count_kv", 1),
+        token("model", [&8_u32.to_le_bytes()[..], &text("llama")].concat()),
+        token("tokens", list(8, pieces.iter().map(|piece| text(piece)).collect())),
+        token(
+            "token_type",
+            list(5, [2_i32, 3, 3, 6, 1, 1, 1].iter().map(|kind| kind.to_le_bytes().to_vec()).collect()),
+        ),
+        token("scores", list(6, (0_u8..7).map(|n| (-f32::from(n)).to_le_bytes().to_vec()).collect())),
+        token("bos_token_id", number(1)),
+        token("eos_token_id", number(2)),
+        token("unknown_token_id", number(0)),
+    ];
+    let tensors: [(&str, &[u64]); 11] = [
+        ("token_embd.weight", &[8, 7]),
+        ("output_norm.weight", &[8]),
+        ("blk.0.attn_norm.weight", &[8]),
+        ("blk.0.ffn_norm.weight", &[8]),
+        ("blk.0.attn_q.weight", &[8, 8]),
+        ("blk.0.attn_k.weight", &[8, 4]),
+        ("blk.0.attn_v.weight", &[8, 4]),
+        ("blk.0.attn_output.weight", &[8, 8]),
+        ("blk.0.ffn_gate.weight", &[8, 12]),
+        ("blk.0.ffn_up.weight", &[8, 12]),
+        ("blk.0.ffn_down.weight", &[12, 8]),
+    ];
+    let mut file =
+        [&b"GGUF"[..], &3_u32.to_le_bytes(), &11_u64.to_le_bytes(), &(meta.len() as u64).to_le_bytes()].concat();
+    meta.iter().for_each(|(key, value)| file.extend([text(key), value.clone()].concat()));
+    let mut offset = 0_u64;
+    for (name, shape) in tensors {
+        file.extend(text(name));
+        file.extend((shape.len() as u32).to_le_bytes());
+        shape.iter().for_each(|size| file.extend(size.to_le_bytes()));
+        file.extend([&0_u32.to_le_bytes()[..], &offset.to_le_bytes()].concat());
+        offset += (4 * shape.iter().product::<u64>()).next_multiple_of(32);
+    }
+    file.resize(file.len().next_multiple_of(32) + offset as usize, 1);
+    file
+}
