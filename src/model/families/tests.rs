@@ -37,6 +37,97 @@ fn each_family_is_one_file_and_one_row() {
     assert_eq!(files, names);
 }
 
+/// Where a family's name may stand in the code, outside of its own file: text of a literal, and why.
+const NAMED: &[(&str, &str, &str)] = &[
+    ("settings.rs", "llama3", "a kind of rope scaling has this name in config.json, in every family"),
+    ("settings.rs", "is_llama_config", "a harmless key"),
+    ("gguf_tokenizer.rs", "llama", "GGUF calls SentencePiece so"),
+    ("gguf_tokenizer.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
+    ("gguf_tokenizer.rs", "llama3", "as above"),
+    ("gguf_tokenizer.rs", "llama-v3", "as above"),
+    ("gguf_tokenizer.rs", "qwen2", "as above"),
+    ("gguf_tokenizer.rs", "deepseek-r1-qwen", "as above"),
+    ("gguf.rs", "join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`", "the name of a program"),
+    ("gguf_config.rs", "{ROPE_FACTORS} holds factors other than Llama 3.1's", "the name of a rope scaling"),
+    ("gguf_config.rs", "supported are none, linear, and Llama 3.1's frequency factors", "as above"),
+    ("gguf_tokenizer.rs", "smollm", "as above"),
+    (
+        "gguf_tokenizer.rs",
+        "supported tokenisers of GGUF files are {GPT2} and {LLAMA}",
+        "not a family's name but a constant's",
+    ),
+    ("settings.rs", "supported types are default, linear, dynamic and llama3", "the kinds of rope scaling"),
+    ("mod.rs", "\\\nExamples:…", "an example's path"),
+    ("text.rs", "LlamaTokenizer", "a class of tokenisers, which several families share"),
+    ("text.rs", "LlamaTokenizerFast", "as above"),
+    ("text.rs", "CodeLlamaTokenizer", "as above"),
+    ("text.rs", "CodeLlamaTokenizerFast", "as above"),
+];
+
+/// Text literals of a source file, without comments and tests.
+fn literals(source: &str) -> Vec<String> {
+    let code = source
+        .split("\n#[cfg(test)]\nmod tests")
+        .next()
+        .unwrap()
+        .split("\n#[cfg(test)]\npub(crate) mod tests")
+        .next()
+        .unwrap();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join("\n").replace("'\"'", "");
+    let (mut found, mut rest) = (Vec::new(), code.as_str());
+    while let Some((before, inside)) = rest.split_once('"') {
+        let hashes = before.len() - before.trim_end_matches('#').len();
+        let raw = before.trim_end_matches('#').ends_with('r');
+        let close = format!("\"{}", "#".repeat(if raw { hashes } else { 0 }));
+        let escaped = |end: usize| !raw && (inside[..end].len() - inside[..end].trim_end_matches('\\').len()) % 2 == 1;
+        let end = inside.match_indices(&close).map(|(end, _)| end).find(|end| !escaped(*end)).unwrap();
+        found.push(inside[..end].to_owned());
+        rest = &inside[end + close.len()..];
+    }
+    found
+}
+
+#[test]
+fn a_family_is_named_in_its_own_file_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut found, mut files) = (vec![root.clone()], Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for path in crate::files::list(&folder).unwrap() {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let own = path.parent().unwrap().ends_with("model/families");
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs")
+                && !name.contains("tests")
+                && name != "golden.rs"
+                && (!own || name == "mod.rs")
+            {
+                files += 1;
+                let told = |literal: &String| {
+                    let literal = literal.to_lowercase();
+                    let stem = |family: &Family| family.name.trim_end_matches(char::is_numeric);
+                    let others = ["vicuna", "smollm", "gemma", "phi3"];
+                    FAMILIES.iter().map(stem).chain(others).any(|family| literal.contains(family))
+                };
+                let texts = literals(&crate::files::read_to_string(&path).unwrap());
+                found.extend(texts.into_iter().filter(told).map(|literal| (name.clone(), literal)));
+            }
+        }
+    }
+    assert!(files > 100, "only {files} files were looked at");
+    let is = |entry: &(&str, &str, &str), (file, literal): &(String, String)| match entry.1.strip_suffix('…') {
+        Some(beginning) => entry.0 == file && literal.starts_with(beginning),
+        None => entry.0 == file && entry.1 == literal,
+    };
+    let new: Vec<_> = found.iter().filter(|found| !NAMED.iter().any(|entry| is(entry, found))).collect();
+    let gone: Vec<_> = NAMED.iter().filter(|entry| !found.iter().any(|found| is(entry, found))).collect();
+    assert!(new.is_empty(), "a family belongs into its own file and the table, or into NAMED with a reason: {new:?}");
+    assert!(gone.is_empty(), "these are no longer there: {gone:?}");
+    // The scanner sees what it should.
+    assert_eq!(literals("f(\"a\\\"b\", r#\"c\"d\"#) // \"e\"\n// \"no\"\n"), ["a\\\"b", "c\"d", "e"]);
+}
+
 #[test]
 fn silence_means_what_transformers_means() {
     let llama = config("llama", json!({"num_key_value_heads": null})).unwrap();
