@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the room that wraps them")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -71,6 +71,77 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether anything has this name, be it a link that leads nowhere.
+pub fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Copies a file's bytes; its owner may write the copy, whatever the original allows. Where the file system lets two
+/// files share their blocks (Btrfs, XFS, APFS), the operating system does that and copies nothing.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).at("copy", from)?;
+    let mut permissions = fs::metadata(to).at("read", to)?.permissions();
+    if permissions.readonly() {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            permissions.set_mode(permissions.mode() | 0o200);
+        }
+        #[cfg(not(unix))]
+        permissions.set_readonly(false);
+        fs::set_permissions(to, permissions).at("write", to)?;
+    }
+    Ok(())
+}
+
+/// Gives a file a second name. Where the first one is a symbolic link, the file that it leads to gets it.
+pub fn hard_link(from: &Path, to: &Path) -> Result<()> {
+    let file = fs::canonicalize(from).at("read", from)?;
+    fs::hard_link(&file, to).at("make a hard link to", &file)
+}
+
+/// Whether writing this file would change another name's content too: a symbolic link, or one of several hard links.
+pub fn has_other_names(path: &Path) -> Result<bool> {
+    let metadata = fs::symlink_metadata(path).at("read", path)?;
+    #[cfg(unix)]
+    let links = std::os::unix::fs::MetadataExt::nlink(&metadata);
+    #[cfg(not(unix))]
+    let links = 1;
+    Ok(metadata.is_symlink() || links > 1)
+}
+
+/// A new, empty file for writing.
+///
+/// # Errors
+/// Anything of that name.
+pub fn create_new(path: &Path) -> Result<fs::File> {
+    fs::File::create_new(path).at("write", path)
+}
+
+/// A new, empty directory.
+///
+/// # Errors
+/// Anything of that name.
+pub fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir(path).at("create the directory", path)
+}
+
+/// Writes pieces over a file's bytes, each from its offset on; the rest stays, and so does the length.
+///
+/// # Errors
+/// A piece that would make the file longer; then some pieces before it may have been written.
+pub fn overwrite<'a>(path: &Path, pieces: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
+    let mut file = fs::File::options().write(true).open(path).at("write", path)?;
+    let length = file.metadata().at("read", path)?.len();
+    for (at, bytes) in pieces {
+        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > length) {
+            return Err(Error::fault(format!("byte {at} is not within {}", path.display())));
+        }
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes)).at("write", path)?;
+    }
+    Ok(())
+}
+
 /// What identifies a file's content without reading it. A digest may be remembered under it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -129,6 +200,26 @@ mod tests {
         assert_eq!(before, Stamp::of(&path).unwrap());
         write_atomic(&path, b"23").unwrap();
         assert_ne!(before, Stamp::of(&path).unwrap());
+    }
+
+    #[test]
+    fn copies_can_be_written_and_links_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        write_atomic(&path("a"), b"0123456789").unwrap();
+        let mut permissions = fs::metadata(path("a")).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(path("a"), permissions).unwrap();
+        copy(&path("a"), &path("b")).unwrap();
+        overwrite(&path("b"), [(1, &b"xy"[..]), (9, b"z")].into_iter()).unwrap();
+        assert_eq!(read(&path("b")).unwrap(), b"0xy345678z");
+        assert_eq!(read(&path("a")).unwrap(), b"0123456789");
+        assert!(overwrite(&path("b"), [(9, &b"zz"[..])].into_iter()).is_err());
+        assert_eq!(read(&path("b")).unwrap().len(), 10);
+        assert!(!has_other_names(&path("b")).unwrap());
+        hard_link(&path("b"), &path("c")).unwrap();
+        assert!(has_other_names(&path("b")).unwrap() || cfg!(not(unix)));
+        assert!(create_new(&path("c")).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Must not know: devices, how the decoder computes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,7 @@ use super::gguf::GgufFile;
 use super::pytorch::PytorchFiles;
 use super::safetensors::Shards;
 use super::text::Text;
-use super::{families, gguf_config, pytorch, safetensors};
+use super::{families, gguf_config, hugging_face, pytorch, safetensors};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
@@ -53,6 +54,10 @@ pub(super) trait Weights: Send + Sync {
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>>;
     /// The values, row-major.
     fn read(&self, name: &str) -> Result<Vec<f32>>;
+    /// Where the values lie as they are, row-major, in a file that others read too: the file and the bytes in it.
+    fn place(&self, _: &str) -> Option<(&Path, Range<usize>)> {
+        None
+    }
     fn files(&self) -> Vec<PathBuf>;
 }
 
@@ -194,6 +199,23 @@ impl Checkpoint {
     /// The files that the weights lie in: while their stamps stand, so does [`Self::weights_digest`].
     pub fn weight_files(&self) -> Vec<PathBuf> {
         self.weights.files()
+    }
+
+    /// The safetensors file that a tensor lies in and its bytes there; none where weights lie in another format.
+    pub fn place(&self, name: &str) -> Option<(&Path, Range<usize>)> {
+        self.weights.place(name)
+    }
+
+    /// What stands beside the weights in Hugging Face layout, made of a GGUF header: names and contents. None for a
+    /// directory, which has these files.
+    ///
+    /// # Errors
+    /// A header that config.json cannot say, or a tokeniser that is not supported.
+    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<hugging_face::Files>> {
+        match &self.source {
+            Source::Directory { .. } => Ok(None),
+            Source::Gguf(file) => hugging_face::files(file, &self.config, dtype).map(Some),
+        }
     }
 
     /// The tokeniser, chat template and stop ids; built at the first call.

@@ -25,6 +25,7 @@ mod gguf;
 mod gguf_config;
 mod gguf_tokenizer;
 pub mod groups;
+pub mod hugging_face;
 pub mod inputs;
 mod loss;
 mod mask;

@@ -67,7 +67,8 @@ pub fn base_digest(values: &[f32]) -> Digest {
     Digest::finish(&hasher)
 }
 
-fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
+/// Values in a type's little-endian bytes, rounded to the nearest.
+pub(crate) fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
         Dtype::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
@@ -155,7 +156,8 @@ impl Patch {
     /// Anything that is not one, as a sentence.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
         let bad = |what: String| {
-            Error::user(format!("this is not a patch file: {what}")).hint("a patch is written by `dean run`")
+            Error::user(format!("this is not a patch file: {what}"))
+                .hint("a patch is written by `dean export POINT FILE.safetensors --patch`")
         };
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| bad(error.to_string()))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
@@ -166,7 +168,11 @@ impl Patch {
         let mut tensors = Vec::new();
         for (tensor, base) in bases {
             let view = |part: &str| file.tensor(&format!("{tensor}/{part}")).map_err(|error| bad(error.to_string()));
-            let indices: Vec<u32> = view("indices")?
+            let indices = view("indices")?;
+            if indices.dtype() != FileType::I64 {
+                return Err(bad(format!("the indices of {tensor} are not I64")));
+            }
+            let indices: Vec<u32> = indices
                 .data()
                 .as_chunks()
                 .0
@@ -178,7 +184,14 @@ impl Patch {
             let dtype = own_type(values.dtype()).ok_or_else(|| bad(format!("{tensor} has values of another type")))?;
             let numbers =
                 |view: &TensorView<'_>| decode(view).ok_or_else(|| bad(format!("{tensor} has values of another type")));
-            let (values, original) = (numbers(&values)?, numbers(&view("original")?)?);
+            let original = view("original")?;
+            if original.dtype() != values.dtype() {
+                return Err(bad(format!("{tensor} has new and original values of two types")));
+            }
+            if !indices.is_sorted_by(|a, b| a < b) {
+                return Err(bad(format!("the indices of {tensor} are not in order, or one is there twice")));
+            }
+            let (values, original) = (numbers(&values)?, numbers(&original)?);
             if values.len() != indices.len() || original.len() != indices.len() {
                 return Err(bad(format!("{tensor} has not as many values as indices")));
             }

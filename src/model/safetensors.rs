@@ -115,6 +115,11 @@ impl Weights for Shards {
         Ok(floats(&self.bytes(name)?, dtype))
     }
 
+    fn place(&self, name: &str) -> Option<(&Path, Range<usize>)> {
+        let located = self.tensors.get(name)?;
+        self.shards.get(located.shard).map(|(path, _)| (path.as_path(), located.bytes.clone()))
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         self.shards.iter().map(|(path, _)| path.clone()).collect()
     }

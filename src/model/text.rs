@@ -38,11 +38,40 @@ pub struct Text {
 }
 
 /// What both kinds of checkpoint must find out before a [`Text`] can be built.
-struct Parts {
-    definition: Value,
-    template: Option<String>,
-    specials: Vec<(&'static str, String)>,
-    stop_ids: Vec<u32>,
+pub(super) struct Parts {
+    pub definition: Value,
+    pub template: Option<String>,
+    pub specials: Vec<(&'static str, String)>,
+    pub stop_ids: Vec<u32>,
+}
+
+impl Parts {
+    /// The text side of a GGUF header.
+    pub fn of_gguf(file: &GgufFile) -> Result<Self> {
+        let vocabulary = Vocabulary::of(file)?;
+        let key = |short: &str| format!("tokenizer.ggml.{short}");
+        let mut specials = Vec::new();
+        for (name, short) in
+            SPECIALS.iter().zip(["bos_token_id", "eos_token_id", "padding_token_id", "unknown_token_id"])
+        {
+            let token = vocabulary.id(&key(short))?.and_then(|id| vocabulary.token(id));
+            specials.extend(token.map(|token| (*name, token.to_owned())));
+        }
+        let mut stop_ids = Vec::new();
+        for short in ["eos_token_id", "eot_token_id"] {
+            stop_ids.extend(vocabulary.id(&key(short))?);
+        }
+        stop_ids.sort_unstable();
+        stop_ids.dedup();
+        let template = file.text("tokenizer.chat_template").map(str::to_owned);
+        Ok(Self { definition: vocabulary.definition()?, template, specials, stop_ids })
+    }
+
+    /// The id of a special token such as `eos_token`.
+    pub fn id(&self, special: &str) -> Option<u32> {
+        let (_, text) = self.specials.iter().find(|(name, _)| *name == special)?;
+        id_in(&self.definition, text)
+    }
 }
 
 impl Text {
@@ -76,24 +105,7 @@ impl Text {
     /// The text side of a GGUF file.
     pub(super) fn from_gguf(file: &GgufFile, vocab_size: usize) -> Result<Self> {
         let place = file.path().display().to_string();
-        let read = || {
-            let vocabulary = Vocabulary::of(file)?;
-            let key = |short: &str| format!("tokenizer.ggml.{short}");
-            let mut specials = Vec::new();
-            for (name, short) in
-                SPECIALS.iter().zip(["bos_token_id", "eos_token_id", "padding_token_id", "unknown_token_id"])
-            {
-                let token = vocabulary.id(&key(short))?.and_then(|id| vocabulary.token(id));
-                specials.extend(token.map(|token| (*name, token.to_owned())));
-            }
-            let mut stop_ids = Vec::new();
-            for short in ["eos_token_id", "eot_token_id"] {
-                stop_ids.extend(vocabulary.id(&key(short))?);
-            }
-            let template = file.text("tokenizer.chat_template").map(str::to_owned);
-            Ok(Parts { definition: vocabulary.definition()?, template, specials, stop_ids })
-        };
-        Self::build(place.clone(), read().map_err(|error: Error| error.within(place))?, vocab_size)
+        Self::build(place.clone(), Parts::of_gguf(file).map_err(|error: Error| error.within(place))?, vocab_size)
     }
 
     fn build(place: String, parts: Parts, vocab_size: usize) -> Result<Self> {
