@@ -18,6 +18,8 @@
 //! * [`data`] and [`stats`]: rows and which are drawn, intervals;
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read.
 //!
+//! [`export`] takes patched models out again, as a Hugging Face directory or as the patch alone.
+//!
 //! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
 //! the keys), [`files`] and one way to write Parquet. On top is [`cli`], the only room that prints.
 //!
@@ -33,6 +35,7 @@ pub mod data;
 pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod judge;
 pub mod model;

@@ -2,12 +2,14 @@
 //!
 //! Must not know: how anything is computed.
 
+mod apply;
 mod args;
 mod cache;
 mod completions;
 mod doctor;
 mod error;
 mod explain;
+mod export;
 mod format;
 mod grid;
 mod plan;
@@ -19,6 +21,9 @@ mod run;
 mod stability;
 mod status;
 mod table;
+mod undo;
+mod variant;
+mod verify;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -61,6 +66,15 @@ Examples:
   dean stability --seeds 0                  only the halves
   dean stability --seeds 3 --json > stability.json";
 
+const AFTER_EXPORT: &str = "\
+Examples:
+  dean export 1e-5,1e-5 patched                       a directory that transformers loads
+  dean export 1e-5,1e-5 patch.safetensors --patch     the changed weights alone
+  dean apply patch.safetensors my-copy                write them into a copy of the model
+  dean verify patched                                 is it base and patch, to the byte?
+
+A point that was not run needs its rank tables only: add it with --set 'select.points=[[P, Q]]'.";
+
 const AFTER_GC: &str = "\
 Examples:
   dean cache du
@@ -94,6 +108,15 @@ enum Command {
     Stability(stability::Args),
     /// Show the report again, or copy it and its tables out
     Report(report::Args),
+    /// Write a point's patched model as a Hugging Face directory, or its patch alone
+    #[command(after_help = AFTER_EXPORT)]
+    Export(export::Args),
+    /// Write a patch into a model directory
+    Apply(apply::Args),
+    /// Take a patch out of a model directory
+    Undo(undo::Args),
+    /// Compare an exported directory, byte for byte, with base and patch made anew
+    Verify(verify::Args),
     /// Look after the store
     #[command(after_help = AFTER_GC)]
     Cache(cache::Args),
@@ -130,6 +153,10 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Grid(args) => grid::run(args),
         Command::Stability(args) => stability::run(args),
         Command::Report(args) => report::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Undo(args) => undo::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => {

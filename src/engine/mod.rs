@@ -14,5 +14,6 @@ pub mod run;
 pub mod stability;
 
 pub use events::Observer;
+pub use externals::ModelDigests;
 pub use plan::{Plan, Planned, Planner, State};
 pub use run::{Runner, Summary};

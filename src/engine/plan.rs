@@ -6,17 +6,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::externals::Externals;
+use super::externals::{Externals, ModelDigests};
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::model::Models;
 use crate::model::cost::Estimate;
+use crate::model::{Checkpoint, Models};
 use crate::rank;
 use crate::stages::{Input, ModelName, Node, Outputs, Outside, Planning, Progress, REGISTRY, Shards, Stage, Work};
 use crate::store::{Record, Store};
@@ -256,6 +256,31 @@ impl<'a> Planner<'a> {
             Input::Mask { digest, .. } => Ok(*digest),
             Input::Unknown { node } => Err(node.clone()),
         })
+    }
+
+    /// An opened model and its three digests.
+    ///
+    /// # Errors
+    /// User: the model is not on this machine, or cannot be read.
+    pub fn model(&self, model: ModelName) -> Result<(Arc<Checkpoint>, ModelDigests)> {
+        let checkpoint = self.models.checkpoint(&self.model_path(model)?)?;
+        let digests = self.externals.model(model, &|_, _| ())?;
+        Ok((checkpoint, digests.ok_or_else(|| Error::fault("an opened model has no digests"))?))
+    }
+
+    /// Computes a node anew from what its inputs are now, whatever the store holds of it, and publishes nothing.
+    ///
+    /// # Errors
+    /// User: an input that is not there yet. Those of the stage.
+    pub fn anew(&self, plan: &Plan, node: &str) -> Result<Outputs> {
+        let planned = plan.find(node).ok_or_else(|| Error::user(format!("{node} is not a node of this pipeline")))?;
+        let Some(manifest) = &planned.manifest else {
+            return Err(Error::user(format!("{node} waits for {}", planned.waits_for.join(", ")))
+                .hint("`dean run --until score` computes the rank tables"));
+        };
+        let place =
+            Place { shards: &NoShards, progress: &NoProgress, stop: &|| false, checkpoint_every: Duration::MAX };
+        self.execute(plan, &planned.node, planned.stage, manifest, &place)
     }
 
     /// Bytes of an output that is known.

@@ -4,6 +4,7 @@
 //! | file | what it proves |
 //! | --- | --- |
 //! | `cache.rs` | what is computed again, and what is not |
+//! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
@@ -21,6 +22,7 @@ mod bad_input;
 mod bad_model;
 mod bad_surroundings;
 mod cache;
+mod export;
 mod kill;
 mod scoring;
 mod support;

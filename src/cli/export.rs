@@ -1,0 +1,193 @@
+//! `dean export POINT OUT`: a point's patched model as a Hugging Face directory, or its patch as one file.
+//!
+//! Must not know: how files are written.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use serde_json::json;
+
+use super::args::{Job, JsonArg, PipelineArgs, working_directory};
+use super::format::count;
+use super::{print, report_table, variant};
+use crate::config::SourceKind;
+use crate::digest::Digest;
+use crate::engine::Plan;
+use crate::error::{Error, Result};
+use crate::export::contents::Written;
+use crate::export::directory::{self, Base, MANIFEST, Manifest, Tally};
+use crate::export::{Card, Contents, point};
+use crate::files;
+use crate::model::patch::Patch;
+use crate::rank::SelectedPoint;
+use crate::stages::ModelName;
+
+#[derive(ClapArgs, Debug)]
+pub struct Args {
+    /// `p,q`, the beginning of a mask's digest, or a node such as 'patch[0249e762]'
+    point: String,
+    /// The directory to write, which must not be there yet; with --patch the file
+    out: PathBuf,
+    /// Write the patch alone: indices, new and original values, digests of the touched matrices
+    #[arg(long, conflicts_with_all = ["link", "dtype"])]
+    patch: bool,
+    /// Hard-link files of weights that the patch does not touch. They are then the base model's own
+    #[arg(long)]
+    link: bool,
+    /// The type of the weights of a model from a GGUF file; bf16 rounds [default: f32]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Type>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    F32,
+    Bf16,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let job = args.pipeline.job()?;
+    let planner = job.planner();
+    let plan = planner.plan(false)?;
+    let points = variant::points(&planner, &plan)?;
+    let point = point::find(&points, &args.point)?;
+    let out = working_directory()?.join(&args.out);
+    if args.patch {
+        if files::is_there(&out) {
+            return Err(Error::user(format!("{} is there already", args.out.display())).hint("name a new file"));
+        }
+    } else {
+        directory::check_free(&out)?;
+    }
+    let bytes = variant::patch_file(&job, &planner, &plan, &point.mask)?;
+    let patch = Patch::from_safetensors(&bytes)?;
+    let names = variant::names(&points, &point.mask);
+    if args.patch {
+        files::write_atomic(&out, &bytes)?;
+        return tell(args, &out, point, &patch, &names, None);
+    }
+    let (checkpoint, digests) = planner.model(ModelName::Model)?;
+    let dtype = args.dtype.map(|dtype| match dtype {
+        Type::F32 => Written::F32,
+        Type::Bf16 => Written::Bf16,
+    });
+    let contents = Contents::of(&checkpoint, &patch, dtype)?;
+    let manifest = Manifest {
+        mask: point.mask,
+        patch: Digest::of(&bytes),
+        base: variant::base(&digests),
+        dtype: contents.dtype.map(|dtype| dtype.name().to_owned()),
+        tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let mut in_json = serde_json::to_vec_pretty(&manifest)
+        .map_err(|cause| Error::fault(format!("a manifest is not JSON: {cause}")))?;
+    in_json.push(b'\n');
+    let rounds = match contents.dtype {
+        Some(Written::Bf16) => {
+            Some("Weights are rounded to bf16; the results were measured with those of the GGUF file.")
+        }
+        _ => None,
+    };
+    let card = card(&job, &plan, point, &patch, &manifest, &names, rounds)?;
+    let own = [("README.md", card), (MANIFEST, in_json)];
+    let tally = directory::write(&out, &contents, &own, args.link)?;
+    tell(args, &out, point, &patch, &names, Some((&contents, tally)))
+}
+
+fn tell(
+    args: &Args,
+    out: &Path,
+    point: &SelectedPoint,
+    patch: &Patch,
+    names: &str,
+    directory: Option<(&Contents<'_>, Tally)>,
+) -> Result<()> {
+    let dtype = directory.as_ref().and_then(|(contents, _)| contents.dtype);
+    if args.json.json {
+        return print::json(&json!({
+            "path": out, "mask": point.mask, "weights": patch.len(), "matrices": patch.tensors.len(),
+            "files": directory.as_ref().map(|(_, tally)| tally), "dtype": dtype.map(Written::name),
+        }));
+    }
+    let what = if directory.is_some() { "the model with patch" } else { "patch" };
+    print::line(format_args!("wrote {}: {what} {} ({names})", args.out.display(), point.mask.short()));
+    print::line(format_args!("changed: {}", variant::size(patch)));
+    if let Some((_, tally)) = directory {
+        print::line(format_args!("files: {}", shares(&tally)));
+    }
+    if dtype == Some(Written::Bf16) {
+        print::line("weights were rounded to bf16; what was measured were the weights of the GGUF file");
+    }
+    Ok(())
+}
+
+fn shares(tally: &Tally) -> String {
+    let kinds = [
+        (tally.edited, "of weights edited"),
+        (tally.copied, "of weights copied"),
+        (tally.linked, "of weights linked"),
+        (tally.converted, "of weights converted"),
+        (tally.others, "beside them"),
+    ];
+    let told = kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn card(
+    job: &Job,
+    plan: &Plan,
+    point: &SelectedPoint,
+    patch: &Patch,
+    manifest: &Manifest,
+    names: &str,
+    note: Option<&str>,
+) -> Result<Vec<u8>> {
+    let source = &job.pipeline.model.source;
+    let (base, hub) = match &source.kind {
+        // A path says something about one machine only.
+        SourceKind::Path(path) => {
+            (path.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned()), None)
+        }
+        SourceKind::Hf { repo, .. } => (source.text.clone(), Some(repo.as_str())),
+        SourceKind::Pip { .. } => (source.text.clone(), None),
+    };
+    let Base { weights, architecture, text } = manifest.base;
+    let mut facts: Vec<(String, String)> = Vec::new();
+    let mut fact = |what: &str, value: String| facts.push((what.to_owned(), value));
+    fact("base model", base.clone());
+    fact("its weights (BLAKE3)", weights.to_string());
+    fact("its architecture (BLAKE3)", architecture.to_string());
+    fact("its tokeniser and template (BLAKE3)", text.to_string());
+    fact("rule", job.pipeline.select.rule.to_string());
+    fact("points", names.to_owned());
+    fact("score", job.pipeline.score.method.name().to_owned());
+    fact("action", job.pipeline.patch.action.to_string());
+    fact("mask (BLAKE3)", point.mask.to_string());
+    fact("patch file (BLAKE3)", manifest.patch.to_string());
+    for name in job.pipeline.select.rule.names() {
+        let Some(data) = job.pipeline.data.get(name) else { continue };
+        let file = data.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let inputs = plan.find(&format!("tokenize[{name}]")).and_then(|planned| planned.manifest.as_ref());
+        let digest = inputs.and_then(|manifest| manifest.inputs.get("rows"));
+        let digest = digest.map(|digest| format!(", BLAKE3 {digest}")).unwrap_or_default();
+        let skip = if data.skip > 0 { format!(" after {}", data.skip) } else { String::new() };
+        let drawn = format!("{}{skip}, seed {}", count(data.samples, "sample"), data.seed);
+        fact(&format!("data: {name}"), format!("{file}, {drawn}{digest}"));
+    }
+    fact("written by", manifest.tool.clone());
+    let results = results(job, plan, &point.mask)?;
+    let notes = note.map(str::to_owned).into_iter().collect();
+    Card { base: &base, hub, facts, patch, results, notes }.text()
+}
+
+/// The rows of the report for the base and this mask, where the report is in the store.
+fn results(job: &Job, plan: &Plan, mask: &Digest) -> Result<Option<String>> {
+    let Some(report) = job.output(plan, "report", "report")? else { return Ok(None) };
+    let mut rows = report_table::rows(&report)?;
+    rows.retain(|row| row.mask.is_none_or(|other| other == *mask));
+    report_table::show(&rows).map(Some)
+}

@@ -1,0 +1,181 @@
+//! What an exported directory holds, file by file, and the bytes of each: the base model's files with the patch in them.
+//!
+//! Writing and comparing both read this list. README.md and the manifest are not in it, for they are about the
+//! export and not of the model. Must not know: where the directory is, points, reports.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::edits::{Edit, edits, file_name};
+pub use super::tensors::Written;
+use super::tensors::{layout, write};
+use crate::error::{Error, IoContext, Result};
+use crate::files;
+use crate::model::hugging_face::Files;
+use crate::model::patch::Patch;
+use crate::model::{Checkpoint, TensorSpec};
+
+/// Endings of the files beside the weights that belong to a model: settings, tokeniser, templates, terms of use.
+const BESIDE: [&str; 6] = ["json", "jinja", "txt", "model", "tiktoken", "md"];
+/// Beginnings of such names without one of these endings.
+const TERMS: [&str; 3] = ["LICENSE", "NOTICE", "USE_POLICY"];
+/// Where transformers keeps templates beside the default one.
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+
+/// How much of a file is read at once.
+const CHUNK: usize = 4 << 20;
+
+/// One file of the directory.
+pub struct Item {
+    /// Its path in the directory.
+    pub name: PathBuf,
+    pub content: Content,
+}
+
+/// Where the bytes of a file come from.
+pub enum Content {
+    /// A file beside the weights, as it is.
+    Copied(PathBuf),
+    /// A file of weights, with the edits in it; none leave it as it is.
+    Shard {
+        base: PathBuf,
+        edits: Vec<Edit>,
+    },
+    Made(Vec<u8>),
+    /// Weights that lie in another format in the base.
+    Tensors(Vec<TensorSpec>),
+}
+
+/// The files of a patched model.
+pub struct Contents<'a> {
+    pub items: Vec<Item>,
+    pub dtype: Option<Written>,
+    checkpoint: &'a Checkpoint,
+    patch: &'a Patch,
+}
+
+impl<'a> Contents<'a> {
+    /// `dtype` is for a model that is not in safetensors files; where it is, every tensor keeps its type.
+    ///
+    /// # Errors
+    /// User: a patch of another model; a `dtype` for safetensors; a GGUF header that Hugging Face's files cannot say.
+    pub fn of(checkpoint: &'a Checkpoint, patch: &'a Patch, dtype: Option<Written>) -> Result<Self> {
+        let written = dtype.unwrap_or(Written::F32);
+        let (items, dtype) = match checkpoint.hugging_face_files(written.dtype())? {
+            Some(files) => (converted(checkpoint, files, written)?, Some(written)),
+            None if dtype.is_some() => {
+                let place = checkpoint.path().display();
+                return Err(Error::user(format!("{place} has safetensors weights, whose types an export keeps"))
+                    .hint("leave --dtype out; it is for models from GGUF files"));
+            }
+            None => (edited(checkpoint, patch)?, None),
+        };
+        Ok(Self { items, dtype, checkpoint, patch })
+    }
+
+    /// Writes the bytes of an item from its start to its end. `failed` turns an output's failure into a sentence.
+    pub fn produce(&self, item: &Item, out: &mut dyn Write, failed: &dyn Fn(&std::io::Error) -> Error) -> Result<()> {
+        match &item.content {
+            Content::Made(bytes) => out.write_all(bytes).map_err(|cause| failed(&cause)),
+            Content::Copied(base) => stream(base, &[], out, failed),
+            Content::Shard { base, edits } => stream(base, edits, out, failed),
+            Content::Tensors(specs) => {
+                let dtype = self.dtype.ok_or_else(|| Error::fault("tensors are to be written in no type"))?;
+                write(self.checkpoint, self.patch, specs, dtype, out, failed)
+            }
+        }
+    }
+
+    /// The tensor and the flat index that a byte of a shard belongs to.
+    pub fn weight_at(&self, item: &Item, byte: u64) -> Option<(String, usize)> {
+        let Content::Shard { base, .. } = &item.content else { return None };
+        let byte = usize::try_from(byte).ok()?;
+        self.checkpoint.config().tensors().into_iter().find_map(|spec| {
+            let (file, range) = self.checkpoint.place(&spec.name)?;
+            let width = range.len() / spec.shape.iter().product::<usize>().max(1);
+            (file == base && range.contains(&byte)).then(|| (spec.name.clone(), (byte - range.start) / width.max(1)))
+        })
+    }
+}
+
+fn edited(checkpoint: &Checkpoint, patch: &Patch) -> Result<Vec<Item>> {
+    let mut edits = edits(checkpoint, patch)?;
+    let shards = checkpoint.weight_files();
+    let mut items = Vec::new();
+    for base in &shards {
+        let edits = edits.remove(base).unwrap_or_default();
+        items.push(Item { name: file_name(base).into(), content: Content::Shard { base: base.clone(), edits } });
+    }
+    if let Some(base) = edits.keys().next() {
+        return Err(Error::fault(format!("{} is edited and not one of the model's files", base.display())));
+    }
+    let place = checkpoint.path();
+    let sharded = shards.len() > 1 || shards.iter().any(|shard| file_name(shard) != "model.safetensors");
+    for file in files::list(place)?.into_iter().filter(|file| belongs(file, sharded)) {
+        items.push(Item { name: file_name(&file).into(), content: Content::Copied(file) });
+    }
+    let more = place.join(MORE_TEMPLATES);
+    if more.is_dir() {
+        for file in files::list(&more)?.into_iter().filter(|file| file.is_file()) {
+            let name = Path::new(MORE_TEMPLATES).join(file_name(&file));
+            items.push(Item { name, content: Content::Copied(file) });
+        }
+    }
+    Ok(items)
+}
+
+/// Whether a file stands beside the weights: no weights in another format or their index, and nothing hidden.
+fn belongs(file: &Path, sharded: bool) -> bool {
+    let name = file_name(file);
+    if !file.is_file() || name.starts_with('.') || OWN.contains(&name.as_str()) {
+        return false;
+    }
+    if name.ends_with(".index.json") {
+        return sharded && name == "model.safetensors.index.json";
+    }
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    BESIDE.contains(&ending) || TERMS.iter().any(|begins| name.starts_with(begins))
+}
+
+/// What an export writes about itself, which is never a copy.
+pub const OWN: [&str; 2] = ["README.md", super::directory::MANIFEST];
+
+fn converted(checkpoint: &Checkpoint, made: Files, dtype: Written) -> Result<Vec<Item>> {
+    let layout = layout(checkpoint.config().tensors(), dtype)?;
+    let made = made.into_iter().chain(layout.index);
+    let mut items: Vec<Item> =
+        made.map(|(name, bytes)| Item { name: name.into(), content: Content::Made(bytes) }).collect();
+    let shards = layout.shards.into_iter();
+    items.extend(shards.map(|(name, specs)| Item { name: name.into(), content: Content::Tensors(specs) }));
+    let names: BTreeSet<&Path> = items.iter().map(|item| item.name.as_path()).collect();
+    if names.len() != items.len() {
+        return Err(Error::fault("an export has two files of one name"));
+    }
+    Ok(items)
+}
+
+/// A file's bytes, with edits over them. Edits are in order.
+fn stream(base: &Path, edits: &[Edit], out: &mut dyn Write, failed: &dyn Fn(&std::io::Error) -> Error) -> Result<()> {
+    let mut file = files::open(base)?;
+    let mut buffer = vec![0; CHUNK];
+    let (mut start, mut edits) = (0_u64, edits);
+    loop {
+        let read = file.read(&mut buffer).at("read", base)?;
+        let Some(chunk) = buffer.get_mut(..read).filter(|chunk| !chunk.is_empty()) else { return Ok(()) };
+        let end = start + read as u64;
+        for edit in edits.iter().take_while(|edit| edit.at < end) {
+            // a weight may lie across the border of two chunks
+            for (at, byte) in (edit.at..).zip(edit.after()) {
+                let here = at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
+                if let Some(here) = here.and_then(|at| chunk.get_mut(at)) {
+                    *here = *byte;
+                }
+            }
+        }
+        let done = edits.iter().take_while(|edit| edit.at + edit.width as u64 <= end).count();
+        edits = edits.get(done..).unwrap_or_default();
+        out.write_all(chunk).map_err(|cause| failed(&cause))?;
+        start = end;
+    }
+}

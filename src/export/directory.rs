@@ -1,0 +1,193 @@
+//! Writing an exported directory, whole or not at all.
+//!
+//! Everything is written into a directory of a temporary name beside the final one, which gets its name at the end. A
+//! directory that a killed export left there is removed by the next export to the same place. Untouched shards are copied
+//! by the operating system, which shares their blocks where the file system can; touched ones are copied the same way
+//! and then only the edited weights' bytes are written. When they reach the disk is left to the operating system, as `cp`
+//! leaves it: a killed process leaves no half export, a power failure right after may.
+//! Must not know: points, the store.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::contents::{Content, Contents, Item};
+use super::edits::{Edit, check_present};
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+use crate::files;
+
+/// The file in an export that says what it was made of.
+pub const MANIFEST: &str = "dean.json";
+/// The file whose lock says that an export is going on.
+const LOCK: &str = ".dean-export";
+
+/// What an export was made of: enough to make it again and compare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub mask: Digest,
+    /// Of the patch file.
+    pub patch: Digest,
+    pub base: Base,
+    /// The type that was chosen for weights from another format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// Program and version that wrote it.
+    pub tool: String,
+}
+
+/// The base model's digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    pub weights: Digest,
+    pub architecture: Digest,
+    pub text: Digest,
+}
+
+/// How the files came into the directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Shards that were copied and edited.
+    pub edited: usize,
+    /// Shards that were copied.
+    pub copied: usize,
+    /// Shards that are the base's own files under a second name.
+    pub linked: usize,
+    /// Files of weights that were converted from another format.
+    pub converted: usize,
+    pub others: usize,
+}
+
+/// Writes the directory. `own` are files about the export: names and contents. With `link`, untouched shards
+/// are hard links to the base's.
+///
+/// # Errors
+/// User: the directory exists and is not empty, or cannot be written; weights that are not what the patch expects.
+pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], link: bool) -> Result<Tally> {
+    check_free(dir)?;
+    let unfinished = Unfinished::begin(dir)?;
+    let mut tally = Tally::default();
+    for (name, bytes) in own {
+        files::write_atomic(&unfinished.dir.join(name), bytes)?;
+    }
+    tally.others += own.len();
+    // Small files are flushed one by one; behind the large ones, some file systems would flush those with them.
+    let weights = |item: &&Item| matches!(item.content, Content::Shard { .. } | Content::Tensors(_));
+    let (large, small): (Vec<&Item>, Vec<&Item>) = contents.items.iter().partition(weights);
+    for item in small.into_iter().chain(large) {
+        write_item(&unfinished.dir, contents, item, link, &mut tally)?;
+    }
+    unfinished.finish(dir)?;
+    Ok(tally)
+}
+
+/// Whether an export could get this name.
+///
+/// # Errors
+/// User: there is something.
+pub fn check_free(dir: &Path) -> Result<()> {
+    let taken = |why: &str| {
+        Err(Error::user(format!("{} {why}", dir.display())).hint("name a directory that does not exist yet"))
+    };
+    if !files::is_there(dir) {
+        Ok(())
+    } else if !dir.is_dir() {
+        taken("is there already and is not a directory")
+    } else if files::list(dir)?.is_empty() {
+        Ok(())
+    } else {
+        taken("is not empty; an export does not mix with other files")
+    }
+}
+
+fn write_item(dir: &Path, contents: &Contents<'_>, item: &Item, link: bool, tally: &mut Tally) -> Result<()> {
+    let path = dir.join(&item.name);
+    if let Some(parent) = path.parent() {
+        files::create_dir_all(parent)?;
+    }
+    match &item.content {
+        Content::Copied(base) => {
+            files::copy(base, &path)?;
+            tally.others += 1;
+        }
+        Content::Shard { base, edits } if edits.is_empty() && link => {
+            files::hard_link(base, &path)
+                .map_err(|error| error.hint("hard links need one file system that has them; leave --link out"))?;
+            tally.linked += 1;
+        }
+        Content::Shard { base, edits } => {
+            files::copy(base, &path)?;
+            if edits.is_empty() {
+                tally.copied += 1;
+            } else {
+                check_present(&path, edits, Edit::before)?;
+                files::overwrite(&path, edits.iter().map(|edit| (edit.at, edit.after())))?;
+                tally.edited += 1;
+            }
+        }
+        Content::Made(bytes) => {
+            files::write_atomic(&path, bytes)?;
+            tally.others += 1;
+        }
+        Content::Tensors(_) => {
+            let mut file = std::io::BufWriter::new(files::create_new(&path)?);
+            contents.produce(item, &mut file, &|cause| Error::io("write", &path, cause))?;
+            let file = file.into_inner().map_err(|failed| Error::io("write", &path, failed.error()))?;
+            file.sync_all().at("write", &path)?;
+            tally.converted += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A directory that has not got its name yet. It goes away with the value.
+struct Unfinished {
+    dir: PathBuf,
+    /// Held while the export goes on.
+    lock: Option<File>,
+}
+
+impl Unfinished {
+    fn begin(dir: &Path) -> Result<Self> {
+        let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+            return Err(Error::user(format!("{} cannot be the name of an export", dir.display())));
+        };
+        files::create_dir_all(parent)?;
+        let prefix = format!(".{}.dean-export-", name.to_string_lossy());
+        for left in files::list(parent)? {
+            if left.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) && is_left(&left) {
+                files::remove(&left)?;
+            }
+        }
+        let dir = parent.join(format!("{prefix}{}", std::process::id()));
+        files::create_dir(&dir)?;
+        let mut unfinished = Self { dir, lock: None };
+        let file = files::create_new(&unfinished.dir.join(LOCK))?;
+        // Where a file system has no locks, only the removal of what was left is lost.
+        if file.try_lock().is_ok() {
+            unfinished.lock = Some(file);
+        }
+        Ok(unfinished)
+    }
+
+    fn finish(self, dir: &Path) -> Result<()> {
+        files::remove(&self.dir.join(LOCK))?;
+        // An empty directory gives way to a whole one.
+        files::rename(&self.dir, dir)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After `finish` there is nothing of this name.
+        if files::remove(&self.dir).is_err() {
+            tracing::warn!("{} could not be removed", self.dir.display());
+        }
+    }
+}
+
+/// Whether nobody writes into an unfinished directory any more.
+fn is_left(dir: &Path) -> bool {
+    files::open(&dir.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok())
+}

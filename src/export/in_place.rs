@@ -1,0 +1,73 @@
+//! A patch applied to a directory that is there, and taken back.
+//!
+//! Every byte that would be written is looked at first. Each weight must be what the patch found or what the patch
+//! writes; so both ways may be repeated, and either finishes what was stopped halfway.
+//! Must not know: where the patch comes from.
+
+use std::path::Path;
+
+use super::edits::{Edit, Edits, check_base, check_present, edits, unlike};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::Checkpoint;
+use crate::model::patch::Patch;
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Apply,
+    Undo,
+}
+
+impl Way {
+    fn after(self, edit: &Edit) -> &[u8] {
+        match self {
+            Self::Apply => edit.after(),
+            Self::Undo => edit.before(),
+        }
+    }
+}
+
+/// Writes the patch's new values, or its original ones, into the directory's shards. Returns how many weights changed.
+///
+/// # Errors
+/// User: a directory of another model, weights that are neither of the two values (nothing was written then), shards
+/// that have other names, or that cannot be written.
+pub fn write(dir: &Path, patch: &Patch, way: Way) -> Result<usize> {
+    let edits = {
+        let checkpoint = Checkpoint::open(dir)?;
+        let edits = edits(&checkpoint, patch)?;
+        check_weights(&edits)?;
+        check_base(&checkpoint, patch)?;
+        // The memory map ends here, before the files are written.
+        edits
+    };
+    let mut changed = 0;
+    let mut open = Vec::new();
+    for (path, list) in &edits {
+        let left = unlike(path, list, |edit| way.after(edit))?;
+        if left.is_empty() {
+            continue;
+        }
+        if files::has_other_names(path)? {
+            return Err(Error::user(format!("{} has other names (links), which would change with it", path.display()))
+                .hint("work on a copy: `cp -rL DIR COPY`"));
+        }
+        changed += left.len();
+        open.push((path, left));
+    }
+    for (path, left) in open {
+        files::overwrite(path, left.iter().map(|edit| (edit.at, way.after(edit))))?;
+        check_present(path, &left, |edit| way.after(edit))?;
+    }
+    Ok(changed)
+}
+
+/// Every weight is what the patch found or what it writes.
+fn check_weights(edits: &Edits) -> Result<()> {
+    for (path, list) in edits {
+        let not_old = unlike(path, list, Edit::before)?;
+        check_present(path, &not_old, Edit::after)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! A safetensors file written tensor after tensor, so that no more than one is in memory.
+//!
+//! The library writes whole files from tensors in memory; a dequantised model would not fit. The header is what the
+//! library's reader checks: <https://github.com/huggingface/safetensors#format>. Must not know: what is in the tensors.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::model::Dtype;
+use crate::model::patch::{Patch, encode};
+use crate::model::{Checkpoint, TensorSpec};
+
+/// The most bytes of one file, as transformers cuts them: 5 GB.
+const LARGEST: u64 = 5_000_000_000;
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The type in which a model that is not in safetensors files is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    F32,
+    /// Rounded to the nearest, ties to even.
+    Bf16,
+}
+
+impl Written {
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::Bf16 => "BF16",
+        }
+    }
+
+    fn bytes(self, spec: &TensorSpec) -> u64 {
+        let width = match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        };
+        spec.shape.iter().map(|size| *size as u64).product::<u64>() * width
+    }
+}
+
+/// The files that some tensors are written to, each with its tensors, and the index of more than one.
+pub struct Layout {
+    pub shards: Vec<(String, Vec<TensorSpec>)>,
+    pub index: Option<(&'static str, Vec<u8>)>,
+}
+
+/// Cuts a model's tensors into files.
+pub fn layout(tensors: Vec<TensorSpec>, dtype: Written) -> Result<Layout> {
+    cut(tensors, dtype, LARGEST)
+}
+
+fn cut(tensors: Vec<TensorSpec>, dtype: Written, largest: u64) -> Result<Layout> {
+    let mut shards: Vec<(u64, Vec<TensorSpec>)> = Vec::new();
+    let mut total = 0;
+    for spec in tensors {
+        let bytes = dtype.bytes(&spec);
+        total += bytes;
+        match shards.last_mut() {
+            Some((size, shard)) if *size + bytes <= largest => {
+                *size += bytes;
+                shard.push(spec);
+            }
+            _ => shards.push((bytes, vec![spec])),
+        }
+    }
+    let count = shards.len();
+    let name = |at: usize| match count {
+        0 | 1 => "model.safetensors".to_owned(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", at + 1),
+    };
+    let shards: Vec<(String, Vec<TensorSpec>)> =
+        shards.into_iter().enumerate().map(|(at, (_, specs))| (name(at), specs)).collect();
+    let index = if count > 1 {
+        let map: Map<String, Value> = shards
+            .iter()
+            .flat_map(|(file, specs)| specs.iter().map(move |spec| (spec.name.clone(), file.as_str().into())))
+            .collect();
+        let value = json!({"metadata": {"total_size": total}, "weight_map": map});
+        let bytes = serde_json::to_vec_pretty(&value)
+            .map_err(|cause| Error::fault(format!("{INDEX} cannot be written: {cause}")))?;
+        Some((INDEX, bytes))
+    } else {
+        None
+    };
+    Ok(Layout { shards, index })
+}
+
+/// Writes one file: the checkpoint's values with the patch in them. `failed` turns an output's failure into a sentence.
+///
+/// # Errors
+/// User: weights that are not what the patch expects; the output's own failures.
+pub fn write(
+    checkpoint: &Checkpoint,
+    patch: &Patch,
+    specs: &[TensorSpec],
+    dtype: Written,
+    out: &mut dyn Write,
+    failed: &dyn Fn(&std::io::Error) -> Error,
+) -> Result<()> {
+    let mut at = 0;
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
+    for spec in specs {
+        let end = at + dtype.bytes(spec);
+        let entry = json!({"dtype": dtype.label(), "shape": spec.shape, "data_offsets": [at, end]});
+        header.insert(spec.name.clone(), entry);
+        at = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // As the library does, so that tensors begin at a multiple of 8.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|cause| failed(&cause));
+    put(&(header.len() as u64).to_le_bytes())?;
+    put(&header)?;
+    for spec in specs {
+        let mut values = checkpoint.tensor(&spec.name)?;
+        if let Some(patched) = patch.tensors.iter().find(|patched| patched.tensor == spec.name) {
+            for ((index, value), original) in patched.indices.iter().zip(&patched.values).zip(&patched.original) {
+                match values.get_mut(*index as usize) {
+                    Some(here) if here.to_bits() == original.to_bits() => *here = *value,
+                    _ => {
+                        let place = checkpoint.path().display();
+                        return Err(Error::user(format!("{place}: {} is not what the patch expects", spec.name))
+                            .hint("the patch belongs to another model, or this one was changed"));
+                    }
+                }
+            }
+        }
+        for piece in values.chunks(1 << 20) {
+            put(&encode(piece, dtype.dtype()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::model::config::DecoderConfig;
+
+    #[test]
+    fn large_models_are_cut_and_indexed() {
+        let tensors = |count: usize| {
+            (0..count).map(|n| TensorSpec { name: format!("t{n}"), shape: vec![10, 2], keys: "" }).collect::<Vec<_>>()
+        };
+        let one = cut(tensors(2), Written::F32, 200).unwrap();
+        assert_eq!((one.shards.len(), one.shards[0].0.as_str()), (1, "model.safetensors"));
+        assert!(one.index.is_none());
+        let many = cut(tensors(5), Written::F32, 200).unwrap();
+        assert_eq!(many.shards.iter().map(|(_, specs)| specs.len()).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(many.shards[2].0, "model-00003-of-00003.safetensors");
+        let index: Value = serde_json::from_slice(&many.index.unwrap().1).unwrap();
+        assert_eq!(index["weight_map"]["t4"], "model-00003-of-00003.safetensors");
+        assert_eq!(index["metadata"]["total_size"], 400);
+        // one tensor may be larger than a file should be
+        assert_eq!(cut(tensors(2), Written::Bf16, 30).unwrap().shards.len(), 2);
+        let _: fn(&DecoderConfig) -> Vec<TensorSpec> = DecoderConfig::tensors;
+    }
+}
