@@ -76,6 +76,11 @@ pub fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
+/// Whether this name is a symbolic link.
+pub fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
 /// Copies a file's bytes; its owner may write the copy, whatever the original allows. Where the file system lets two
 /// files share their blocks (Btrfs, XFS, APFS), the operating system does that and copies nothing.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -140,6 +145,17 @@ pub fn overwrite<'a>(path: &Path, pieces: impl Iterator<Item = (u64, &'a [u8])>)
         file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes)).at("write", path)?;
     }
     Ok(())
+}
+
+/// Waits until a file's content is on the disk.
+pub fn flush(path: &Path) -> Result<()> {
+    fs::File::options().write(true).open(path).and_then(|file| file.sync_all()).at("write", path)
+}
+
+/// Where a path leads once links are followed; what is not there yet is taken as it is written.
+pub fn resolve(path: &Path) -> PathBuf {
+    let there = |place: &Path| Some(fs::canonicalize(place).ok()?.join(path.strip_prefix(place).ok()?));
+    path.ancestors().find_map(there).unwrap_or_else(|| path.to_owned())
 }
 
 /// What identifies a file's content without reading it. A digest may be remembered under it.
@@ -220,6 +236,20 @@ mod tests {
         hard_link(&path("b"), &path("c")).unwrap();
         assert!(has_other_names(&path("b")).unwrap() || cfg!(not(unix)));
         assert!(create_new(&path("c")).is_err());
+        flush(&path("c")).unwrap();
+    }
+
+    #[test]
+    fn paths_lead_where_links_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = resolve(dir.path());
+        create_dir(&place.join("a")).unwrap();
+        assert_eq!(resolve(&place.join("a/../a/new/er")), place.join("a/new/er"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("a", place.join("link")).unwrap();
+            assert_eq!(resolve(&place.join("link/new")), place.join("a/new"));
+        }
     }
 
     #[test]

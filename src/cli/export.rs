@@ -9,14 +9,13 @@ use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
-use super::{print, report_table, variant};
+use super::{print, report_table, run, variant};
 use crate::config::SourceKind;
 use crate::digest::Digest;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
-use crate::export::contents::Written;
-use crate::export::directory::{self, Base, MANIFEST, Manifest, Tally};
-use crate::export::{Card, Contents, point};
+use crate::export::directory::{self, Tally, Ways};
+use crate::export::{Base, Card, Contents, MANIFEST, Manifest, Written, point};
 use crate::files;
 use crate::model::patch::Patch;
 use crate::rank::SelectedPoint;
@@ -50,27 +49,26 @@ enum Type {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let out = working_directory()?.join(&args.out);
+    check_name(args, &out)?;
     let job = args.pipeline.job()?;
     let planner = job.planner();
     let plan = planner.plan(false)?;
     let points = variant::points(&planner, &plan)?;
     let point = point::find(&points, &args.point)?;
-    let out = working_directory()?.join(&args.out);
-    if args.patch {
-        if files::is_there(&out) {
-            return Err(Error::user(format!("{} is there already", args.out.display())).hint("name a new file"));
-        }
-    } else {
-        directory::check_free(&out)?;
-    }
+    let (checkpoint, digests) = planner.model(ModelName::Model)?;
+    directory::check_outside(&out, checkpoint.path())?;
+    run::heed_signals()?;
     let bytes = variant::patch_file(&job, &planner, &plan, &point.mask)?;
     let patch = Patch::from_safetensors(&bytes)?;
     let names = variant::names(&points, &point.mask);
     if args.patch {
+        if let Some(parent) = out.parent() {
+            files::create_dir_all(parent)?;
+        }
         files::write_atomic(&out, &bytes)?;
         return tell(args, &out, point, &patch, &names, None);
     }
-    let (checkpoint, digests) = planner.model(ModelName::Model)?;
     let dtype = args.dtype.map(|dtype| match dtype {
         Type::F32 => Written::F32,
         Type::Bf16 => Written::Bf16,
@@ -80,22 +78,41 @@ pub fn run(args: &Args) -> Result<()> {
         mask: point.mask,
         patch: Digest::of(&bytes),
         base: variant::base(&digests),
-        dtype: contents.dtype.map(|dtype| dtype.name().to_owned()),
+        dtype: contents.dtype,
         tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let mut in_json = serde_json::to_vec_pretty(&manifest)
-        .map_err(|cause| Error::fault(format!("a manifest is not JSON: {cause}")))?;
-    in_json.push(b'\n');
-    let rounds = match contents.dtype {
-        Some(Written::Bf16) => {
-            Some("Weights are rounded to bf16; the results were measured with those of the GGUF file.")
-        }
-        _ => None,
-    };
-    let card = card(&job, &plan, point, &patch, &manifest, &names, rounds)?;
-    let own = [("README.md", card), (MANIFEST, in_json)];
-    let tally = directory::write(&out, &contents, &own, args.link)?;
+    let card = card(&job, &plan, point, &patch, &manifest, &names)?;
+    let own = [("README.md", card), (MANIFEST, manifest.text()?)];
+    let ways = Ways { link: args.link, stop: &run::stopping };
+    let tally = directory::write(&out, &contents, &own, &ways)?;
     tell(args, &out, point, &patch, &names, Some((&contents, tally)))
+}
+
+/// Whether the name is free and fits what is to be written.
+fn check_name(args: &Args, out: &Path) -> Result<()> {
+    let name = args.out.display();
+    if args.patch {
+        if files::is_there(out) {
+            return Err(Error::user(format!("{name} is there already")).hint("name a new file"));
+        }
+    } else if out.extension().is_some_and(|ending| ending == "safetensors") {
+        return Err(Error::user(format!("{name} is the name of a file, and a model is a directory"))
+            .hint("add --patch to write the changed weights alone, or name a directory"));
+    } else {
+        directory::check_free(out)?;
+    }
+    Ok(())
+}
+
+/// What a person must know of a model whose weights came in another format.
+fn conversion(dtype: Option<Written>) -> Option<&'static str> {
+    match dtype? {
+        Written::F32 => Some("weights are those of the GGUF file, dequantised"),
+        Written::Bf16 => Some(
+            "weights are those of the GGUF file, rounded to bf16: what was measured were the unrounded ones, and no patch \
+             of the GGUF file can be applied to or undone in this directory",
+        ),
+    }
 }
 
 fn tell(
@@ -119,8 +136,8 @@ fn tell(
     if let Some((_, tally)) = directory {
         print::line(format_args!("files: {}", shares(&tally)));
     }
-    if dtype == Some(Written::Bf16) {
-        print::line("weights were rounded to bf16; what was measured were the weights of the GGUF file");
+    if let Some(note) = conversion(dtype) {
+        print::line(note);
     }
     Ok(())
 }
@@ -144,7 +161,6 @@ fn card(
     patch: &Patch,
     manifest: &Manifest,
     names: &str,
-    note: Option<&str>,
 ) -> Result<Vec<u8>> {
     let source = &job.pipeline.model.source;
     let (base, hub) = match &source.kind {
@@ -180,7 +196,7 @@ fn card(
     }
     fact("written by", manifest.tool.clone());
     let results = results(job, plan, &point.mask)?;
-    let notes = note.map(str::to_owned).into_iter().collect();
+    let notes = conversion(manifest.dtype).map(|note| format!("The {note}.")).into_iter().collect();
     Card { base: &base, hub, facts, patch, results, notes }.text()
 }
 

@@ -21,7 +21,6 @@ mod run;
 mod stability;
 mod status;
 mod table;
-mod undo;
 mod variant;
 mod verify;
 
@@ -33,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::{Error, Result};
+use crate::export::in_place::Way;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -114,7 +114,7 @@ enum Command {
     /// Write a patch into a model directory
     Apply(apply::Args),
     /// Take a patch out of a model directory
-    Undo(undo::Args),
+    Undo(apply::Args),
     /// Compare an exported directory, byte for byte, with base and patch made anew
     Verify(verify::Args),
     /// Look after the store
@@ -154,8 +154,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Stability(args) => stability::run(args),
         Command::Report(args) => report::run(args),
         Command::Export(args) => export::run(args),
-        Command::Apply(args) => apply::run(args),
-        Command::Undo(args) => undo::run(args),
+        Command::Apply(args) => apply::run(args, Way::Apply),
+        Command::Undo(args) => apply::run(args, Way::Undo),
         Command::Verify(args) => verify::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -87,12 +87,12 @@ fn observer(quiet: bool) -> Box<dyn Observer> {
 }
 
 /// Whether a signal asked to stop.
-fn stopping() -> bool {
+pub(super) fn stopping() -> bool {
     STOP.get().is_some()
 }
 
 /// The first signal asks for a stop after the current step, the second ends the process.
-fn heed_signals() -> Result<()> {
+pub(super) fn heed_signals() -> Result<()> {
     ctrlc::set_handler(|| {
         let now = Instant::now();
         match STOP.get() {

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::engine::grid::grid;
 use crate::engine::{ModelDigests, Plan, Planner};
 use crate::error::{Error, Result};
-use crate::export::directory::Base;
+use crate::export::Base;
 use crate::model::patch::Patch;
 use crate::rank::SelectedPoint;
 

@@ -14,10 +14,7 @@ use super::{print, variant};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::export::compare::{Comparison, Difference, How, compare};
-use crate::export::contents::Written;
-use crate::export::directory::{MANIFEST, Manifest};
-use crate::export::{Contents, point};
-use crate::files;
+use crate::export::{Contents, MANIFEST, Manifest, point};
 use crate::model::patch::Patch;
 use crate::rank::{SelectedPoint, Selection};
 use crate::stages::ModelName;
@@ -62,12 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(error.hint("set patch.action to what its README.md names"));
     }
     let patch = Patch::from_safetensors(&file)?;
-    let dtype = match manifest.as_ref().and_then(|manifest| manifest.dtype.as_deref()) {
-        Some("bf16") => Some(Written::Bf16),
-        Some(_) => Some(Written::F32),
-        None => None,
-    };
-    let contents = Contents::of(&checkpoint, &patch, dtype)?;
+    let contents = Contents::of(&checkpoint, &patch, manifest.as_ref().and_then(|manifest| manifest.dtype))?;
     let found = compare(&dir, &contents)?;
     if args.json.json {
         print::json(&json!({ "mask": mask, "weights": patch.len(), "comparison": found }))?;
@@ -124,13 +116,7 @@ fn read_manifest(dir: &Path) -> Result<Option<Manifest>> {
         return Err(Error::user(format!("{} is not a directory", dir.display()))
             .hint("name a directory that `dean export` wrote"));
     }
-    let file = dir.join(MANIFEST);
-    if !file.is_file() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&files::read(&file)?).map(Some).map_err(|cause| {
-        Error::user(format!("{} does not read back: {cause}", file.display())).hint("export the directory again")
-    })
+    Manifest::read(dir)
 }
 
 /// The mask of a manifest, if this pipeline selects it.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::contents::{Contents, OWN};
+use super::contents::{Contents, MORE_TEMPLATES, OWN, is_read};
+use super::edits::file_name;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 
@@ -45,7 +46,7 @@ pub enum How {
         tensor: Option<String>,
         index: Option<usize>,
     },
-    /// Weights that should not be there: tools would read them.
+    /// A file that should not be there: tools would read it.
     Stranger,
 }
 
@@ -80,13 +81,18 @@ pub fn compare(dir: &Path, contents: &Contents<'_>) -> Result<Comparison> {
             }
         }
     }
-    for path in files::list(dir)? {
-        let Some(name) = path.file_name().map(PathBuf::from) else { continue };
-        let known = contents.items.iter().any(|item| item.name.starts_with(&name));
-        if known || OWN.iter().any(|own| name == Path::new(own)) {
+    let mut there = files::list(dir)?;
+    let more = dir.join(MORE_TEMPLATES);
+    if more.is_dir() {
+        there.retain(|path| *path != more);
+        there.extend(files::list(&more)?);
+    }
+    for path in there {
+        let Ok(name) = path.strip_prefix(dir).map(Path::to_owned) else { continue };
+        if OWN.iter().any(|own| name == Path::new(own)) || contents.items.iter().any(|item| item.name == name) {
             continue;
         }
-        if name.extension().is_some_and(|ending| ending == "safetensors") {
+        if path.is_file() && is_read(&file_name(&path)) {
             found.differences.push(Difference { file: name, how: How::Stranger });
         } else {
             found.others.push(name);

@@ -16,12 +16,15 @@ use crate::model::hugging_face::Files;
 use crate::model::patch::Patch;
 use crate::model::{Checkpoint, TensorSpec};
 
-/// Endings of the files beside the weights that belong to a model: settings, tokeniser, templates, terms of use.
-const BESIDE: [&str; 6] = ["json", "jinja", "txt", "model", "tiktoken", "md"];
-/// Beginnings of such names without one of these endings.
-const TERMS: [&str; 3] = ["LICENSE", "NOTICE", "USE_POLICY"];
+/// Endings of the files beside the weights that tools read: settings, tokeniser, templates.
+const READ: [&str; 5] = ["json", "jinja", "txt", "model", "tiktoken"];
+/// Beginnings of the names of such files, whatever their ending (`tokenizer.model.v3`), and of terms of use.
+const BEGINNINGS: [&str; 4] = ["tokenizer", "LICENSE", "NOTICE", "USE_POLICY"];
+const INDEX: &str = "model.safetensors.index.json";
+/// Points to weights that are added to the model's. They were not part of what was measured.
+const ADAPTER: &str = "adapter_config.json";
 /// Where transformers keeps templates beside the default one.
-const MORE_TEMPLATES: &str = "additional_chat_templates";
+pub(super) const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// How much of a file is read at once.
 const CHUNK: usize = 4 << 20;
@@ -72,6 +75,11 @@ impl<'a> Contents<'a> {
             None => (edited(checkpoint, patch)?, None),
         };
         Ok(Self { items, dtype, checkpoint, patch })
+    }
+
+    /// Where the base model lies: a directory or a GGUF file.
+    pub fn base(&self) -> &Path {
+        self.checkpoint.path()
     }
 
     /// Writes the bytes of an item from its start to its end. `failed` turns an output's failure into a sentence.
@@ -131,15 +139,21 @@ fn belongs(file: &Path, sharded: bool) -> bool {
     if !file.is_file() || name.starts_with('.') || OWN.contains(&name.as_str()) {
         return false;
     }
+    let read = is_read(&name) && !name.ends_with(".safetensors") && (sharded || name != INDEX);
+    read || name.ends_with(".md") || BEGINNINGS.iter().any(|begins| name.starts_with(begins))
+}
+
+/// Whether tools that load a model look into a file of this name.
+pub(super) fn is_read(name: &str) -> bool {
     if name.ends_with(".index.json") {
-        return sharded && name == "model.safetensors.index.json";
+        return name == INDEX;
     }
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    BESIDE.contains(&ending) || TERMS.iter().any(|begins| name.starts_with(begins))
+    name != ADAPTER && (ending == "safetensors" || READ.contains(&ending))
 }
 
 /// What an export writes about itself, which is never a copy.
-pub const OWN: [&str; 2] = ["README.md", super::directory::MANIFEST];
+pub const OWN: [&str; 2] = ["README.md", super::MANIFEST];
 
 fn converted(checkpoint: &Checkpoint, made: Files, dtype: Written) -> Result<Vec<Item>> {
     let layout = layout(checkpoint.config().tensors(), dtype)?;

@@ -3,46 +3,31 @@
 //! Everything is written into a directory of a temporary name beside the final one, which gets its name at the end. A
 //! directory that a killed export left there is removed by the next export to the same place. Untouched shards are copied
 //! by the operating system, which shares their blocks where the file system can; touched ones are copied the same way
-//! and then only the edited weights' bytes are written. When they reach the disk is left to the operating system, as `cp`
-//! leaves it: a killed process leaves no half export, a power failure right after may.
-//! Must not know: points, the store.
+//! and then only the edited weights' bytes are written.
+//!
+//! When copied shards reach the disk is left to the operating system, as `cp` leaves it: waiting for gigabytes would take
+//! several times as long as the export itself. So a killed process leaves no half export, but a power failure within
+//! the next minute may; all of it can be made again, and `dean verify` tells. Must not know: points, the store.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::contents::{Content, Contents, Item};
 use super::edits::{Edit, check_present};
-use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 
-/// The file in an export that says what it was made of.
-pub const MANIFEST: &str = "dean.json";
 /// The file whose lock says that an export is going on.
 const LOCK: &str = ".dean-export";
 
-/// What an export was made of: enough to make it again and compare.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    pub mask: Digest,
-    /// Of the patch file.
-    pub patch: Digest,
-    pub base: Base,
-    /// The type that was chosen for weights from another format.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dtype: Option<String>,
-    /// Program and version that wrote it.
-    pub tool: String,
-}
-
-/// The base model's digests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Base {
-    pub weights: Digest,
-    pub architecture: Digest,
-    pub text: Digest,
+/// How an export is to be written.
+pub struct Ways<'a> {
+    /// Untouched shards are hard links to the base's.
+    pub link: bool,
+    /// Whether to stop; asked before every file.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
 /// How the files came into the directory.
@@ -59,13 +44,14 @@ pub struct Tally {
     pub others: usize,
 }
 
-/// Writes the directory. `own` are files about the export: names and contents. With `link`, untouched shards
-/// are hard links to the base's.
+/// Writes the directory. `own` are files about the export: names and contents.
 ///
 /// # Errors
-/// User: the directory exists and is not empty, or cannot be written; weights that are not what the patch expects.
-pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], link: bool) -> Result<Tally> {
+/// User: the directory exists and is not empty, lies in the base model's, or cannot be written; weights that are not what
+/// the patch expects. Stopped: when `ways.stop` says so.
+pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], ways: &Ways<'_>) -> Result<Tally> {
     check_free(dir)?;
+    check_outside(dir, contents.base())?;
     let unfinished = Unfinished::begin(dir)?;
     let mut tally = Tally::default();
     for (name, bytes) in own {
@@ -76,7 +62,11 @@ pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], link:
     let weights = |item: &&Item| matches!(item.content, Content::Shard { .. } | Content::Tensors(_));
     let (large, small): (Vec<&Item>, Vec<&Item>) = contents.items.iter().partition(weights);
     for item in small.into_iter().chain(large) {
-        write_item(&unfinished.dir, contents, item, link, &mut tally)?;
+        if (ways.stop)() {
+            return Err(Error::stopped(format!("stopped before {} was whole; nothing of it was kept", dir.display()))
+                .hint("type the same command again to export it"));
+        }
+        write_item(&unfinished.dir, contents, item, ways.link, &mut tally)?;
     }
     unfinished.finish(dir)?;
     Ok(tally)
@@ -92,13 +82,25 @@ pub fn check_free(dir: &Path) -> Result<()> {
     };
     if !files::is_there(dir) {
         Ok(())
-    } else if !dir.is_dir() {
+    } else if files::is_link(dir) || !dir.is_dir() {
         taken("is there already and is not a directory")
     } else if files::list(dir)?.is_empty() {
         Ok(())
     } else {
         taken("is not empty; an export does not mix with other files")
     }
+}
+
+/// Whether a path lies outside of the base model's directory. Tools take files in there for parts of the model.
+///
+/// # Errors
+/// User: it does not.
+pub fn check_outside(path: &Path, base: &Path) -> Result<()> {
+    if !base.is_dir() || !files::resolve(path).starts_with(files::resolve(base)) {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} lies in the directory of the base model", path.display()))
+        .hint("name a place outside of it: tools would take what lies there for a part of the model"))
 }
 
 fn write_item(dir: &Path, contents: &Contents<'_>, item: &Item, link: bool, tally: &mut Tally) -> Result<()> {
@@ -172,9 +174,11 @@ impl Unfinished {
     }
 
     fn finish(self, dir: &Path) -> Result<()> {
-        files::remove(&self.dir.join(LOCK))?;
-        // An empty directory gives way to a whole one.
-        files::rename(&self.dir, dir)
+        // Another export may have been faster.
+        check_free(dir)?;
+        // An empty directory gives way to a whole one. Until then the lock keeps others from removing it.
+        files::rename(&self.dir, dir)?;
+        files::remove(&dir.join(LOCK))
     }
 }
 

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::edits::{Edit, Edits, check_base, check_present, edits, unlike};
+use super::{Manifest, Written};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Checkpoint;
@@ -28,19 +29,17 @@ impl Way {
     }
 }
 
-/// Writes the patch's new values, or its original ones, into the directory's shards. Returns how many weights changed.
+/// Writes the patch's new values, or its original ones, into the directory's shards, and flushes them: a power failure
+/// leaves each weight at one of its two values. Returns how many weights changed.
 ///
 /// # Errors
-/// User: a directory of another model, weights that are neither of the two values (nothing was written then), shards
-/// that have other names, or that cannot be written.
+/// User: a directory of another model, or of rounded weights; weights that are neither of the two values (nothing was
+/// written then); shards that have other names, or that cannot be written.
 pub fn write(dir: &Path, patch: &Patch, way: Way) -> Result<usize> {
     let edits = {
         let checkpoint = Checkpoint::open(dir)?;
-        let edits = edits(&checkpoint, patch)?;
-        check_weights(&edits)?;
-        check_base(&checkpoint, patch)?;
         // The memory map ends here, before the files are written.
-        edits
+        checked(&checkpoint, patch).map_err(|error| rounded(dir, error))?
     };
     let mut changed = 0;
     let mut open = Vec::new();
@@ -59,8 +58,33 @@ pub fn write(dir: &Path, patch: &Patch, way: Way) -> Result<usize> {
     for (path, left) in open {
         files::overwrite(path, left.iter().map(|edit| (edit.at, way.after(edit))))?;
         check_present(path, &left, |edit| way.after(edit))?;
+        files::flush(path)?;
     }
     Ok(changed)
+}
+
+/// The patch's edits, if it is of this model.
+fn checked(checkpoint: &Checkpoint, patch: &Patch) -> Result<Edits> {
+    let edits = edits(checkpoint, patch)?;
+    check_weights(&edits)?;
+    check_base(checkpoint, patch)?;
+    Ok(edits)
+}
+
+/// Why a patch does not fit, where the reason is that the export rounded: then the base's weights are not in it, and
+/// neither can be put back.
+fn rounded(dir: &Path, error: Error) -> Error {
+    match Manifest::read(dir) {
+        Ok(Some(Manifest { dtype: Some(Written::Bf16), .. })) => {
+            let place = dir.display();
+            Error::user(format!(
+                "{place} was exported with --dtype bf16, which rounded its weights: {}",
+                error.message()
+            ))
+            .hint("nothing was written; export it again with --dtype f32, which keeps the base's values")
+        }
+        _ => error,
+    }
 }
 
 /// Every weight is what the patch found or what it writes.

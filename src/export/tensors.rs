@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
@@ -17,7 +18,8 @@ const LARGEST: u64 = 5_000_000_000;
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The type in which a model that is not in safetensors files is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Written {
     F32,
     /// Rounded to the nearest, ties to even.

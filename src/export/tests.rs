@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file::{Value as Meta, write as write_gguf};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype as Kind, TensorView};
+use safetensors::tensor::{Dtype as Stored, TensorView};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::compare::{Difference, How, compare};
 use super::contents::{Contents, Written};
-use super::directory::{self, Tally};
+use super::directory::{self, Tally, Ways};
 use super::in_place::{Way, write as write_in_place};
-use crate::error::Result;
+use super::{MANIFEST, Manifest};
+use crate::digest::Digest;
+use crate::error::{Kind, Result};
 use crate::files;
 use crate::model::config::tests::small;
 use crate::model::patch::{Patch, PatchedTensor};
@@ -37,6 +39,8 @@ fn sharded() -> TempDir {
     put("README.md", b"the base's own");
     put("pytorch_model.bin.index.json", b"{}");
     put("modeling.py", b"raise SystemExit");
+    put("adapter_config.json", b"{}");
+    put("tokenizer.model.v3", b"pieces");
     put("LICENSE", b"terms");
     let shard = |name: &str| match name.split('.').nth(2) {
         Some("0") => 1,
@@ -58,7 +62,7 @@ fn sharded() -> TempDir {
             .collect();
         let views = mine.iter().zip(&data).map(|(spec, data)| {
             map.insert(spec.name.clone(), file(number).into());
-            (spec.name.clone(), TensorView::new(Kind::BF16, spec.shape.clone(), data).unwrap())
+            (spec.name.clone(), TensorView::new(Stored::BF16, spec.shape.clone(), data).unwrap())
         });
         put(&file(number), &safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap());
     }
@@ -83,7 +87,8 @@ fn bytes(dir: &Path, name: &str) -> Vec<u8> {
 
 fn export(base: &Path, patch: &Patch, to: &Path, link: bool) -> Result<Tally> {
     let checkpoint = Checkpoint::open(base)?;
-    directory::write(to, &Contents::of(&checkpoint, patch, None)?, &[("README.md", b"card".to_vec())], link)
+    let ways = Ways { link, stop: &|| false };
+    directory::write(to, &Contents::of(&checkpoint, patch, None)?, &[("README.md", b"card".to_vec())], &ways)
 }
 
 /// A base, a patch of its shard 2, and a place for an export.
@@ -100,7 +105,7 @@ fn set_up() -> (TempDir, Patch, TempDir, PathBuf) {
 fn only_the_edited_weights_bytes_differ() {
     let (base, patch, room, out) = set_up();
     let tally = export(base.path(), &patch, &out, false).unwrap();
-    assert_eq!(tally, Tally { edited: 1, copied: 2, others: 6, ..Tally::default() });
+    assert_eq!(tally, Tally { edited: 1, copied: 2, others: 7, ..Tally::default() });
     let names: Vec<String> = files::list(&out)
         .unwrap()
         .iter()
@@ -116,6 +121,7 @@ fn only_the_edited_weights_bytes_differ() {
         "model-00003-of-00003.safetensors",
         "model.safetensors.index.json",
         "tokenizer.json",
+        "tokenizer.model.v3",
     ];
     assert_eq!(names, expected);
     assert_eq!(files::list(room.path()).unwrap(), std::slice::from_ref(&out), "nothing of a temporary name is left");
@@ -182,6 +188,55 @@ fn an_export_that_fails_or_was_killed_leaves_nothing() {
 }
 
 #[test]
+fn an_export_that_is_stopped_leaves_nothing() {
+    let (base, patch, room, out) = set_up();
+    let checkpoint = Checkpoint::open(base.path()).unwrap();
+    let contents = Contents::of(&checkpoint, &patch, None).unwrap();
+    // Before the first file, and before the last.
+    for after in [0, contents.items.len() - 1] {
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) == after;
+        let stopped = directory::write(&out, &contents, &[], &Ways { link: false, stop: &stop }).unwrap_err();
+        assert_eq!((stopped.kind(), asked.get()), (Kind::Stopped, after + 1));
+        assert!(files::list(room.path()).unwrap().is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_model_of_links_is_exported_as_files_and_not_into() {
+    use std::os::unix::fs::symlink;
+    // As the hub's cache has it: files of a snapshot are links to blobs elsewhere.
+    let (blobs, patch, room, out) = set_up();
+    let snapshot = room.path().join("snapshot");
+    files::create_dir(&snapshot).unwrap();
+    for file in files::list(blobs.path()).unwrap() {
+        symlink(&file, snapshot.join(file.file_name().unwrap())).unwrap();
+    }
+    let tally = export(&snapshot, &patch, &out, true).unwrap();
+    assert_eq!((tally.linked, tally.edited), (2, 1));
+    assert!(files::list(&out).unwrap().iter().all(|file| file.is_file() && !files::is_link(file)));
+    let after = Checkpoint::open(&out).unwrap().tensor(DOWN).unwrap();
+    assert_eq!([after[0], after[17], after[383]], [-1.5, -2.5, -2.5]);
+    let refused = write_in_place(&snapshot, &patch, Way::Apply).unwrap_err();
+    assert!(refused.message().contains("has other names (links)"), "{refused}");
+    assert!(Checkpoint::open(&snapshot).unwrap().tensor(DOWN).unwrap()[0] > 0.0);
+
+    symlink(&snapshot, room.path().join("to")).unwrap();
+    for inside in ["snapshot/new", "to/new/er", "to/../snapshot/new"] {
+        let refused = export(&snapshot, &patch, &room.path().join(inside), false).unwrap_err();
+        assert!(refused.message().ends_with("lies in the directory of the base model"), "{inside}: {refused}");
+    }
+    files::create_dir(&room.path().join("empty")).unwrap();
+    symlink("empty", room.path().join("link")).unwrap();
+    for (name, why) in [("link", "is there already and is not a directory"), ("to", "is there already")] {
+        let refused = export(&snapshot, &patch, &room.path().join(name), false).unwrap_err();
+        assert!(refused.message().contains(why), "{refused}");
+    }
+    export(&snapshot, &patch, &room.path().join("empty"), false).unwrap();
+}
+
+#[test]
 fn a_patch_is_applied_and_taken_back_bit_for_bit() {
     let (base, first, _room, out) = set_up();
     let (base, dir) = (base.path(), out);
@@ -235,7 +290,7 @@ fn a_comparison_finds_every_kind_of_difference() {
     let checkpoint = Checkpoint::open(base.path()).unwrap();
     let contents = Contents::of(&checkpoint, &patch, None).unwrap();
     let found = compare(&out, &contents).unwrap();
-    assert_eq!((found.files, found.differences.len(), found.others.len()), (8, 0, 0));
+    assert_eq!((found.files, found.differences.len(), found.others.len()), (9, 0, 0));
     // One edit missing, by its weight.
     let at = checkpoint.place(DOWN).unwrap().1.start + 2 * 17;
     let shard = "model-00002-of-00003.safetensors";
@@ -245,15 +300,18 @@ fn a_comparison_finds_every_kind_of_difference() {
     files::write_atomic(&out.join("chat_template.jinja"), b"{{").unwrap();
     files::remove(&out.join("tokenizer.json")).unwrap();
     files::write_atomic(&out.join("model.safetensors"), b"").unwrap();
-    files::write_atomic(&out.join("notes"), b"mine").unwrap();
+    files::write_atomic(&out.join("notes.md"), b"mine").unwrap();
+    // a template beside the default one, which the base does not have
+    files::create_dir(&out.join("additional_chat_templates")).unwrap();
+    files::write_atomic(&out.join("additional_chat_templates/tools.jinja"), b"{{").unwrap();
     let mut found = compare(&out, &contents).unwrap();
     found.differences.sort_by(|a, b| a.file.cmp(&b.file));
     let difference = |file: &str, how: How| Difference { file: file.into(), how };
     let first = (at..at + 2).find(|at| bytes(&out, shard)[*at] != contents_byte(&contents, shard, *at)).unwrap();
-    assert_eq!(found.differences[1].how, How::Long);
     assert_eq!(
         found.differences,
         [
+            difference("additional_chat_templates/tools.jinja", How::Stranger),
             difference("chat_template.jinja", How::Short),
             difference("config.json", How::Long),
             difference(shard, How::Byte { at: first as u64, tensor: Some(DOWN.into()), index: Some(17) }),
@@ -261,7 +319,7 @@ fn a_comparison_finds_every_kind_of_difference() {
             difference("tokenizer.json", How::Missing),
         ]
     );
-    assert_eq!(found.others, [PathBuf::from("notes")]);
+    assert_eq!(found.others, [PathBuf::from("notes.md")]);
 }
 
 /// A byte of a file as it should be.
@@ -337,7 +395,7 @@ fn a_gguf_file_becomes_a_directory_that_reads_the_same() {
     for dtype in [Written::F32, Written::Bf16] {
         let contents = Contents::of(&base, &patch, Some(dtype)).unwrap();
         let out = room.path().join(dtype.name());
-        let tally = directory::write(&out, &contents, &[], false).unwrap();
+        let tally = directory::write(&out, &contents, &[], &Ways { link: false, stop: &|| false }).unwrap();
         assert_eq!((tally.converted, tally.others), (1, 4));
         assert_eq!(compare(&out, &contents).unwrap().differences, []);
 
@@ -359,9 +417,21 @@ fn a_gguf_file_becomes_a_directory_that_reads_the_same() {
             assert_eq!(after.tensor(&spec.name).unwrap(), expected, "{} as {}", spec.name, dtype.name());
         }
         // The f32 export holds the base's values, so the patch can be taken out of it; rounded ones it cannot know.
+        let digest = Digest::of(b"");
+        let of = super::Base { weights: digest, architecture: digest, text: digest };
+        let manifest =
+            Manifest { mask: digest, patch: digest, base: of, dtype: Some(dtype), tool: "dean".into() }.text().unwrap();
+        files::write_atomic(&out.join(MANIFEST), &manifest).unwrap();
         match (dtype, write_in_place(&out, &patch, Way::Undo)) {
             (Written::F32, undone) => assert_eq!(undone.unwrap(), 2),
-            (Written::Bf16, undone) => assert!(undone.unwrap_err().message().contains("BF16 cannot hold")),
+            (Written::Bf16, undone) => {
+                let refused = undone.unwrap_err();
+                let said = refused.message().replace(&out.display().to_string(), "DIR");
+                let expected =
+                    format!("DIR was exported with --dtype bf16, which rounded its weights: {DOWN}: the patch is");
+                assert!(said.starts_with(&expected), "{said}");
+                assert!(refused.hint_text().unwrap().contains("--dtype f32"), "{refused:?}");
+            }
         }
     }
     let directory = sharded();

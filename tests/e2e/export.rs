@@ -1,16 +1,16 @@
-//! Patched models out of the store, as a user meets them: export, apply, undo, verify, and the README's Python lines.
+//! Patched models out of the store, as a user meets them: export, apply, undo, verify; and what the README says in Python.
 //!
 //! Must not know: how files are written or compared.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Project, assert_sound, assert_tidy, copy_tree, files_below, skipped};
+use crate::support::{Project, assert_sound, assert_tidy, copy_tree, files_below};
 
-/// Options that skip what an export does not need.
+/// The first two points of the test pipeline, which select the same weights.
 const POINT: &str = "0.003,0.05";
 
 /// What a user reads, with digests that do not depend on this test left in.
@@ -118,6 +118,14 @@ fn a_patch_is_applied_and_undone() {
     ");
     insta::assert_snapshot!(said(&project, &["undo", "patch.safetensors", "copy"]), @"taken out of copy: 108 weights in 6 matrices");
     assert_eq!(files_below(&project.dir.join("copy")), original, "the base again, bit for bit");
+    project.ok(&["export", POINT, "new/er/out"]);
+    insta::assert_snapshot!(said(&project, &["undo", "patch.safetensors", "new/er/out"]), @"
+    taken out of new/er/out: 108 weights in 6 matrices
+    README.md and dean.json in it still describe the model as it was exported
+    ");
+    let mut undone = files_below(&project.dir.join("new/er/out"));
+    assert!(["README.md", "dean.json"].iter().all(|own| undone.remove(Path::new(own)).is_some()));
+    assert_eq!(undone, original, "an export undone is the base, too");
 
     // The last byte of the last matrix that is edited; behind it lie 3200 bytes of attention and norms.
     spoil(&project.dir.join("copy/model.safetensors"), 3201);
@@ -145,6 +153,18 @@ fn what_cannot_be_exported_is_a_sentence() {
     insta::assert_snapshot!(project.refused(&["export", POINT, "data"]), @"
     error: [project]/data is not empty; an export does not mix with other files
     hint: name a directory that does not exist yet
+    ");
+    insta::assert_snapshot!(project.refused(&["export", POINT, "patch.safetensors"]), @"
+    error: patch.safetensors is the name of a file, and a model is a directory
+    hint: add --patch to write the changed weights alone, or name a directory
+    ");
+    insta::assert_snapshot!(project.refused(&["export", POINT, "model/out"]), @"
+    error: [project]/model/out lies in the directory of the base model
+    hint: name a place outside of it: tools would take what lies there for a part of the model
+    ");
+    insta::assert_snapshot!(project.refused(&["export", POINT, "model/patch.safetensors", "--patch"]), @"
+    error: [project]/model/patch.safetensors lies in the directory of the base model
+    hint: name a place outside of it: tools would take what lies there for a part of the model
     ");
     insta::assert_snapshot!(project.refused(&["export", POINT, "pipeline.toml", "--patch"]), @"
     error: pipeline.toml is there already
@@ -180,34 +200,38 @@ fn readme_python(name: &str) -> String {
     blocks.into_iter().find(|block| block.contains(name)).expect("the README has the lines").to_owned()
 }
 
+/// What stands between two texts, after the first `start`.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let rest = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}")).1;
+    rest.split_once(end).unwrap_or_else(|| panic!("no {end} after {start} in {text}")).0
+}
+
+/// `tests/interop/export.py` runs these lines with transformers; here they are held against a patch file.
 #[test]
-fn the_readmes_python_lines_apply_a_patch() {
+fn the_readmes_python_lines_name_what_a_patch_file_has() {
     let lines = readme_python("def apply_patch");
     assert!(lines.lines().count() <= 20, "{lines}");
-    let python = std::env::var("DEAN_PYTHON").unwrap_or_else(|_| "python3".into());
-    let there = Command::new(&python).args(["-c", "import numpy, safetensors.numpy"]).output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        return skipped("the README's Python lines need Python with numpy and safetensors (or DEAN_PYTHON)");
-    }
     let project = prepared();
-    project.ok(&["export", POINT, "out"]);
     project.ok(&["export", POINT, "patch.safetensors", "--patch"]);
-    // Its core, which knows no framework; the lines after it load a model with transformers.
-    let core = lines.split("\nmodel = ").next().unwrap().replace("from transformers import AutoModelForCausalLM\n", "");
-    let check = r#"
-from safetensors.numpy import load_file
-weights = load_file("model/model.safetensors")
-apply_patch(weights, "patch.safetensors", "np")
-expected = load_file("out/model.safetensors")
-assert weights.keys() == expected.keys()
-assert all((weights[name].view("u4") == expected[name].view("u4")).all() for name in expected)
-try:
-    apply_patch(weights, "patch.safetensors", "np")
-except ValueError:
-    print("refused the second time")
-"#;
-    let output =
-        Command::new(&python).args(["-c", &format!("{core}\n{check}")]).current_dir(&project.dir).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "refused the second time");
+    let file = fs::read(project.dir.join("patch.safetensors")).unwrap();
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: BTreeMap<String, Value> = serde_json::from_slice(&file[8..8 + length]).unwrap();
+
+    let metadata = between(&lines, "patch.metadata()[\"", "\"]");
+    let names: BTreeMap<String, String> =
+        serde_json::from_str(header["__metadata__"][metadata].as_str().unwrap()).unwrap();
+    assert_eq!(names.len(), 6);
+    assert!(lines.contains("get_tensor(f\"{name}/{part}\")"), "{lines}");
+    let parts: BTreeSet<String> =
+        between(&lines, "for part in (", ")").split(", ").map(|part| part.trim_matches('"').to_owned()).collect();
+    let expected: BTreeSet<String> =
+        names.keys().flat_map(|name| parts.iter().map(move |part| format!("{name}/{part}"))).collect();
+    let there: BTreeSet<String> = header.into_keys().filter(|name| name != "__metadata__").collect();
+    assert_eq!(expected, there, "every tensor of the file, and no other");
+    // The three come out in the order in which the lines name them.
+    let order = between(&lines, "            ", " = (patch.get_tensor");
+    assert_eq!(
+        (order, between(&lines, "for part in (", ")")),
+        ("indices, old, new", r#""indices", "original", "values""#)
+    );
 }
