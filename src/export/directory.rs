@@ -5,9 +5,9 @@
 //! by the operating system, which shares their blocks where the file system can; touched ones are copied the same way
 //! and then only the edited weights' bytes are written.
 //!
-//! When copied shards reach the disk is left to the operating system, as `cp` leaves it: waiting for gigabytes would take
-//! several times as long as the export itself. So a killed process leaves no half export, but a power failure within
-//! the next minute may; all of it can be made again, and `dean verify` tells. Must not know: points, the store.
+//! When copied shards reach the disk is left to the operating system, as `cp` leaves it: waiting for gigabytes would at
+//! least double the time. So a killed process leaves no half export, but a power failure soon after may; all of it can be
+//! made again, and `dean verify` tells. Must not know: points, the store.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -197,6 +197,9 @@ impl Patch {
             }
             tensors.push(PatchedTensor { tensor, dtype, indices, values, original, base });
         }
+        if file.len() != 3 * tensors.len() {
+            return Err(bad("it holds tensors of a matrix that its metadata does not name".into()));
+        }
         Ok(Self { tensors })
     }
 }
@@ -236,6 +239,14 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         assert!(Patch::from_safetensors(b"not a patch").is_err());
+        // Edits of a second matrix, which would be passed over: the metadata names the first one only.
+        let whole = patch(Dtype::F32);
+        let bytes = whole.to_safetensors().unwrap();
+        let base = format!("{{\"{}\":\"{}\"}}", whole.tensors[0].tensor, whole.tensors[0].base);
+        let views = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        let bytes = safetensors::serialize(views, Some(HashMap::from([("base".to_owned(), base)]))).unwrap();
+        let refused = Patch::from_safetensors(&bytes).unwrap_err();
+        assert!(refused.message().ends_with("that its metadata does not name"), "{refused}");
         assert!(PatchedTensor::zeroing("t", Dtype::F32, &[1.0], &[7]).is_err());
     }
 }
