@@ -4,7 +4,7 @@
 //! [`contents`] lists what an exported directory holds, file by file; [`directory`] writes that list and [`compare`]
 //! reads it against a directory that is there, so that both are always about the same bytes. [`in_place`] applies a patch
 //! to a directory and takes it back. [`card`] is the README.md of an export, [`Manifest`] the same for programs,
-//! [`tensors`] the writing of safetensors files where the weights came in another format.
+//! `tensors` the writing of safetensors files where the weights came in another format.
 //!
 //! Must not know: stages, plans, pipeline files, the terminal.
 
