@@ -35,18 +35,39 @@ pub fn run(args: &Args, way: Way) -> Result<()> {
     if args.json.json {
         return print::json(&json!({ "weights": patch.len(), "matrices": patch.tensors.len(), "changed": changed }));
     }
-    let (size, place) = (variant::size(&patch), args.dir.display());
+    print::line(said(way, &patch, changed, &args.dir.display()));
+    if changed > 0 && dir.join(MANIFEST).is_file() {
+        print::line(format_args!("README.md and {MANIFEST} in it still describe the model as it was exported"));
+    }
+    Ok(())
+}
+
+/// What was done, for a person.
+fn said(way: Way, patch: &Patch, changed: usize, place: &dyn std::fmt::Display) -> String {
+    let size = variant::size(patch);
     let (done, state) = match way {
         Way::Apply => ("applied to", "is applied"),
         Way::Undo => ("taken out of", "is not applied"),
     };
     match changed {
-        0 => print::line(format_args!("nothing to do: the patch {state} in {place} ({size})")),
-        changed if changed == patch.len() => print::line(format_args!("{done} {place}: {size}")),
-        changed => print::line(format_args!("{done} {place}: {size}, of which {changed} were left to write")),
+        0 => format!("nothing to do: the patch {state} in {place} ({size})"),
+        changed if changed == patch.len() => format!("{done} {place}: {size}"),
+        changed => format!("{done} {place}: {size}; {changed} of them now, the others before"),
     }
-    if changed > 0 && dir.join(MANIFEST).is_file() {
-        print::line(format_args!("README.md and {MANIFEST} in it still describe the model as it was exported"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dtype;
+    use crate::model::patch::PatchedTensor;
+
+    #[test]
+    fn what_was_stopped_halfway_is_told_when_it_is_finished() {
+        let patched = PatchedTensor::zeroing("t", Dtype::F32, &[1.0, 2.0, 3.0], &[0, 2]).unwrap();
+        let patch = Patch { tensors: vec![patched] };
+        insta::assert_snapshot!(said(Way::Apply, &patch, 1, &"copy"), @"applied to copy: 2 weights in 1 matrix; 1 of them now, the others before");
+        insta::assert_snapshot!(said(Way::Undo, &patch, 2, &"copy"), @"taken out of copy: 2 weights in 1 matrix");
+        insta::assert_snapshot!(said(Way::Undo, &patch, 0, &"copy"), @"nothing to do: the patch is not applied in copy (2 weights in 1 matrix)");
     }
-    Ok(())
 }
