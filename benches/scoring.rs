@@ -195,8 +195,13 @@ fn serve(file: &str) {
     let (_, decoder) = support::model();
     let every: Vec<&Sample> = samples.iter().collect();
     let whole = cost(&decoder, &in_mlp, &every);
-    // Warm: the first pass finds every page and thread.
-    add(start(&decoder, &in_mlp).as_mut(), &decoder, &samples[..1]);
+    // Warm, as PyTorch is: the first batch, the largest here, finds every page and thread.
+    let mut longest = samples.clone();
+    longest.sort_by_key(|sample| std::cmp::Reverse(sample.inputs()));
+    let mut warm = start(&decoder, &in_mlp);
+    let first = warm.group(&longest);
+    add(warm.as_mut(), &decoder, &longest[..first]);
+    drop(warm);
     // From here on VmHWM counts, so that reading and dequantising the file does not, where the system lets us.
     let loading = status("VmHWM");
     let since = if std::fs::write("/proc/self/clear_refs", "5").is_ok() { "load" } else { "start" };

@@ -63,7 +63,7 @@ impl Row {
             let groups: Vec<[usize; 2]> = cost.groups.iter().map(|group| [group.start, group.end]).collect();
             json!({
                 "operations": cost.flops.needed(), "recomputed": cost.flops.recomputed,
-                "peak_bytes": cost.peak_bytes, "groups": groups,
+                "peak_bytes": cost.peak_bytes, "groups": groups, "batch_tokens": cost.batch_tokens,
             })
         });
         Self {

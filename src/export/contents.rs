@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::edits::{Edit, edits, file_name};
 pub use super::tensors::Written;
-use super::tensors::{layout, write};
+use super::tensors::{Planned, layout, write};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
-use crate::model::hugging_face::Files;
 use crate::model::patch::Patch;
-use crate::model::{Checkpoint, TensorSpec};
+use crate::model::{Checkpoint, Dtype, TensorSpec};
 
 /// Endings of the files beside the weights that tools read: settings, tokeniser, templates.
 const READ: [&str; 5] = ["json", "jinja", "txt", "model", "tiktoken"];
@@ -47,7 +46,7 @@ pub enum Content {
     },
     Made(Vec<u8>),
     /// Weights that lie in another format in the base.
-    Tensors(Vec<TensorSpec>),
+    Tensors(Vec<Planned>),
 }
 
 /// The files of a patched model.
@@ -59,20 +58,32 @@ pub struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    /// `dtype` is for a model that is not in safetensors files; where it is, every tensor keeps its type.
+    /// `dtype` is for a model from a GGUF file; the tensors of a directory keep their types.
     ///
     /// # Errors
-    /// User: a patch of another model; a `dtype` for safetensors; a GGUF header that Hugging Face's files cannot say.
+    /// User: a patch of another model; a `dtype` for a directory; a GGUF header that Hugging Face's files cannot say.
     pub fn of(checkpoint: &'a Checkpoint, patch: &'a Patch, dtype: Option<Written>) -> Result<Self> {
         let written = dtype.unwrap_or(Written::F32);
         let (items, dtype) = match checkpoint.hugging_face_files(written.dtype())? {
-            Some(files) => (converted(checkpoint, files, written)?, Some(written)),
+            Some(files) => {
+                let made = files.into_iter().map(|(name, bytes)| made(name, bytes)).collect();
+                (converted(checkpoint, made, |_| Ok(written.dtype()))?, Some(written))
+            }
             None if dtype.is_some() => {
                 let place = checkpoint.path().display();
-                return Err(Error::user(format!("{place} has safetensors weights, whose types an export keeps"))
-                    .hint("leave --dtype out; it is for models from GGUF files"));
+                return Err(Error::user(format!(
+                    "{place} is a directory, and an export keeps the types of its weights"
+                ))
+                .hint("leave --dtype out; it is for models from GGUF files"));
             }
-            None => (edited(checkpoint, patch)?, None),
+            None if in_safetensors(checkpoint) => (edited(checkpoint, patch)?, None),
+            None => {
+                let kept = |spec: &TensorSpec| {
+                    let lost = || Error::fault(format!("{} has no type", spec.name));
+                    checkpoint.dtype(&spec.name).ok_or_else(lost)
+                };
+                (converted(checkpoint, beside(checkpoint.path(), false)?, kept)?, None)
+            }
         };
         Ok(Self { items, dtype, checkpoint, patch })
     }
@@ -88,10 +99,7 @@ impl<'a> Contents<'a> {
             Content::Made(bytes) => out.write_all(bytes).map_err(|cause| failed(&cause)),
             Content::Copied(base) => stream(base, &[], out, failed),
             Content::Shard { base, edits } => stream(base, edits, out, failed),
-            Content::Tensors(specs) => {
-                let dtype = self.dtype.ok_or_else(|| Error::fault("tensors are to be written in no type"))?;
-                write(self.checkpoint, self.patch, specs, dtype, out, failed)
-            }
+            Content::Tensors(tensors) => write(self.checkpoint, self.patch, tensors, out, failed),
         }
     }
 
@@ -118,8 +126,19 @@ fn edited(checkpoint: &Checkpoint, patch: &Patch) -> Result<Vec<Item>> {
     if let Some(base) = edits.keys().next() {
         return Err(Error::fault(format!("{} is edited and not one of the model's files", base.display())));
     }
-    let place = checkpoint.path();
     let sharded = shards.len() > 1 || shards.iter().any(|shard| file_name(shard) != "model.safetensors");
+    items.extend(beside(checkpoint.path(), sharded)?);
+    Ok(items)
+}
+
+/// Whether the weights lie in files whose bytes an export can take over.
+fn in_safetensors(checkpoint: &Checkpoint) -> bool {
+    checkpoint.config().tensors().iter().all(|spec| checkpoint.place(&spec.name).is_some())
+}
+
+/// The files beside the weights, and the index of these if it is the base's own.
+fn beside(place: &Path, sharded: bool) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
     for file in files::list(place)?.into_iter().filter(|file| belongs(file, sharded)) {
         items.push(Item { name: file_name(&file).into(), content: Content::Copied(file) });
     }
@@ -155,13 +174,22 @@ pub(super) fn is_read(name: &str) -> bool {
 /// What an export writes about itself, which is never a copy.
 pub const OWN: [&str; 2] = ["README.md", super::MANIFEST];
 
-fn converted(checkpoint: &Checkpoint, made: Files, dtype: Written) -> Result<Vec<Item>> {
-    let layout = layout(checkpoint.config().tensors(), dtype)?;
-    let made = made.into_iter().chain(layout.index);
-    let mut items: Vec<Item> =
-        made.map(|(name, bytes)| Item { name: name.into(), content: Content::Made(bytes) }).collect();
+fn made(name: &str, bytes: Vec<u8>) -> Item {
+    Item { name: name.into(), content: Content::Made(bytes) }
+}
+
+/// Weights from another format as safetensors files, beside some other files.
+fn converted(
+    checkpoint: &Checkpoint,
+    others: Vec<Item>,
+    dtype: impl Fn(&TensorSpec) -> Result<Dtype>,
+) -> Result<Vec<Item>> {
+    let planned = |spec: TensorSpec| Ok(Planned { dtype: dtype(&spec)?, spec });
+    let layout = layout(checkpoint.config().tensors().into_iter().map(planned).collect::<Result<_>>()?)?;
+    let mut items = others;
+    items.extend(layout.index.map(|(name, bytes)| made(name, bytes)));
     let shards = layout.shards.into_iter();
-    items.extend(shards.map(|(name, specs)| Item { name: name.into(), content: Content::Tensors(specs) }));
+    items.extend(shards.map(|(name, tensors)| Item { name: name.into(), content: Content::Tensors(tensors) }));
     let names: BTreeSet<&Path> = items.iter().map(|item| item.name.as_path()).collect();
     if names.len() != items.len() {
         return Err(Error::fault("an export has two files of one name"));

@@ -17,7 +17,7 @@ use crate::model::{Checkpoint, TensorSpec};
 const LARGEST: u64 = 5_000_000_000;
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The type in which a model that is not in safetensors files is written.
+/// The type in which a model from a GGUF file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Written {
@@ -40,46 +40,55 @@ impl Written {
             Self::Bf16 => "bf16",
         }
     }
+}
 
-    fn label(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::Bf16 => "BF16",
+/// A tensor that is to be written, and the type it is written in.
+pub struct Planned {
+    pub spec: TensorSpec,
+    pub dtype: Dtype,
+}
+
+impl Planned {
+    fn label(&self) -> &'static str {
+        match self.dtype {
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::BF16 => "BF16",
         }
     }
 
-    fn bytes(self, spec: &TensorSpec) -> u64 {
-        let width = match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
+    fn bytes(&self) -> u64 {
+        let width = match self.dtype {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
         };
-        spec.shape.iter().map(|size| *size as u64).product::<u64>() * width
+        self.spec.shape.iter().map(|size| *size as u64).product::<u64>() * width
     }
 }
 
 /// The files that some tensors are written to, each with its tensors, and the index of more than one.
 pub struct Layout {
-    pub shards: Vec<(String, Vec<TensorSpec>)>,
+    pub shards: Vec<(String, Vec<Planned>)>,
     pub index: Option<(&'static str, Vec<u8>)>,
 }
 
 /// Cuts a model's tensors into files.
-pub fn layout(tensors: Vec<TensorSpec>, dtype: Written) -> Result<Layout> {
-    cut(tensors, dtype, LARGEST)
+pub fn layout(tensors: Vec<Planned>) -> Result<Layout> {
+    cut(tensors, LARGEST)
 }
 
-fn cut(tensors: Vec<TensorSpec>, dtype: Written, largest: u64) -> Result<Layout> {
-    let mut shards: Vec<(u64, Vec<TensorSpec>)> = Vec::new();
+fn cut(tensors: Vec<Planned>, largest: u64) -> Result<Layout> {
+    let mut shards: Vec<(u64, Vec<Planned>)> = Vec::new();
     let mut total = 0;
-    for spec in tensors {
-        let bytes = dtype.bytes(&spec);
+    for tensor in tensors {
+        let bytes = tensor.bytes();
         total += bytes;
         match shards.last_mut() {
             Some((size, shard)) if *size + bytes <= largest => {
                 *size += bytes;
-                shard.push(spec);
+                shard.push(tensor);
             }
-            _ => shards.push((bytes, vec![spec])),
+            _ => shards.push((bytes, vec![tensor])),
         }
     }
     let count = shards.len();
@@ -87,12 +96,14 @@ fn cut(tensors: Vec<TensorSpec>, dtype: Written, largest: u64) -> Result<Layout>
         0 | 1 => "model.safetensors".to_owned(),
         _ => format!("model-{:05}-of-{count:05}.safetensors", at + 1),
     };
-    let shards: Vec<(String, Vec<TensorSpec>)> =
-        shards.into_iter().enumerate().map(|(at, (_, specs))| (name(at), specs)).collect();
+    let shards: Vec<(String, Vec<Planned>)> =
+        shards.into_iter().enumerate().map(|(at, (_, tensors))| (name(at), tensors)).collect();
     let index = if count > 1 {
         let map: Map<String, Value> = shards
             .iter()
-            .flat_map(|(file, specs)| specs.iter().map(move |spec| (spec.name.clone(), file.as_str().into())))
+            .flat_map(|(file, tensors)| {
+                tensors.iter().map(move |tensor| (tensor.spec.name.clone(), file.as_str().into()))
+            })
             .collect();
         let value = json!({"metadata": {"total_size": total}, "weight_map": map});
         let bytes = serde_json::to_vec_pretty(&value)
@@ -111,17 +122,16 @@ fn cut(tensors: Vec<TensorSpec>, dtype: Written, largest: u64) -> Result<Layout>
 pub fn write(
     checkpoint: &Checkpoint,
     patch: &Patch,
-    specs: &[TensorSpec],
-    dtype: Written,
+    tensors: &[Planned],
     out: &mut dyn Write,
     failed: &dyn Fn(&std::io::Error) -> Error,
 ) -> Result<()> {
     let mut at = 0;
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
-    for spec in specs {
-        let end = at + dtype.bytes(spec);
-        let entry = json!({"dtype": dtype.label(), "shape": spec.shape, "data_offsets": [at, end]});
-        header.insert(spec.name.clone(), entry);
+    for tensor in tensors {
+        let end = at + tensor.bytes();
+        let entry = json!({"dtype": tensor.label(), "shape": tensor.spec.shape, "data_offsets": [at, end]});
+        header.insert(tensor.spec.name.clone(), entry);
         at = end;
     }
     let mut header = Value::Object(header).to_string().into_bytes();
@@ -130,7 +140,7 @@ pub fn write(
     let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|cause| failed(&cause));
     put(&(header.len() as u64).to_le_bytes())?;
     put(&header)?;
-    for spec in specs {
+    for Planned { spec, dtype } in tensors {
         let mut values = checkpoint.tensor(&spec.name)?;
         if let Some(patched) = patch.tensors.iter().find(|patched| patched.tensor == spec.name) {
             for ((index, value), original) in patched.indices.iter().zip(&patched.values).zip(&patched.original) {
@@ -145,7 +155,7 @@ pub fn write(
             }
         }
         for piece in values.chunks(1 << 20) {
-            put(&encode(piece, dtype.dtype()))?;
+            put(&encode(piece, *dtype))?;
         }
     }
     Ok(())
@@ -154,24 +164,23 @@ pub fn write(
 #[cfg(test)]
 mod unit {
     use super::*;
-    use crate::model::config::DecoderConfig;
 
     #[test]
     fn large_models_are_cut_and_indexed() {
-        let tensors = |count: usize| {
-            (0..count).map(|n| TensorSpec { name: format!("t{n}"), shape: vec![10, 2], keys: "" }).collect::<Vec<_>>()
+        let tensors = |count: usize, dtype: Dtype| {
+            let spec = |n| TensorSpec { name: format!("t{n}"), shape: vec![10, 2], keys: "" };
+            (0..count).map(|n| Planned { spec: spec(n), dtype }).collect::<Vec<_>>()
         };
-        let one = cut(tensors(2), Written::F32, 200).unwrap();
+        let one = cut(tensors(2, Dtype::F32), 200).unwrap();
         assert_eq!((one.shards.len(), one.shards[0].0.as_str()), (1, "model.safetensors"));
         assert!(one.index.is_none());
-        let many = cut(tensors(5), Written::F32, 200).unwrap();
-        assert_eq!(many.shards.iter().map(|(_, specs)| specs.len()).collect::<Vec<_>>(), [2, 2, 1]);
+        let many = cut(tensors(5, Dtype::F32), 200).unwrap();
+        assert_eq!(many.shards.iter().map(|(_, tensors)| tensors.len()).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(many.shards[2].0, "model-00003-of-00003.safetensors");
         let index: Value = serde_json::from_slice(&many.index.unwrap().1).unwrap();
         assert_eq!(index["weight_map"]["t4"], "model-00003-of-00003.safetensors");
         assert_eq!(index["metadata"]["total_size"], 400);
         // one tensor may be larger than a file should be
-        assert_eq!(cut(tensors(2), Written::Bf16, 30).unwrap().shards.len(), 2);
-        let _: fn(&DecoderConfig) -> Vec<TensorSpec> = DecoderConfig::tensors;
+        assert_eq!(cut(tensors(2, Dtype::BF16), 30).unwrap().shards.len(), 2);
     }
 }

@@ -438,5 +438,35 @@ fn a_gguf_file_becomes_a_directory_that_reads_the_same() {
     let checkpoint = Checkpoint::open(directory.path()).unwrap();
     let none = Patch::default();
     let refused = Contents::of(&checkpoint, &none, Some(Written::Bf16)).err().unwrap();
-    assert!(refused.message().contains("whose types an export keeps"));
+    assert!(refused.message().contains("keeps the types of its weights"));
+}
+
+/// PyTorch's files become safetensors of the same types, and the export is then a base like any other.
+#[test]
+fn a_bin_checkpoint_is_exported_as_safetensors() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/model");
+    let (base, room) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for file in files::list(&source).unwrap().iter().filter(|file| file.extension().unwrap() != "safetensors") {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        files::write_atomic(&base.path().join(name), &bytes(&source, name)).unwrap();
+    }
+    files::write_atomic(&base.path().join("tokenizer.model"), b"pieces").unwrap();
+    let checkpoint = Checkpoint::open(base.path()).unwrap();
+    let patch = patch(&checkpoint, &[(DOWN, &[0, 5])]);
+    let out = room.path().join("out");
+    let tally = export(base.path(), &patch, &out, false).unwrap();
+    assert_eq!(tally, Tally { converted: 1, others: 3, ..Tally::default() });
+    let names: Vec<_> = files::list(&out).unwrap().iter().map(|file| file.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["README.md", "config.json", "model.safetensors", "tokenizer.model"]);
+    let exported = Checkpoint::open(&out).unwrap();
+    for spec in checkpoint.config().tensors() {
+        let (before, after) = (checkpoint.tensor(&spec.name).unwrap(), exported.tensor(&spec.name).unwrap());
+        assert_eq!(exported.dtype(&spec.name), checkpoint.dtype(&spec.name));
+        let changed = before.iter().zip(&after).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        assert_eq!(changed, if spec.name == DOWN { 2 } else { 0 }, "{}", spec.name);
+    }
+    assert!(write_in_place(base.path(), &patch, Way::Apply).is_err(), "a .bin is never written");
+    assert_eq!(write_in_place(&out, &patch, Way::Undo).unwrap(), 2);
+    let undone = Checkpoint::open(&out).unwrap();
+    assert_eq!(undone.weights_digest(&|_, _| ()).unwrap(), checkpoint.weights_digest(&|_, _| ()).unwrap());
 }

@@ -171,7 +171,7 @@ fn what_cannot_be_exported_is_a_sentence() {
     hint: name a new file
     ");
     insta::assert_snapshot!(project.refused(&["export", POINT, "out", "--dtype", "bf16"]), @"
-    error: [project]/model has safetensors weights, whose types an export keeps
+    error: [project]/model is a directory, and an export keeps the types of its weights
     hint: leave --dtype out; it is for models from GGUF files
     ");
     insta::assert_snapshot!(project.refused(&["apply", "pipeline.toml", "model"]), @"

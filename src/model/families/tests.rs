@@ -40,6 +40,7 @@ fn each_family_is_one_file_and_one_row() {
 /// Where a family's name may stand in the code, outside of its own file: text of a literal, and why.
 const NAMED: &[(&str, &str, &str)] = &[
     ("settings.rs", "llama3", "a kind of rope scaling has this name in config.json, in every family"),
+    ("hugging_face.rs", "llama3", "as above"),
     ("settings.rs", "is_llama_config", "a harmless key"),
     ("gguf_tokenizer.rs", "llama", "GGUF calls SentencePiece so"),
     ("gguf_tokenizer.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
