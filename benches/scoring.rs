@@ -54,13 +54,14 @@ fn cost_within(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample], budge
         .filter(|(layer, part)| scored(*layer, *part))
         .collect();
     let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
-    let setup = Setup { budget, batch_tokens: CPU_BATCH_TOKENS, ..Setup::CPU };
+    let setup =
+        Setup { budget, batch_tokens: CPU_BATCH_TOKENS, packs: true, kept_percent: Setup::KEPT_ON_CPU, ..Setup::CPU };
     estimate(&decoder.config, &matrices, &samples.iter().map(length).collect::<Vec<_>>(), &setup)
 }
 
 /// Each grouping in a process of its own: freed memory stays with a process.
 fn memory() {
-    println!("peak memory of scoring SmolLM2-135M-Instruct, f32, MLP matrices, 8 samples of 150 tokens");
+    println!("peak memory of scoring SmolLM2-135M-Instruct, f32, MLP matrices, 12 samples of 90 to 310 tokens");
     for groups in ["1", "2", "3", "5", "10"] {
         let program = std::env::current_exe().expect("this program");
         let status = std::process::Command::new(program).args(["--groups", groups]).status().expect("a process");
@@ -73,8 +74,11 @@ fn in_groups(groups: usize) {
     let (_, decoder) = support::model();
     let vocabulary = decoder.config.vocab_size;
     let id = |sample: usize, at: usize| u32::try_from((at * 7919 + sample * 104_729 + 13) % vocabulary).unwrap_or(0);
-    let samples: Vec<Sample> =
-        (0..8).map(|sample| Sample { ids: (0..151).map(|at| id(sample, at)).collect(), response: 51 }).collect();
+    // Of many lengths, so that every batch is of another size.
+    let length = |sample: usize| 91 + sample * 37 % 12 * 20;
+    let samples: Vec<Sample> = (0..12)
+        .map(|sample| Sample { ids: (0..length(sample)).map(|at| id(sample, at)).collect(), response: 51 })
+        .collect();
     let borrowed: Vec<&Sample> = samples.iter().collect();
     let mut cost = cost(&decoder, &in_mlp, &borrowed);
     while cost.groups.len() < groups && cost.fits {

@@ -36,12 +36,28 @@ pub struct Setup {
     pub saved: bool,
     /// Bytes that a finished score goes on taking in the same memory, until all are.
     pub score_bytes: u64,
+    /// Products pack their weights in memory of their own, so that the largest matrix is there twice.
+    pub packs: bool,
+    /// What of the memory that comes and goes with every batch is kept beside it, in percent: pieces of other batches'
+    /// sizes that fit nothing.
+    pub kept_percent: u64,
 }
 
 impl Setup {
     /// One sample at a time, in f32, accumulation fused, no budget, nothing written down: the CPU's way.
-    pub const CPU: Self =
-        Self { value_bytes: 4, batch_tokens: 0, fused: true, budget: None, saved: false, score_bytes: 0 };
+    pub const CPU: Self = Self {
+        value_bytes: 4,
+        batch_tokens: 0,
+        fused: true,
+        budget: None,
+        saved: false,
+        score_bytes: 0,
+        packs: false,
+        kept_percent: 0,
+    };
+
+    /// [`Setup::kept_percent`] of a CPU, as measured (`cargo bench --bench scoring -- --memory`, docs/scaling.md).
+    pub const KEPT_ON_CPU: u64 = 40;
 }
 
 /// Floating point operations of matrix products over all samples; a multiplication and an addition are two.
@@ -97,7 +113,8 @@ pub struct Estimate {
     /// time than activations; 0 where that is not done or is done elsewhere.
     pub saved_bytes: u64,
     /// The most that is held at once: weights, the largest group's accumulators, group inputs, finished scores, and
-    /// the greater of what is copied and of activations with the greater of head and working bytes. A program's own memory and copies made while loading are not in it.
+    /// the greater of what is copied and of activations with the greater of head and working bytes, what is kept
+    /// beside these and the largest packed matrix. A program's own memory and copies made while loading are not in it.
     pub peak_bytes: u64,
     /// What accumulation reads and writes over all samples: per sample and scored weight 8 bytes (the sum, in and
     /// out) where fused, 16 where a gradient is written and read again.
@@ -160,6 +177,10 @@ fn split(layers: Range<usize>, count: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
+fn numel(shape: &[usize]) -> u128 {
+    shape.iter().map(|side| *side as u128).product()
+}
+
 fn bytes(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
@@ -198,7 +219,6 @@ impl<'a> Job<'a> {
         lengths: &'a [Length],
         setup: &'a Setup,
     ) -> Self {
-        let numel = |shape: &[usize]| shape.iter().map(|side| *side as u128).product::<u128>();
         let weights = config.tensors().iter().map(|spec| numel(&spec.shape)).sum();
         let mut sizes = vec![0; config.layers];
         for (layer, projection) in &scored {
@@ -318,7 +338,12 @@ impl<'a> Job<'a> {
         let activations = deepest * tokens * kept * value;
         let saved = if self.setup.saved { 4 * most + inputs } else { 0 };
         let finished = scored * u128::from(self.setup.score_bytes);
-        let passing = (activations + working.max(head)).max(saved);
+        let passing = activations + working.max(head);
+        let kept = passing * u128::from(self.setup.kept_percent) / 100;
+        let largest = config.tensors().iter().map(|spec| numel(&spec.shape)).max().unwrap_or(0);
+        let packed = if self.setup.packs { largest * value } else { 0 };
+        // Memory that is kept serves the copy that is written down.
+        let passing = (passing + kept + packed).max(saved);
         let peak = bytes(weights * value + 4 * most + inputs + finished + passing);
         let moved = if self.setup.fused { 8 } else { 16 };
         Estimate {

@@ -97,6 +97,12 @@ fn what_is_held_is_what_the_pass_keeps() {
     let full = estimate(&config, &every(&config, &MLP), &length, &Setup { score_bytes: 8, ..Setup::CPU });
     assert_eq!(full.peak_bytes, mlp.peak_bytes + 8 * mlp.scored);
 
+    let kept = estimate(&config, &every(&config, &MLP), &length, &Setup { kept_percent: 25, ..Setup::CPU });
+    assert_eq!(kept.peak_bytes, mlp.peak_bytes + (mlp.activation_bytes + mlp.head_bytes) / 4);
+
+    let packed = estimate(&config, &every(&config, &MLP), &length, &Setup { packs: true, ..Setup::CPU });
+    assert_eq!(packed.peak_bytes, mlp.peak_bytes + 4 * 49152 * 576);
+
     // Both samples fit a batch of 256 tokens, end to end.
     let batched = Setup { batch_tokens: 256, fused: false, ..Setup::CPU };
     let batched = estimate(&config, &every(&config, &MLP), &length, &batched);

@@ -222,6 +222,8 @@ fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> 
         },
         // Shards and kept scores are made where the program runs.
         saved: on_host,
+        packs: on_host,
+        kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },
         score_bytes: if on_host && params.keep.is_some() { 8 } else { 0 },
     };
     let estimate = cost::estimate(config, &matrices, &lengths, &setup);

