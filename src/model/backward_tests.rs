@@ -138,8 +138,7 @@ fn check_seeded(config: &DecoderConfig, ops: Ops, seed: u64) {
     let mut decoder = random(config, &Device::flex(), seed);
     decoder.ops = ops;
     let samples = [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2)];
-    let mut hook = Gradients::default();
-    hook.rows = pack::rows(samples.iter().map(Sample::inputs)).collect();
+    let mut hook = Gradients { rows: pack::rows(samples.iter().map(Sample::inputs)).collect(), ..Gradients::default() };
     let losses = decoder.losses_and_gradients(&samples, &mut hook).unwrap();
     for (index, sample) in samples.iter().enumerate() {
         let (loss, gradients) = oracle(&decoder, sample);

@@ -219,7 +219,7 @@ fn memory_that_no_grouping_stays_within() {
     project.ok(&["run", "--until", "tokenize"]);
     let said = told("score.memory=\"100 KB\"");
     assert!(
-        said.starts_with("error: score[fairness]: scoring needs 2") && said.contains("allows 98 KiB"),
+        said.starts_with("error: score[fairness]: scoring needs 298 KiB") && said.contains("allows 98 KiB"),
         "{said}"
     );
     assert!(!project.store.join("records/score").exists(), "nothing was scored");
