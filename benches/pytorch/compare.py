@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from statistics import median
 
 import pyarrow.parquet
@@ -70,6 +71,22 @@ def rows(chosen):
     if not model:
         raise SystemExit(f"the model is not in {sources}")
     return found, origin, model[0]
+
+
+def cores_in_use(seconds=2):
+    """How many cores other programs keep busy just now; 0 where the system does not tell."""
+
+    def busy():
+        with open("/proc/stat") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:])
+        return (user + nice + system + sum(interrupts[:2])) / os.sysconf("SC_CLK_TCK")
+
+    try:
+        before = busy()
+        time.sleep(seconds)
+        return (busy() - before) / seconds
+    except OSError:
+        return 0.0
 
 
 class Side:
@@ -247,7 +264,7 @@ def main():
     rows_file = os.path.join(chosen.work, "rows.json")
     with open(rows_file, "w") as file:
         json.dump(samples, file)
-    busy = os.getloadavg()[0]
+    busy = cores_in_use()
     results = []
     for threads in chosen.threads:
         # The last number of threads is the benchmark; the others are for comparison and take every fourth sample.
@@ -257,8 +274,8 @@ def main():
         results.append(measure(chosen, threads, samples, indices, model, rows_file, last or not chosen.quick))
 
     print(f"scoring of SmolLM2-135M-Instruct (dequantised), MLP matrices, f32: 3 x {chosen.samples} samples, {origin}")
-    if busy > 0.5:
-        print(f"NOTE: something else was running (load {busy:.1f}); these numbers are not to be relied on")
+    if busy > 0.3:
+        print(f"NOTE: something else was running on {busy:.1f} cores; these numbers are not to be relied on")
     print(*table(results), sep="\n")
     for result in results:
         facts = result["pytorch"]

@@ -4,6 +4,7 @@
 
 use crate::error::Result;
 use crate::model::patch::Patch;
+use crate::model::projection::Projection;
 
 /// A line of a card: what, and its value.
 pub type Facts = Vec<(String, String)>;
@@ -51,7 +52,10 @@ impl Card<'_> {
             None => text.push_str("Nothing was measured when this was exported.\n"),
         }
         text.push_str("\n## Edits\n\n| matrix | weights |\n| --- | ---: |\n");
-        for patched in &self.patch.tensors {
+        // A patch file has its tensors by name, where layer 10 stands before layer 2.
+        let mut touched: Vec<_> = self.patch.tensors.iter().collect();
+        touched.sort_by_key(|patched| Projection::parse(&patched.tensor));
+        for patched in touched {
             text.push_str(&format!("| {} | {} |\n", cell(&patched.tensor), patched.indices.len()));
         }
         Ok(text.into_bytes())
