@@ -4,6 +4,7 @@ Run it here, in an environment with transformers 4.57, sentencepiece and protobu
 LlamaConverter turns a tokenizer.model into a fast tokeniser. The models are trained as Llama's was.
 """
 
+import io
 import json
 import pathlib
 import tempfile
@@ -25,15 +26,15 @@ CASES = [
 
 
 def train(kind, size):
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = str(pathlib.Path(folder) / "m")
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXT), model_prefix=prefix, model_type=kind, vocab_size=size, byte_fallback=True,
-            normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True, pad_id=-1,
-            allow_whitespace_only_pieces=True, user_defined_symbols=["<|user|>"], control_symbols=["<|system|>"],
-            character_coverage=0.99, minloglevel=2, num_threads=1,
-        )
-        return pathlib.Path(prefix + ".model").read_bytes()
+    # Into memory: a model remembers the path that it was written to.
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT), model_writer=model, model_type=kind, vocab_size=size, byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True, pad_id=-1,
+        allow_whitespace_only_pieces=True, user_defined_symbols=["<|user|>"], control_symbols=["<|system|>"],
+        character_coverage=0.99, minloglevel=2, num_threads=1,
+    )
+    return model.getvalue()
 
 
 def golden(model, settings):
