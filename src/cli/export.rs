@@ -19,7 +19,7 @@ use crate::export::{Base, Card, Contents, MANIFEST, Manifest, Written, point};
 use crate::files;
 use crate::model::patch::Patch;
 use crate::rank::SelectedPoint;
-use crate::stages::ModelName;
+use crate::stages::Role;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = planner.plan(false)?;
     let points = variant::points(&planner, &plan)?;
     let point = point::find(&points, &args.point)?;
-    let (checkpoint, digests) = planner.model(ModelName::Model)?;
+    let (checkpoint, digests) = planner.model(Role::Subject)?;
     directory::check_outside(&out, checkpoint.path())?;
     run::heed_signals()?;
     let bytes = variant::patch_file(&job, &planner, &plan, &point.mask)?;

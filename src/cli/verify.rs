@@ -17,7 +17,7 @@ use crate::export::compare::{Comparison, Difference, How, compare};
 use crate::export::{Contents, MANIFEST, Manifest, point};
 use crate::model::patch::Patch;
 use crate::rank::{SelectedPoint, Selection};
-use crate::stages::ModelName;
+use crate::stages::Role;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let planner = job.planner();
     let plan = planner.plan(true)?;
-    let (checkpoint, digests) = planner.model(ModelName::Model)?;
+    let (checkpoint, digests) = planner.model(Role::Subject)?;
     if manifest.as_ref().is_some_and(|manifest| manifest.base != variant::base(&digests)) {
         return Err(Error::user(format!("{} was exported from another base model", args.dir.display()))
             .hint("set model.source to the model that its README.md names"));

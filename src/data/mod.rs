@@ -6,4 +6,4 @@ mod permutation;
 mod rows;
 
 pub use permutation::permutation;
-pub use rows::read_columns;
+pub use rows::{Format, read_columns};

@@ -6,32 +6,50 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::files;
 
-/// The values of `columns`, in that order, for every row of a `.csv` or `.jsonl` file.
+/// How rows lie in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Csv,
+    Jsonl,
+}
+
+impl Format {
+    /// The format that a file's name promises.
+    ///
+    /// # Errors
+    /// Any ending but `.csv` and `.jsonl`, in upper or lower case.
+    pub fn of(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "csv" => Ok(Self::Csv),
+            "jsonl" => Ok(Self::Jsonl),
+            _ => Err(Error::user(format!("{} is neither a .csv nor a .jsonl file, by its name", path.display()))
+                .hint("rename it, or convert it: CSV with a line of column names, or one JSON object a line")),
+        }
+    }
+}
+
+/// The values of `columns`, in that order, for every row.
 ///
 /// Result: rows x columns, in file order; never empty.
 /// CSV: the first line names the columns. JSONL: one object a line, its fields are text; blank
 /// lines are skipped.
 ///
-/// Errors name the file and, where there is one, the line (counted from 1).
-pub fn read_columns(path: &Path, columns: &[&str]) -> Result<Vec<Vec<String>>> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let parse = match extension.to_ascii_lowercase().as_str() {
-        "csv" => csv_rows,
-        "jsonl" => jsonl_rows,
-        _ => {
-            return Err(Error::user(format!("{} is neither a .csv nor a .jsonl file, by its name", path.display()))
-                .hint("rename it, or convert it: CSV with a line of column names, or one JSON object a line"));
-        }
-    };
-    let bytes = files::read(path)?;
-    let rows = utf8(&bytes).and_then(|text| parse(text, columns)).map_err(|error| error.within(path.display()))?;
+/// Errors name the line, where there is one (counted from 1).
+pub fn read_columns(bytes: &[u8], format: Format, columns: &[&str]) -> Result<Vec<Vec<String>>> {
+    let text = utf8(bytes)?;
+    let rows = match format {
+        Format::Csv => csv_rows(text, columns),
+        Format::Jsonl => jsonl_rows(text, columns),
+    }?;
     if rows.is_empty() {
-        return Err(Error::user(format!("{} holds no rows", path.display()))
+        return Err(Error::user("there are no rows")
             .hint("give a file with at least one row, or take the data set out of the pipeline file"));
     }
     Ok(rows)
@@ -195,14 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(name: &str, content: &[u8], columns: &[&str]) -> Result<Vec<Vec<String>>> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(name);
-        files::write_atomic(&path, content).unwrap();
-        read_columns(&path, columns).map_err(|error| {
-            let message = error.message().replace(&format!("{}/", dir.path().display()), "");
-            let full = Error::user(message);
-            error.hint_text().map_or(full.clone(), |hint| full.hint(hint))
-        })
+        read_columns(content, Format::of(Path::new(name))?, columns)
     }
 
     fn message(name: &str, content: &[u8], columns: &[&str]) -> String {
@@ -237,41 +248,40 @@ mod tests {
 
     #[test]
     fn a_missing_column_names_the_nearest() {
-        insta::assert_snapshot!(message("x.csv", b"question,label\na,b\n", &["questions"]), @"x.csv: line 1: no column `questions`; found `question`, `label` | did you mean `question`? The pipeline file says which column is read");
-        insta::assert_snapshot!(message("x.csv", b"a,b\n1,2\n", &["prompt"]), @"x.csv: line 1: no column `prompt`; found `a`, `b` | name one of these in the pipeline file, or rename the column in the data");
-        insta::assert_snapshot!(message("x.jsonl", b"{\"Prompt\":\"\"}\n", &["prompt"]), @"x.jsonl: line 1: no field `prompt`; found `Prompt` | did you mean `Prompt`? The pipeline file says which field is read");
+        insta::assert_snapshot!(message("x.csv", b"question,label\na,b\n", &["questions"]), @"line 1: no column `questions`; found `question`, `label` | did you mean `question`? The pipeline file says which column is read");
+        insta::assert_snapshot!(message("x.csv", b"a,b\n1,2\n", &["prompt"]), @"line 1: no column `prompt`; found `a`, `b` | name one of these in the pipeline file, or rename the column in the data");
+        insta::assert_snapshot!(message("x.jsonl", b"{\"Prompt\":\"\"}\n", &["prompt"]), @"line 1: no field `prompt`; found `Prompt` | did you mean `Prompt`? The pipeline file says which field is read");
     }
 
     #[test]
     fn malformed_csv_names_the_line() {
-        insta::assert_snapshot!(message("x.csv", b"a,b\n\"1\n1\",2\n3\n", &["a"]), @"x.csv: line 4: 1 value, but line 1 names 2 columns | put a value that holds a comma, a quote or a line break in double quotes");
-        insta::assert_snapshot!(message("x.csv", b"a\n1\n\"2\n3\n4\n", &["a"]), @r#"x.csv: line 3: a quote is opened and never closed | close it, or write a quote inside a value twice: """#);
-        insta::assert_snapshot!(message("x.csv", b"a,a\n1,2\n", &["a"]), @"x.csv: line 1: two columns are called `a` | rename one of them, so that it is clear which is meant");
-        insta::assert_snapshot!(message("x.csv", b"a\n1\n\xff\n", &["a"]), @r#"x.csv: line 3: not UTF-8 text | save the file as UTF-8 (spreadsheets call it "CSV UTF-8")"#);
+        insta::assert_snapshot!(message("x.csv", b"a,b\n\"1\n1\",2\n3\n", &["a"]), @"line 4: 1 value, but line 1 names 2 columns | put a value that holds a comma, a quote or a line break in double quotes");
+        insta::assert_snapshot!(message("x.csv", b"a\n1\n\"2\n3\n4\n", &["a"]), @r#"line 3: a quote is opened and never closed | close it, or write a quote inside a value twice: """#);
+        insta::assert_snapshot!(message("x.csv", b"a,a\n1,2\n", &["a"]), @"line 1: two columns are called `a` | rename one of them, so that it is clear which is meant");
+        insta::assert_snapshot!(message("x.csv", b"a\n1\n\xff\n", &["a"]), @r#"line 3: not UTF-8 text | save the file as UTF-8 (spreadsheets call it "CSV UTF-8")"#);
     }
 
     #[test]
     fn lines_are_counted_the_same_with_crlf() {
-        assert!(message("x.csv", b"a,b\r\n1,2\r\n3\r\n", &["a"]).starts_with("x.csv: line 3: 1 value,"));
-        assert!(message("x.csv", b"a\r\n1\r\n\"2\r\n", &["a"]).starts_with("x.csv: line 3: a quote"));
-        assert!(message("x.csv", b"a,b\r\n1,2\r\n1,\"2\"\"\r\n3,4\r\n", &["a"]).starts_with("x.csv: line 3: a quote"));
+        assert!(message("x.csv", b"a,b\r\n1,2\r\n3\r\n", &["a"]).starts_with("line 3: 1 value,"));
+        assert!(message("x.csv", b"a\r\n1\r\n\"2\r\n", &["a"]).starts_with("line 3: a quote"));
+        assert!(message("x.csv", b"a,b\r\n1,2\r\n1,\"2\"\"\r\n3,4\r\n", &["a"]).starts_with("line 3: a quote"));
     }
 
     #[test]
     fn malformed_jsonl_names_the_line() {
-        insta::assert_snapshot!(message("x.jsonl", b"{\"a\":\"1\"}\n{\"a\":\n", &["a"]), @"x.jsonl: line 2, column 5: not JSON: EOF while parsing a value | a .jsonl file holds one complete JSON object on every line");
-        insta::assert_snapshot!(message("x.jsonl", b"[\n", &["a"]), @"x.jsonl: line 1, column 1: not JSON: EOF while parsing a list | a .jsonl file holds one complete JSON object on every line");
-        insta::assert_snapshot!(message("x.jsonl", b"[]\n", &["a"]), @r#"x.jsonl: line 1: a list where an object is expected | a .jsonl file holds one JSON object on every line, like {"prompt": "…"}"#);
-        insta::assert_snapshot!(message("x.jsonl", b"\n{\"a\":1}\n", &["a"]), @"x.jsonl: line 2: field `a` is a number, not text");
+        insta::assert_snapshot!(message("x.jsonl", b"{\"a\":\"1\"}\n{\"a\":\n", &["a"]), @"line 2, column 5: not JSON: EOF while parsing a value | a .jsonl file holds one complete JSON object on every line");
+        insta::assert_snapshot!(message("x.jsonl", b"[\n", &["a"]), @"line 1, column 1: not JSON: EOF while parsing a list | a .jsonl file holds one complete JSON object on every line");
+        insta::assert_snapshot!(message("x.jsonl", b"[]\n", &["a"]), @r#"line 1: a list where an object is expected | a .jsonl file holds one JSON object on every line, like {"prompt": "…"}"#);
+        insta::assert_snapshot!(message("x.jsonl", b"\n{\"a\":1}\n", &["a"]), @"line 2: field `a` is a number, not text");
     }
 
     #[test]
     fn empty_and_unknown_files_are_errors() {
-        insta::assert_snapshot!(message("x.csv", b"", &["a"]), @"x.csv holds no rows | give a file with at least one row, or take the data set out of the pipeline file");
-        insta::assert_snapshot!(message("x.csv", b"a,b\n", &["a"]), @"x.csv holds no rows | give a file with at least one row, or take the data set out of the pipeline file");
-        insta::assert_snapshot!(message("x.jsonl", b"\n\n", &["a"]), @"x.jsonl holds no rows | give a file with at least one row, or take the data set out of the pipeline file");
+        insta::assert_snapshot!(message("x.csv", b"", &["a"]), @"there are no rows | give a file with at least one row, or take the data set out of the pipeline file");
+        insta::assert_snapshot!(message("x.csv", b"a,b\n", &["a"]), @"there are no rows | give a file with at least one row, or take the data set out of the pipeline file");
+        insta::assert_snapshot!(message("x.jsonl", b"\n\n", &["a"]), @"there are no rows | give a file with at least one row, or take the data set out of the pipeline file");
         insta::assert_snapshot!(message("x.parquet", b"PAR1", &["a"]), @"x.parquet is neither a .csv nor a .jsonl file, by its name | rename it, or convert it: CSV with a line of column names, or one JSON object a line");
-        assert!(read_columns(Path::new("no/x.csv"), &["a"]).unwrap_err().message().contains("no/x.csv"));
     }
 
     proptest! {

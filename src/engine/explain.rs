@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::plan::{Plan, Planned, Planner, State};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
-use crate::stages::Input;
+use crate::stages::{Input, Role};
 
 /// One difference, or one cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -140,9 +140,9 @@ fn differences(planned: &Planned, old: &Manifest, new: &Manifest) -> Vec<Reason>
 fn origin(input: &Input) -> String {
     match input {
         Input::File(path) => path.display().to_string(),
-        Input::Model { model, .. } => match model {
-            crate::stages::ModelName::Model => "model.source".into(),
-            crate::stages::ModelName::Judge => "judge.source".into(),
+        Input::Model { role, .. } => match role {
+            Role::Subject => "model.source".into(),
+            Role::Judge => "judge.source".into(),
         },
         Input::Output { node, .. } | Input::Mask { node, .. } | Input::Unknown { node } => node.clone(),
     }

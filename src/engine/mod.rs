@@ -7,13 +7,13 @@
 
 pub mod events;
 pub mod explain;
-mod externals;
 pub mod grid;
 pub mod plan;
 pub mod run;
+mod sources;
 pub mod stability;
 
 pub use events::Observer;
-pub use externals::ModelDigests;
 pub use plan::{Plan, Planned, Planner, State};
 pub use run::{Runner, Summary};
+pub use sources::ModelDigests;

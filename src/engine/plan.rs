@@ -4,21 +4,23 @@
 //! inputs are all there is evaluated in memory, without publishing; that is how a plan can show masks
 //! before they were selected in earnest. Must not know: any particular stage.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::externals::{Externals, ModelDigests};
+use super::sources::{ModelDigests, Sources};
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::model::cost::Estimate;
 use crate::model::{Checkpoint, Models};
 use crate::rank;
-use crate::stages::{Input, ModelName, Node, Outputs, Outside, Planning, Progress, REGISTRY, Shards, Stage, Work};
+use crate::stages::{
+    Context, FileInput, Input, Node, Outputs, Planning, Preview, Progress, REGISTRY, Role, Shards, Stage,
+};
 use crate::store::{Record, Store};
 
 /// Whether a node has to run.
@@ -80,15 +82,15 @@ pub struct Planner<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) store: &'a Store,
     pub(super) models: &'a Models,
-    pub(super) externals: Externals<'a>,
+    pub(super) sources: Sources<'a>,
     /// Outputs of cheap stages by key, so that planning again costs nothing.
     evaluated: Mutex<HashMap<Digest, Outputs>>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
-        let externals = Externals::new(pipeline, store, models);
-        Self { pipeline, store, models, externals, evaluated: Mutex::default() }
+        let sources = Sources::new(pipeline, store, models);
+        Self { pipeline, store, models, sources, evaluated: Mutex::default() }
     }
 
     /// The plan as the store is now. `verify` looks into blobs that were never checked, so that damage is a miss.
@@ -110,7 +112,7 @@ impl<'a> Planner<'a> {
 
     /// Layers that the model lacks and points whose k is 0 are found from its shapes, before anything is scored.
     fn preflight(&self) -> Result<Vec<String>> {
-        let Some(path) = self.externals.located(ModelName::Model)? else { return Ok(Vec::new()) };
+        let Some(path) = self.sources.located(Role::Subject)? else { return Ok(Vec::new()) };
         let (score, select) = (&self.pipeline.score, &self.pipeline.select);
         let count = self.models.checkpoint(&path)?.config().layers;
         score.layers.fit("score.layers", count)?;
@@ -139,7 +141,7 @@ impl<'a> Planner<'a> {
                 answered.insert(question);
             } else if wanted(planned) && self.has_models_of(node)? {
                 if answered.insert(question) {
-                    self.ask(plan, planned, |outside| planned.stage.check(outside))?;
+                    self.ask(plan, planned, |preview| planned.stage.check(preview))?;
                 }
                 self.cost(plan, planned)?;
             }
@@ -155,42 +157,49 @@ impl<'a> Planner<'a> {
         if planned.state == State::Hit || !self.has_models_of(&planned.node)? {
             return Ok(None);
         }
-        self.ask(plan, planned, |outside| planned.stage.cost(outside))
+        self.ask(plan, planned, |preview| planned.stage.cost(preview))
     }
 
-    fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Outside<'_>) -> Result<R>) -> Result<R> {
+    fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Preview<'_>) -> Result<R>) -> Result<R> {
         let node = &planned.node;
+        let digest = |name: &str| planned.manifest.as_ref().and_then(|manifest| manifest.inputs.get(name));
         let known = |name: &str| match node.inputs.get(name) {
             Some(Input::Output { node, output }) => self.output_bytes(plan, node, output),
             _ => Ok(None),
         };
-        let outside = Outside {
+        let preview = Preview {
             node: &node.name,
             params: &node.params,
-            file: &|name| file_of(node, name),
+            file: &|name| self.file(node, name, digest(name)),
             known: &known,
             models: self.models,
-            model_path: &|model| self.model_path(model),
+            model_path: &|role| self.model_path(role),
             memory: self.pipeline.score.memory,
         };
-        question(&outside).map_err(|error| error.within(&node.name))
+        question(&preview).map_err(|error| error.within(&node.name))
     }
 
     fn has_models_of(&self, node: &Node) -> Result<bool> {
-        for input in node.inputs.values() {
-            if let Input::Model { model, .. } = input
-                && self.externals.located(*model)?.is_none()
-            {
+        for role in roles(node) {
+            if self.sources.located(role)?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn model_path(&self, model: ModelName) -> Result<PathBuf> {
-        let source = self.externals.source(model)?;
-        self.externals
-            .located(model)?
+    /// The content of an input that is a file.
+    fn file(&self, node: &Node, name: &str, planned: Option<&Digest>) -> Result<FileInput> {
+        match node.inputs.get(name) {
+            Some(Input::File(path)) => self.sources.read(path, planned),
+            _ => Err(missing_input(node, name)),
+        }
+    }
+
+    fn model_path(&self, role: Role) -> Result<PathBuf> {
+        let source = self.sources.source(role)?;
+        self.sources
+            .located(role)?
             .ok_or_else(|| Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it"))
     }
 
@@ -242,12 +251,12 @@ impl<'a> Planner<'a> {
     /// The digest of an input, or the name of what it waits for.
     fn resolve(&self, plan: &Plan, input: &Input) -> Result<Result<Digest, String>> {
         Ok(match input {
-            Input::File(path) => Ok(self.externals.file(path)?),
-            Input::Model { model, part } => match self.externals.model(*model, &|_, _| ())? {
+            Input::File(path) => Ok(self.sources.file(path)?),
+            Input::Model { role, part } => match self.sources.model(*role, &|_, _| ())? {
                 Some(digests) => Ok(digests.part(*part)),
-                None => Err(match model {
-                    ModelName::Model => "model".to_owned(),
-                    ModelName::Judge => "judge model".to_owned(),
+                None => Err(match role {
+                    Role::Subject => "model".to_owned(),
+                    Role::Judge => "judge model".to_owned(),
                 }),
             },
             Input::Output { node, output } => {
@@ -262,9 +271,9 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// User: the model is not on this machine, or cannot be read.
-    pub fn model(&self, model: ModelName) -> Result<(Arc<Checkpoint>, ModelDigests)> {
-        let checkpoint = self.models.checkpoint(&self.model_path(model)?)?;
-        let digests = self.externals.model(model, &|_, _| ())?;
+    pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
+        let checkpoint = self.models.checkpoint(&self.model_path(role)?)?;
+        let digests = self.sources.model(role, &|_, _| ())?;
         Ok((checkpoint, digests.ok_or_else(|| Error::fault("an opened model has no digests"))?))
     }
 
@@ -307,7 +316,8 @@ impl<'a> Planner<'a> {
         Ok(outputs)
     }
 
-    /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run.
+    /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run. What it made with a
+    /// model whose files changed meanwhile is neither returned nor kept in a shard.
     pub(super) fn execute(
         &self,
         plan: &Plan,
@@ -318,13 +328,13 @@ impl<'a> Planner<'a> {
     ) -> Result<Outputs> {
         let missing = |name: &str| missing_input(node, name);
         let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
-            Input::File(path) => crate::files::read(path),
             Input::Output { node, output } | Input::Mask { node, output, .. } => {
                 self.output_bytes(plan, node, output)?.ok_or_else(|| missing(name))
             }
-            Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
+            Input::File(_) | Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
         };
-        let file = |name: &str| file_of(node, name);
+        let file = |name: &str| self.file(node, name, manifest.inputs.get(name));
+        let unchanged = || roles(node).into_iter().try_for_each(|role| self.sources.unchanged(role));
         let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
             for record in self.store.records(stage.name())? {
                 let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
@@ -338,8 +348,8 @@ impl<'a> Planner<'a> {
             }
             Ok(None)
         };
-        stage
-            .run(&Work {
+        let outputs = stage
+            .run(&Context {
                 node: &node.name,
                 params: &node.params,
                 input: &input,
@@ -347,9 +357,9 @@ impl<'a> Planner<'a> {
                 file: &file,
                 earlier: &earlier,
                 models: self.models,
-                model_path: &|model| self.model_path(model),
+                model_path: &|role| self.model_path(role),
                 memory: self.pipeline.score.memory,
-                shards: place.shards,
+                shards: &Guarded { shards: place.shards, unchanged: &unchanged },
                 progress: place.progress,
                 stop: place.stop,
                 checkpoint_every: place.checkpoint_every,
@@ -358,7 +368,12 @@ impl<'a> Planner<'a> {
                 // It names its place itself.
                 Kind::Stopped => error,
                 Kind::User | Kind::Fault => error.within(&node.name),
-            })
+            });
+        // Where files changed, that is what to tell, whatever the stage made of them.
+        if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
+            unchanged().map_err(|error| error.within(&node.name))?;
+        }
+        outputs
     }
 }
 
@@ -366,12 +381,10 @@ fn missing_input(node: &Node, name: &str) -> Error {
     Error::fault(format!("{} has no input {name}", node.name))
 }
 
-/// The path of an input that is a file.
-fn file_of(node: &Node, name: &str) -> Result<PathBuf> {
-    match node.inputs.get(name) {
-        Some(Input::File(path)) => Ok(path.clone()),
-        _ => Err(missing_input(node, name)),
-    }
+/// The models that a node reads.
+pub(super) fn roles(node: &Node) -> BTreeSet<Role> {
+    let role = |input: &Input| if let Input::Model { role, .. } = input { Some(*role) } else { None };
+    node.inputs.values().filter_map(role).collect()
 }
 
 /// Where a stage runs: what it may keep and whom it tells.
@@ -380,6 +393,31 @@ pub(super) struct Place<'a> {
     pub progress: &'a dyn Progress,
     pub stop: &'a dyn Fn() -> bool,
     pub checkpoint_every: Duration,
+}
+
+/// Shards that are only written while the models of their node are what the key says.
+struct Guarded<'a> {
+    shards: &'a dyn Shards,
+    unchanged: &'a dyn Fn() -> Result<()>,
+}
+
+impl Shards for Guarded<'_> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        (self.unchanged)()?;
+        self.shards.put(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.shards.get(name)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        self.shards.names()
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.shards.remove(name)
+    }
 }
 
 struct NoShards;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::events::Observer;
 use super::plan::{Place, Plan, Planned, Planner, State};
 use crate::error::{Error, Kind, Result};
-use crate::stages::{ModelName, Progress, Shards};
+use crate::stages::{Progress, Role, Shards};
 use crate::store::{Acquired, Claim, Damage, Run, RunNode, new_run_id, now_rfc3339};
 
 /// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
@@ -123,19 +123,19 @@ impl Runner<'_> {
     }
 
     fn bring_models(&self) -> Result<()> {
-        let mut models = vec![ModelName::Model];
+        let mut models = vec![Role::Subject];
         if matches!(self.planner.pipeline.judge, crate::config::Judge::MdJudge { .. }) {
-            models.push(ModelName::Judge);
+            models.push(Role::Judge);
         }
         for model in models {
             // With a pin that the store remembers, everything may be a hit without the file.
-            let known = self.planner.externals.model(model, &|_, _| ())?.is_some();
+            let known = self.planner.sources.model(model, &|_, _| ())?.is_some();
             if known && self.planner.plan(false)?.is_complete() {
                 continue;
             }
-            self.planner.externals.fetched(model, &|text| self.observer.note("model", text))?;
+            self.planner.sources.fetched(model, &|text| self.observer.note("model", text))?;
             let progress = |done: u64, total: u64| self.observer.progress("model", done, total, "bytes hashed");
-            self.planner.externals.model(model, &progress)?;
+            self.planner.sources.model(model, &progress)?;
         }
         Ok(())
     }

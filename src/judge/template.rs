@@ -12,8 +12,6 @@
 //!
 //! Must not know: what the model replies, how it is tokenised.
 
-use std::path::Path;
-
 use super::Exchange;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -45,18 +43,10 @@ impl Template {
         Self::parse(OWN)
     }
 
-    /// Reads a template file.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or one that has neither or both of these spellings.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&crate::files::read_to_string(path)?).map_err(|error| error.within(path.display()))
-    }
-
     /// Reads a template from text.
     ///
     /// # Errors
-    /// As [`Template::read`].
+    /// A text that has neither or both of the two spellings.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let (questions, answers) = (text.matches("{question}").count(), text.matches("{answer}").count());

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::per_variant;
-use super::{Input, ModelName, Node, Outputs, Outside, Planning, Stage, Work, must_exist, params_of, template_kind};
+use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of, template_kind};
 use crate::config::Template;
-use crate::data::read_columns;
+use crate::data::Format;
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::chat::prompt_ids;
@@ -36,7 +36,7 @@ pub struct Params {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Set {
     pub column: String,
-    pub format: String,
+    pub format: Format,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
@@ -59,8 +59,8 @@ impl Stage for Generate {
         let mut sets = BTreeMap::new();
         let mut files = BTreeMap::new();
         for (name, questions) in &pipeline.questions {
-            must_exist(&questions.path).map_err(|error| error.within(format!("questions.{name}.path")))?;
-            let format = questions.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            let format = must_exist(&questions.path).and_then(|()| Format::of(&questions.path));
+            let format = format.map_err(|error| error.within(format!("questions.{name}.path")))?;
             sets.insert(name.clone(), Set { column: questions.column.clone(), format, limit: questions.limit });
             files.insert(format!("questions.{name}"), Input::File(questions.path.clone()));
         }
@@ -82,23 +82,23 @@ impl Stage for Generate {
         })
     }
 
-    fn check(&self, outside: &Outside<'_>) -> Result<()> {
-        questions(outside).map(|_| ())
+    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+        questions(preview).map(|_| ())
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        let checkpoint = work.outside().checkpoint(ModelName::Model)?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
+        let checkpoint = context.checkpoint(Role::Subject)?;
         let text = checkpoint.text()?;
-        let mut answers = questions(&work.outside())?;
-        let decoder = work.variant(&params.dtype)?;
+        let mut answers = questions(&context.preview())?;
+        let decoder = context.variant(&params.dtype)?;
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
         let total = (prompts.len() * params.max_new_tokens) as u64;
         let mut done = 0;
-        work.progress.at(done, total, "tokens");
+        context.progress.at(done, total, "tokens");
         for (number, rows) in batches(&prompts).into_iter().enumerate() {
             let name = format!("batch-{number:06}");
-            let continuations = match work.shards.get(&name)?.and_then(|bytes| read_shard(&bytes, rows.len())) {
+            let continuations = match context.shards.get(&name)?.and_then(|bytes| read_shard(&bytes, rows.len())) {
                 Some(continuations) => continuations,
                 None => {
                     let batch: Vec<&[u32]> = rows.iter().map(|row| prompts[*row].as_slice()).collect();
@@ -106,15 +106,15 @@ impl Stage for Generate {
                     let continuations =
                         decoder.continue_greedily(&batch, params.max_new_tokens, text.stop_ids(), &mut |_| {
                             steps += 1;
-                            work.progress.at(done + (steps * rows.len()) as u64, total, "tokens");
-                            work.check_stop()
+                            context.progress.at(done + (steps * rows.len()) as u64, total, "tokens");
+                            context.check_stop()
                         })?;
-                    work.shards.put(&name, &write_shard(&continuations)?)?;
+                    context.shards.put(&name, &write_shard(&continuations)?)?;
                     continuations
                 }
             };
             done += (rows.len() * params.max_new_tokens) as u64;
-            work.progress.at(done, total, "tokens");
+            context.progress.at(done, total, "tokens");
             for (row, continuation) in rows.into_iter().zip(continuations) {
                 let answer = &mut answers[row];
                 answer.answer = text.decode(&continuation.ids, true)?.trim().to_owned();
@@ -127,15 +127,15 @@ impl Stage for Generate {
 }
 
 /// Every question with its prompt's ids, and room for an answer.
-fn questions(outside: &Outside<'_>) -> Result<Vec<Answer>> {
-    let params: Params = outside.params()?;
-    let checkpoint = outside.checkpoint(ModelName::Model)?;
-    let (text, context) = (checkpoint.text()?, checkpoint.config().context);
-    let template = outside.template(&params.chat_template)?;
+fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
+    let params: Params = preview.params()?;
+    let checkpoint = preview.checkpoint(Role::Subject)?;
+    let (text, longest) = (checkpoint.text()?, checkpoint.config().context);
+    let template = preview.template(&params.chat_template)?;
 
     let mut answers = Vec::new();
     for (set, how) in &params.sets {
-        let rows = read_columns(&(outside.file)(&format!("questions.{set}"))?, &[&how.column])?;
+        let rows = (preview.file)(&format!("questions.{set}"))?.rows(how.format, &[&how.column])?;
         for (row, mut cells) in rows.into_iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
             let question = cells.pop().unwrap_or_default();
             let place = |error: Error| error.within(format!("questions.{set}, row {row}"));
@@ -147,9 +147,9 @@ fn questions(outside: &Outside<'_>) -> Result<Vec<Answer>> {
                 return Err(Error::user(format!("questions.{set}, row {row} is empty"))
                     .hint("remove the row, or ask something in it"));
             }
-            if ids.len() >= context {
+            if ids.len() >= longest {
                 return Err(Error::user(format!(
-                    "questions.{set}, row {row} has {} tokens, the model's context is {context}",
+                    "questions.{set}, row {row} has {} tokens, the model's context is {longest}",
                     ids.len()
                 ))
                 .hint("shorten the question, or choose a model with a longer context"));

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::per_variant;
-use super::{Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of};
+use super::{
+    Context, FileInput, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of,
+};
 use crate::config;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -73,8 +75,7 @@ impl Stage for Judge {
                 params.dtype = Some(pipeline.model.dtype.to_string());
                 params.parse = Some(parse.to_string());
                 params.chat_date = Some(pipeline.tokenize.chat_date.clone());
-                own_inputs =
-                    model_inputs(ModelName::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
+                own_inputs = model_inputs(Role::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
                 match template {
                     Some(path) => {
                         super::must_exist(path).map_err(|error| error.within("judge.template"))?;
@@ -92,16 +93,16 @@ impl Stage for Judge {
         })
     }
 
-    fn check(&self, outside: &Outside<'_>) -> Result<()> {
-        let params: Params = outside.params()?;
+    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+        let params: Params = preview.params()?;
         if params.dtype.is_none() {
             return Ok(());
         }
         let template = match params.template {
             Some(_) => Template::own()?,
-            None => Template::read(&(outside.file)("template")?)?,
+            None => template_of(&(preview.file)("template")?)?,
         };
-        let checkpoint = outside.checkpoint(ModelName::Judge)?;
+        let checkpoint = preview.checkpoint(Role::Judge)?;
         if template.chat() {
             let example = template.fill(&Exchange { question: "", answer: "" });
             chat::prompt_ids(
@@ -115,32 +116,32 @@ impl Stage for Judge {
         Ok(())
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        let answers = Answers::from_parquet(work.read("answers")?)?;
-        let template = super::template_text(work)?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
+        let answers = Answers::from_parquet(context.read("answers")?)?;
+        let template = match context.inputs.contains_key("template") {
+            true => Some(template_of(&(context.file)("template")?)?),
+            false => None,
+        };
         let completer = match &params.dtype {
-            Some(dtype) => {
-                let path = (work.model_path)(ModelName::Judge)?;
-                Some(ModelCompleter {
-                    checkpoint: work.models.checkpoint(&path)?,
-                    decoder: work.decoder(ModelName::Judge, dtype)?,
-                    chat_date: params.chat_date.clone().unwrap_or_default(),
-                })
-            }
+            Some(dtype) => Some(ModelCompleter {
+                checkpoint: context.checkpoint(Role::Judge)?,
+                decoder: context.decoder(Role::Judge, dtype)?,
+                chat_date: params.chat_date.clone().unwrap_or_default(),
+            }),
             None => None,
         };
         let judge = (judge::find(&params.kind)?.build)(Parts {
             completer: completer.map(|completer| Box::new(completer) as Box<dyn Completer>),
-            template: template.as_deref().map(Template::parse).transpose()?,
+            template,
             parse: params.parse.as_deref().map(Parse::from_name).transpose()?.unwrap_or_default(),
         })?;
         let total = answers.0.len() as u64;
         let mut verdicts = Vec::new();
         for (number, batch) in answers.0.chunks(BATCH).enumerate() {
-            work.check_stop()?;
+            context.check_stop()?;
             let name = format!("batch-{number:06}");
-            let rows = match work.shards.get(&name)?.and_then(|bytes| Verdicts::from_parquet(bytes).ok()) {
+            let rows = match context.shards.get(&name)?.and_then(|bytes| Verdicts::from_parquet(bytes).ok()) {
                 Some(rows) if rows.0.len() == batch.len() => rows,
                 _ => {
                     let exchanges: Vec<Exchange<'_>> = batch
@@ -159,14 +160,19 @@ impl Stage for Judge {
                     let rows = Verdicts(batch.iter().zip(said).map(row).collect());
                     // A lexical judge is done before a shard is written.
                     if params.dtype.is_some() {
-                        work.shards.put(&name, &rows.to_parquet()?)?;
+                        context.shards.put(&name, &rows.to_parquet()?)?;
                     }
                     rows
                 }
             };
             verdicts.extend(rows.0);
-            work.progress.at(verdicts.len() as u64, total, "answers");
+            context.progress.at(verdicts.len() as u64, total, "answers");
         }
         Ok(vec![("verdicts".into(), Verdicts(verdicts).to_parquet()?)])
     }
+}
+
+/// A judge's template from a file beside the pipeline.
+fn template_of(file: &FileInput) -> Result<Template> {
+    Template::parse(file.text()?).map_err(|error| error.within(&file.origin))
 }

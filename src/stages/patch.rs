@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::variant::{unknown_node, variants};
-use super::{Input, ModelName, ModelPart, Node, Outputs, Planning, Stage, Work, model_inputs, params_of};
+use super::{Context, Input, ModelPart, Node, Outputs, Planning, Role, Stage, model_inputs, params_of};
 use crate::error::{Error, Result};
 use crate::model::patch::{Patch as Edits, PatchedTensor};
 use crate::rank::Selection;
@@ -37,7 +37,7 @@ impl Stage for Patch {
         }
         let params = params_of(&Params { action: planning.pipeline.patch.action.to_string() })?;
         let node = |variant: &super::Variant| {
-            let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Weights]);
+            let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights]);
             inputs.insert(
                 "mask".into(),
                 Input::Mask { digest: variant.mask?, node: "select".into(), output: "masks".into() },
@@ -47,19 +47,19 @@ impl Stage for Patch {
         Ok(variants.iter().filter_map(node).collect())
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
         if params.action != "zero" {
             return Err(Error::user(format!("`{}` is not an action", params.action)).hint("patch.action is \"zero\""));
         }
         let wanted =
-            work.inputs.get("mask").copied().ok_or_else(|| Error::fault("a patch was planned without a mask"))?;
-        let masks = Selection::masks_from_parquet(work.read("mask")?)?;
+            context.inputs.get("mask").copied().ok_or_else(|| Error::fault("a patch was planned without a mask"))?;
+        let masks = Selection::masks_from_parquet(context.read("mask")?)?;
         let mask = masks
             .into_iter()
             .find(|mask| mask.digest == wanted)
             .ok_or_else(|| Error::fault(format!("mask {wanted} is not among the selected masks")))?;
-        let checkpoint = work.models.checkpoint(&(work.model_path)(ModelName::Model)?)?;
+        let checkpoint = context.checkpoint(Role::Subject)?;
         let mut patch = Edits::default();
         for (tensor, indices) in &mask.tensors {
             let values = checkpoint.tensor(tensor)?;

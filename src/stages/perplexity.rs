@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::variant::per_variant;
-use super::{Input, ModelName, Node, Outputs, Outside, Planning, Stage, Work, must_exist, params_of};
+use super::{Context, FileInput, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
 use crate::config::Window;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::model::Checkpoint;
 
 pub struct Perplexity;
@@ -60,11 +59,11 @@ impl Stage for Perplexity {
         })
     }
 
-    fn check(&self, outside: &Outside<'_>) -> Result<()> {
-        let params: Params = outside.params()?;
-        let checkpoint = outside.checkpoint(ModelName::Model)?;
+    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+        let params: Params = preview.params()?;
+        let checkpoint = preview.checkpoint(Role::Subject)?;
         let window = window(&params, &checkpoint)?;
-        let corpus = corpus(files::read(&(outside.file)("corpus")?)?, &params)?;
+        let corpus = corpus(&(preview.file)("corpus")?, &params)?;
         // A beginning that fills a window is enough, so that a large text need not be tokenised twice. Its last
         // tokens may join with what follows, hence the second one.
         let beginning = corpus.get(..corpus.floor_char_boundary(window.saturating_mul(BEGINNING))).unwrap_or(&corpus);
@@ -75,21 +74,20 @@ impl Stage for Perplexity {
         must_fill(window, text.encode(&corpus, true)?.len())
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        let outside = work.outside();
-        let checkpoint = outside.checkpoint(ModelName::Model)?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
+        let checkpoint = context.checkpoint(Role::Subject)?;
         let window = window(&params, &checkpoint)?;
-        let ids = checkpoint.text()?.encode(&corpus(work.read("corpus")?, &params)?, true)?;
+        let ids = checkpoint.text()?.encode(&corpus(&(context.file)("corpus")?, &params)?, true)?;
         must_fill(window, ids.len())?;
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
-        let decoder = work.variant(&params.dtype)?;
+        let decoder = context.variant(&params.dtype)?;
         let mut total = 0.0;
-        work.progress.at(0, windows.len() as u64, "windows");
+        context.progress.at(0, windows.len() as u64, "windows");
         for (index, ids) in windows.iter().enumerate() {
-            work.check_stop()?;
+            context.check_stop()?;
             total += decoder.negative_log_likelihood(ids)?;
-            work.progress.at(index as u64 + 1, windows.len() as u64, "windows");
+            context.progress.at(index as u64 + 1, windows.len() as u64, "windows");
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
         let predicted = (windows.len() * (window - 1)) as f64;
@@ -125,10 +123,8 @@ fn must_fill(window: usize, tokens: usize) -> Result<()> {
         .hint("lower perplexity.window, or bring a longer text"))
 }
 
-fn corpus(bytes: Vec<u8>, params: &Params) -> Result<String> {
-    let corpus = String::from_utf8(bytes)
-        .map_err(|_| Error::user("the text for perplexity is not UTF-8").hint("save the file as UTF-8"))?;
-    joined(&corpus, &params.join)
+fn corpus(file: &FileInput, params: &Params) -> Result<String> {
+    joined(file.text()?, &params.join)
 }
 
 /// The text as it is, or its lines joined as the WikiText-2 rows of the `datasets` library are: each row is a line

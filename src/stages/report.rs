@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::{Variant, selection};
-use super::{Input, Node, Outputs, Planning, Stage, Work, params_of};
+use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{self, Label};
@@ -132,11 +132,11 @@ impl Stage for Report {
         Ok(vec![Node { name: "report".into(), params, inputs }])
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        let (rule, points) = Selection::points_from_parquet(work.read("points")?)?;
-        let calibration = calibration(work)?;
-        let mut rows: Vec<VariantReport> = vec![row(work, "base", None, &rule, &params.judge)?];
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
+        let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
+        let calibration = calibration(context)?;
+        let mut rows: Vec<VariantReport> = vec![row(context, "base", None, &rule, &params.judge)?];
         for point in &points {
             let here = PointReport { p: point.p, q: point.q };
             let mask = (point.weights > 0).then_some(point.mask);
@@ -144,7 +144,7 @@ impl Stage for Report {
                 Some(row) => row.points.push(here),
                 None => {
                     let label = Variant::of_mask(point.mask).label;
-                    let mut new = row(work, &label, mask, &rule, &params.judge)?;
+                    let mut new = row(context, &label, mask, &rule, &params.judge)?;
                     new.weights = point.weights;
                     new.points.push(here);
                     rows.push(new);
@@ -163,11 +163,11 @@ impl Stage for Report {
 }
 
 /// Counts the rows of each data set that occur more than once.
-fn calibration(work: &Work<'_>) -> Result<BTreeMap<String, CalibrationReport>> {
+fn calibration(context: &Context<'_>) -> Result<BTreeMap<String, CalibrationReport>> {
     let mut tables = BTreeMap::new();
-    for input in work.inputs.keys() {
+    for input in context.inputs.keys() {
         if let Some(name) = input.strip_prefix(CALIBRATION) {
-            tables.insert(name.to_owned(), Tokens::from_parquet(work.read(input)?)?);
+            tables.insert(name.to_owned(), Tokens::from_parquet(context.read(input)?)?);
         }
     }
     let report = |name: &String, tokens: &Tokens| {
@@ -181,10 +181,10 @@ fn calibration(work: &Work<'_>) -> Result<BTreeMap<String, CalibrationReport>> {
     Ok(tables.iter().map(|(name, tokens)| (name.clone(), report(name, tokens))).collect())
 }
 
-fn row(work: &Work<'_>, label: &str, mask: Option<Digest>, rule: &str, judge: &str) -> Result<VariantReport> {
+fn row(context: &Context<'_>, label: &str, mask: Option<Digest>, rule: &str, judge: &str) -> Result<VariantReport> {
     let given = |output: &str| {
         let name = format!("{output}[{label}]");
-        if work.inputs.contains_key(&name) { work.read(&name).map(Some) } else { Ok(None) }
+        if context.inputs.contains_key(&name) { context.read(&name).map(Some) } else { Ok(None) }
     };
     let mut sets: BTreeMap<String, SetReport> = BTreeMap::new();
     if let (Some(answers), Some(verdicts)) = (given("answers")?, given("verdicts")?) {

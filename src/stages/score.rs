@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of};
+use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of};
 use crate::config::{Keep, Layers, Memory, Modules, size};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -74,9 +74,9 @@ impl Stage for Score {
             keep: (pipeline.score.keep == Keep::Full).then(|| "full".to_owned()),
         })?;
         let nodes = pipeline.data.keys().map(|name| {
-            let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Architecture]);
+            let mut inputs = model_inputs(Role::Subject, &[ModelPart::Architecture]);
             if reads.weights {
-                inputs.extend(model_inputs(ModelName::Model, &[ModelPart::Weights]));
+                inputs.extend(model_inputs(Role::Subject, &[ModelPart::Weights]));
             }
             // Without data all sets ask for one node under one key: it is computed once.
             if reads.tokens {
@@ -87,30 +87,30 @@ impl Stage for Score {
         Ok(nodes.collect())
     }
 
-    fn cost(&self, outside: &Outside<'_>) -> Result<Option<Estimate>> {
-        let params: Params = outside.params()?;
+    fn cost(&self, preview: &Preview<'_>) -> Result<Option<Estimate>> {
+        let params: Params = preview.params()?;
         if !score::method(&params.method)?.in_groups() {
             return Ok(None);
         }
-        match (outside.known)("tokens")? {
-            Some(bytes) => within_memory(outside, &params, &Tokens::from_parquet(bytes)?.samples()).map(Some),
+        match (preview.known)("tokens")? {
+            Some(bytes) => within_memory(preview, &params, &Tokens::from_parquet(bytes)?.samples()).map(Some),
             // What does not fit with the shortest of samples never will.
-            None => within_memory(outside, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
+            None => within_memory(preview, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
         }
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
-        if let Some(scores) = kept_scores(work, &params)? {
-            work.progress.note("every score is in the store already; only the table is made anew");
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
+        if let Some(scores) = kept_scores(context, &params)? {
+            context.progress.note("every score is in the store already; only the table is made anew");
             let table = table_of_file(&scores, params.cap)?;
             return Ok(vec![("ranks".into(), table.to_parquet()?), ("scores".into(), scores)]);
         }
 
         let method = score::method(&params.method)?;
-        let samples = if method.reads().tokens { samples(work)? } else { Vec::new() };
-        let estimate = method.in_groups().then(|| within_memory(&work.outside(), &params, &samples)).transpose()?;
-        let decoder = work.decoder(ModelName::Model, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
+        let samples = if method.reads().tokens { samples(context)? } else { Vec::new() };
+        let estimate = method.in_groups().then(|| within_memory(&context.preview(), &params, &samples)).transpose()?;
+        let decoder = context.decoder(Role::Subject, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
         let scored = |layer: usize, projection: Projection| projection.is_in(layer, params.modules, &params.layers);
         let mut scorer = match &estimate {
             Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups, estimate.batch_tokens)?,
@@ -118,10 +118,10 @@ impl Stage for Score {
         };
         scorer.seed(params.seed.unwrap_or_default());
 
-        let shards = Saved::new(work, &params, scorer.rounds());
+        let shards = Saved::new(context, &params, scorer.rounds());
         let rounds = shards.rounds.len();
         if rounds > 1 {
-            work.progress.note(&format!("layers are scored in {rounds} groups, to stay within score.memory"));
+            context.progress.note(&format!("layers are scored in {rounds} groups, to stay within score.memory"));
         }
         let (mut finished, mut done) = shards.resume(scorer.as_mut(), &decoder, samples.len())?;
         let mut saved = Instant::now();
@@ -131,7 +131,7 @@ impl Stage for Score {
             }
             let told = |done: usize| {
                 let (done, total) = (round * samples.len() + done, rounds * samples.len());
-                work.progress.at(done as u64, total as u64, "samples");
+                context.progress.at(done as u64, total as u64, "samples");
             };
             if !samples.is_empty() {
                 told(done);
@@ -143,15 +143,15 @@ impl Stage for Score {
                     .map_err(|error| error.within(format!("samples {done} to {}", done + next - 1)))?;
                 done += next;
                 told(done);
-                let stopping = (work.stop)();
-                if done < samples.len() && (stopping || saved.elapsed() >= work.checkpoint_every) {
+                let stopping = (context.stop)();
+                if done < samples.len() && (stopping || saved.elapsed() >= context.checkpoint_every) {
                     if let Some(state) = scorer.snapshot()? {
                         shards.put_sums(round, done, &state)?;
                     }
                     saved = Instant::now();
                 }
                 if done < samples.len() {
-                    work.check_stop()?;
+                    context.check_stop()?;
                 }
             }
             let found = cut(scorer.as_ref(), &decoder, &shards.rounds[round], &params)?;
@@ -201,10 +201,10 @@ fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[(usize, Projection)],
 ///
 /// # Errors
 /// If no grouping does.
-fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> Result<Estimate> {
-    let checkpoint = outside.checkpoint(ModelName::Model)?;
+fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> Result<Estimate> {
+    let checkpoint = preview.checkpoint(Role::Subject)?;
     let config = checkpoint.config();
-    let chosen = outside.models.device()?;
+    let chosen = preview.models.device()?;
     let matrices: Vec<(usize, Projection)> = (0..config.layers)
         .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
         .filter(|(layer, projection)| projection.is_in(*layer, params.modules, &params.layers))
@@ -216,7 +216,7 @@ fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> 
         value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
         batch_tokens: chosen.batch_tokens(),
         fused: on_host,
-        budget: match outside.memory {
+        budget: match preview.memory {
             Memory::Bytes(bytes) => Some(bytes),
             Memory::Auto => device::allowance(&chosen),
         },
@@ -228,7 +228,7 @@ fn within_memory(outside: &Outside<'_>, params: &Params, samples: &[Sample]) -> 
     };
     let estimate = cost::estimate(config, &matrices, &lengths, &setup);
     match setup.budget {
-        Some(budget) if !estimate.fits => Err(too_little(outside.memory, budget, &estimate)),
+        Some(budget) if !estimate.fits => Err(too_little(preview.memory, budget, &estimate)),
         _ => Ok(estimate),
     }
 }
@@ -246,8 +246,8 @@ fn too_little(memory: Memory, budget: u64, estimate: &Estimate) -> Error {
     }
 }
 
-fn samples(work: &Work<'_>) -> Result<Vec<Sample>> {
-    let samples = Tokens::from_parquet(work.read("tokens")?)?.samples();
+fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
+    let samples = Tokens::from_parquet(context.read("tokens")?)?.samples();
     if samples.is_empty() {
         return Err(Error::user("there is no sample to score").hint("raise `samples` of this data set"));
     }
@@ -255,16 +255,16 @@ fn samples(work: &Work<'_>) -> Result<Vec<Sample>> {
 }
 
 /// Every score of an earlier run that differs only in `cap`.
-fn kept_scores(work: &Work<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
+fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
     if params.keep.is_none() {
         return Ok(None);
     }
     let same_but_for_cap = |other: &serde_json::Value| {
         let mut other = other.clone();
-        other["cap"] = work.params["cap"].clone();
-        other == *work.params
+        other["cap"] = context.params["cap"].clone();
+        other == *context.params
     };
-    (work.earlier)(&same_but_for_cap, "scores")
+    (context.earlier)(&same_but_for_cap, "scores")
 }
 
 fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
@@ -280,7 +280,7 @@ fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
 /// The shards of one way through the samples. Their names hold what the rounds are, so that a shard of other matrices or
 /// of another grouping is never taken for one of these.
 struct Saved<'a> {
-    work: &'a Work<'a>,
+    context: &'a Context<'a>,
     params: &'a Params,
     rounds: Vec<Vec<(usize, Projection)>>,
     /// A short digest of them.
@@ -288,9 +288,9 @@ struct Saved<'a> {
 }
 
 impl<'a> Saved<'a> {
-    fn new(work: &'a Work<'a>, params: &'a Params, rounds: Vec<Vec<(usize, Projection)>>) -> Self {
+    fn new(context: &'a Context<'a>, params: &'a Params, rounds: Vec<Vec<(usize, Projection)>>) -> Self {
         let geometry = Digest::of(format!("{rounds:?}").as_bytes()).short();
-        Self { work, params, rounds, geometry }
+        Self { context, params, rounds, geometry }
     }
 
     fn name(&self, what: &str, round: usize) -> String {
@@ -304,29 +304,29 @@ impl<'a> Saved<'a> {
     /// Keeps the state after some samples of a round; of the other shards only what earlier rounds came to stays.
     fn put_sums(&self, round: usize, samples: usize, state: &[u8]) -> Result<()> {
         let name = self.sums(round, samples);
-        self.work.shards.put(&name, state)?;
+        self.context.shards.put(&name, state)?;
         let earlier: Vec<String> =
             (0..round).flat_map(|round| [self.name("ranks", round), self.name("scores", round)]).collect();
-        for old in self.work.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(old)) {
-            self.work.shards.remove(old)?;
+        for old in self.context.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(old)) {
+            self.context.shards.remove(old)?;
         }
         Ok(())
     }
 
     fn put_finished(&self, round: usize, found: &Finished) -> Result<()> {
         if self.params.keep.is_some() {
-            self.work.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
+            self.context.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
         }
-        self.work.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
+        self.context.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
     }
 
     /// What an earlier round came to; none if that is not there in full.
     fn finished(&self, round: usize) -> Result<Option<Finished>> {
-        let Some(table) = self.work.shards.get(&self.name("ranks", round))? else { return Ok(None) };
+        let Some(table) = self.context.shards.get(&self.name("ranks", round))? else { return Ok(None) };
         let table = RankTable::from_parquet(table)?;
         let mut full = Vec::new();
         if self.params.keep.is_some() {
-            let Some(bytes) = self.work.shards.get(&self.name("scores", round))? else { return Ok(None) };
+            let Some(bytes) = self.context.shards.get(&self.name("scores", round))? else { return Ok(None) };
             full = tensors::read(&bytes)?;
             full.sort_by_key(|(tensor, ..)| Projection::parse(tensor));
         }
@@ -336,7 +336,7 @@ impl<'a> Saved<'a> {
     /// Puts the newest usable state back: what earlier rounds came to, and how many samples of the next one the scorer
     /// holds.
     fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<Finished>, usize)> {
-        let names = self.work.shards.names()?;
+        let names = self.context.shards.names()?;
         let prefix = format!("sums-{}-", self.geometry);
         let place = |name: &String| -> Option<(usize, usize)> {
             let (round, done) = name.strip_prefix(&prefix)?.split_once('-')?;
@@ -351,14 +351,14 @@ impl<'a> Saved<'a> {
                 continue;
             };
             scorer.begin(decoder, round);
-            if let Some(state) = self.work.shards.get(&self.sums(round, done))?
+            if let Some(state) = self.context.shards.get(&self.sums(round, done))?
                 && scorer.restore(&state)
             {
                 let place = match self.rounds.len() {
                     1 => String::new(),
                     rounds => format!(" in group {} of {rounds}", round + 1),
                 };
-                self.work.progress.note(&format!("going on after sample {done} of {total}{place}"));
+                self.context.progress.note(&format!("going on after sample {done} of {total}{place}"));
                 return Ok((finished, done));
             }
         }

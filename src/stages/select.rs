@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, Node, Outputs, Planning, Stage, Work, params_of};
+use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
 use crate::config::{Layers, Modules};
 use crate::error::{Error, Result};
 use crate::model::projection::Projection;
@@ -59,13 +59,13 @@ impl Stage for Select {
         Ok(vec![Node { name: "select".into(), params, inputs }])
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let params: Params = work.params()?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let params: Params = context.params()?;
         let rule = Rule::parse(&params.rule)?;
         let points: Vec<Point> = params.points.iter().map(|(p, q)| Point { p: *p, q: *q }).collect();
         let mut tables = BTreeMap::new();
-        for name in work.inputs.keys() {
-            let table = RankTable::from_parquet(work.read(name)?).map_err(|error| error.within(name))?;
+        for name in context.inputs.keys() {
+            let table = RankTable::from_parquet(context.read(name)?).map_err(|error| error.within(name))?;
             tables.insert(name.clone(), table);
         }
         tables.values().try_for_each(|table| check_held(&params, table))?;
@@ -82,7 +82,7 @@ impl Stage for Select {
             .map(|matrix| (matrix.tensor.clone(), matrix.numel))
             .collect();
         for warning in rank::check_k(&points, &shapes)? {
-            work.progress.note(&warning);
+            context.progress.note(&warning);
         }
         let selection = rank::select(&rule, &points, &tables, &keep)?;
         Ok(vec![("masks".into(), selection.masks_parquet()?), ("points".into(), selection.points_parquet()?)])

@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Input, ModelName, ModelPart, Node, Outputs, Outside, Planning, Stage, Work, model_inputs, params_of, template_kind,
+    Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of, template_kind,
 };
 use crate::config::Template;
-use crate::data::{permutation, read_columns};
+use crate::data::{Format, permutation};
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::chat::prompt_ids;
@@ -31,8 +31,8 @@ pub struct Params {
     /// How many drawn rows are passed over first; left out while none is.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip: usize,
-    /// The file's kind, `csv` or `jsonl`: the same bytes read otherwise in each.
-    pub format: String,
+    /// The same bytes are other rows in another format.
+    pub format: Format,
     /// `none`, `model` or `file`.
     pub chat_template: String,
     /// The date that a template's clock shows; only where a template is used.
@@ -64,19 +64,19 @@ impl Stage for Tokenize {
             .data
             .iter()
             .map(|(name, data)| {
-                must_exist(&data.path).map_err(|error| error.within(format!("data.{name}.path")))?;
+                let format = must_exist(&data.path).and_then(|()| Format::of(&data.path));
                 let params = Params {
                     prompt: data.prompt.clone(),
                     response: data.response.clone(),
                     samples: data.samples,
                     seed: data.seed,
                     skip: data.skip,
-                    format: data.path.extension().unwrap_or_default().to_string_lossy().to_lowercase(),
+                    format: format.map_err(|error| error.within(format!("data.{name}.path")))?,
                     chat_template: template_kind(&settings.chat_template).into(),
                     chat_date: (settings.chat_template != Template::None).then(|| settings.chat_date.clone()),
                     drop_first_response_token: settings.drop_first_response_token,
                 };
-                let mut inputs = model_inputs(ModelName::Model, &[ModelPart::Text, ModelPart::Architecture]);
+                let mut inputs = model_inputs(Role::Subject, &[ModelPart::Text, ModelPart::Architecture]);
                 inputs.insert("rows".into(), Input::File(data.path.clone()));
                 if let Template::File(path) = &settings.chat_template {
                     must_exist(path).map_err(|error| error.within("tokenize.chat_template"))?;
@@ -87,15 +87,15 @@ impl Stage for Tokenize {
             .collect()
     }
 
-    fn check(&self, outside: &Outside<'_>) -> Result<()> {
-        tokens(outside).map(|_| ())
+    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+        tokens(preview).map(|_| ())
     }
 
-    fn run(&self, work: &Work<'_>) -> Result<Outputs> {
-        let tokens = tokens(&work.outside())?;
+    fn run(&self, context: &Context<'_>) -> Result<Outputs> {
+        let tokens = tokens(&context.preview())?;
         let repeated = tokens.repeated();
         if repeated > 0 {
-            work.progress.note(&format!(
+            context.progress.note(&format!(
                 "{repeated} of {} drawn rows repeat an earlier one, token for token; each counts as often as it is drawn",
                 tokens.rows().len()
             ));
@@ -105,13 +105,13 @@ impl Stage for Tokenize {
 }
 
 /// The rows that are drawn, as ids.
-fn tokens(outside: &Outside<'_>) -> Result<Tokens> {
-    let params: Params = outside.params()?;
-    let checkpoint = outside.checkpoint(ModelName::Model)?;
-    let context = checkpoint.config().context;
+fn tokens(preview: &Preview<'_>) -> Result<Tokens> {
+    let params: Params = preview.params()?;
+    let checkpoint = preview.checkpoint(Role::Subject)?;
+    let longest = checkpoint.config().context;
     let text = checkpoint.text()?;
-    let template = outside.template(&params.chat_template)?;
-    let rows = read_columns(&(outside.file)("rows")?, &[&params.prompt, &params.response])?;
+    let template = preview.template(&params.chat_template)?;
+    let rows = (preview.file)("rows")?.rows(params.format, &[&params.prompt, &params.response])?;
     if rows.len() < params.skip.saturating_add(params.samples) {
         let skip = if params.skip > 0 { format!(" after {} that are skipped", params.skip) } else { String::new() };
         return Err(Error::user(format!(
@@ -145,8 +145,8 @@ fn tokens(outside: &Outside<'_>) -> Result<Tokens> {
                 .hint("every calibration pair needs a response; remove the row or fill it in"));
         }
         ids.extend(answer);
-        if ids.len() > context {
-            return Err(Error::user(format!("row {row} has {} tokens, the model's context is {context}", ids.len()))
+        if ids.len() > longest {
+            return Err(Error::user(format!("row {row} has {} tokens, the model's context is {longest}", ids.len()))
                 .hint("remove or shorten the row, or choose a model with a longer context"));
         }
         tokens.push(row, ids, response_start)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Input, ModelName, ModelPart, Node, Planning, model_inputs};
+use super::{Input, ModelPart, Node, Planning, Role, model_inputs};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::rank::Selection;
@@ -36,8 +36,7 @@ impl Variant {
 
     /// The whole model of this variant as inputs of a node: the base's three digests, and the patch where there is one.
     pub fn model_inputs(&self) -> BTreeMap<String, Input> {
-        let mut inputs =
-            model_inputs(ModelName::Model, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
+        let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
         if self.mask.is_some() {
             inputs.insert("patch".into(), Input::output(&self.node("patch"), "patch"));
         }

@@ -147,7 +147,7 @@ fn data_that_cannot_be_used() {
     hint: name one of these in the pipeline file, or rename the column in the data
     ");
     insta::assert_snapshot!(run_with(&project, "data.privacy.path=data/text.txt"), @"
-    error: tokenize[privacy]: [project]/data/text.txt is neither a .csv nor a .jsonl file, by its name
+    error: data.privacy.path: [project]/data/text.txt is neither a .csv nor a .jsonl file, by its name
     hint: rename it, or convert it: CSV with a line of column names, or one JSON object a line
     ");
     insta::assert_snapshot!(run_with(&project, "data.privacy.samples=13"), @"
@@ -159,11 +159,11 @@ fn data_that_cannot_be_used() {
         run_with(&project, "data.privacy.samples=12")
     };
     insta::assert_snapshot!(with(b""), @"
-    error: tokenize[privacy]: [project]/data/privacy.csv holds no rows
+    error: tokenize[privacy]: [project]/data/privacy.csv: there are no rows
     hint: give a file with at least one row, or take the data set out of the pipeline file
     ");
     insta::assert_snapshot!(with(b"prompt,response\n"), @"
-    error: tokenize[privacy]: [project]/data/privacy.csv holds no rows
+    error: tokenize[privacy]: [project]/data/privacy.csv: there are no rows
     hint: give a file with at least one row, or take the data set out of the pipeline file
     ");
     let good = pairs("privacy", 1, 12);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::ArrowPrimitiveType;
-use dean::data::read_columns;
+use dean::data::{Format, read_columns};
 use dean::model::backward::{Hook, Sample};
 use dean::model::projection::Projection;
 use dean::model::text::Text;
@@ -48,7 +48,7 @@ pub fn ids(value: &serde_json::Value) -> Vec<u32> {
 /// Prompt and response of some rows of a data file, tokenised as the goldens were:
 /// `tok(prompt) ++ tok(response)[1:]`, the released code's way.
 pub fn samples(text: &Text, file: &Path, rows: &[usize]) -> Vec<Sample> {
-    let table = read_columns(file, &["prompt", "response"]).unwrap();
+    let table = read_columns(&dean::files::read(file).unwrap(), Format::Csv, &["prompt", "response"]).unwrap();
     rows.iter()
         .map(|row| {
             let mut ids = text.encode(&table[*row][0], true).unwrap();

@@ -105,7 +105,8 @@ fn greedy_answers_are_pytorchs() {
 fn perplexities_are_pytorchs() {
     each(|tiny| {
         let file = tiny.shared.join("data/alpaca_cleaned_no_safety_train_1k.csv");
-        let rows = dean::data::read_columns(&file, &["response"]).unwrap();
+        let bytes = dean::files::read(&file).unwrap();
+        let rows = dean::data::read_columns(&bytes, dean::data::Format::Csv, &["response"]).unwrap();
         let corpus: Vec<&str> = rows.iter().take(40).map(|row| row[0].as_str()).collect();
         let tokens = tiny.checkpoint.text().unwrap().encode(&corpus.join("\n\n"), true).unwrap();
         assert_eq!(tokens.len() as u64, tiny.truth["ppl_tokens"].as_u64().unwrap());

@@ -1,0 +1,275 @@
+//! What comes from outside the store: files beside the pipeline and models, by content digest.
+//!
+//! Nothing is used that is not what its digest says. A file's bytes are held against the digest in the
+//! key while they are read. A model is too large for that: the stamps of its files are taken before
+//! anything of it is read, and compared before anything that was made with it is kept.
+//!
+//! A model has three digests (weights, architecture, text). They are remembered by the stamps of its
+//! files, so that a 7B checkpoint is hashed once; under its pin they are remembered without the file,
+//! so that cached results can be used where the model is not. Must not know: stages' parameters.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Judge, Pipeline, Source};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::files::{self, Stamp};
+use crate::model::Models;
+use crate::model::source;
+use crate::stages::{FileInput, ModelPart, Role};
+use crate::store::Store;
+
+/// The three digests of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelDigests {
+    pub weights: Digest,
+    pub architecture: Digest,
+    pub text: Digest,
+}
+
+impl ModelDigests {
+    pub fn part(&self, part: ModelPart) -> Digest {
+        match part {
+            ModelPart::Weights => self.weights,
+            ModelPart::Architecture => self.architecture,
+            ModelPart::Text => self.text,
+        }
+    }
+}
+
+/// A model as its files were when this process first looked.
+#[derive(Clone)]
+struct Seen {
+    path: PathBuf,
+    stamps: Vec<Stamp>,
+}
+
+/// Files and models with their digests, asked for as often as one likes.
+pub struct Sources<'a> {
+    pipeline: &'a Pipeline,
+    store: &'a Store,
+    models: &'a Models,
+    files: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
+    seen: Mutex<HashMap<Role, Seen>>,
+    digests: Mutex<HashMap<Role, ModelDigests>>,
+}
+
+impl<'a> Sources<'a> {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
+        Self { pipeline, store, models, files: Mutex::default(), seen: Mutex::default(), digests: Mutex::default() }
+    }
+
+    /// The digest of a file, hashed again only when its stamp has changed.
+    pub fn file(&self, path: &Path) -> Result<Digest> {
+        let stamp = Stamp::of(path)?;
+        let mut known = locked(&self.files);
+        if let Some((before, digest)) = known.get(path)
+            && *before == stamp
+        {
+            return Ok(*digest);
+        }
+        let digest = files::digest(path)?;
+        known.insert(path.to_owned(), (stamp, digest));
+        Ok(digest)
+    }
+
+    /// The content of a file, which must be what was planned with, if its digest is in a key already.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or one that changed since.
+    pub fn read(&self, path: &Path, planned: Option<&Digest>) -> Result<FileInput> {
+        let bytes = files::read(path)?;
+        if planned.is_some_and(|planned| Digest::of(&bytes) != *planned) {
+            return Err(changed(path));
+        }
+        Ok(FileInput { bytes, origin: path.display().to_string() })
+    }
+
+    /// Where a model comes from.
+    pub fn source(&self, role: Role) -> Result<&'a Source> {
+        match (role, &self.pipeline.judge) {
+            (Role::Subject, _) => Ok(&self.pipeline.model.source),
+            (Role::Judge, Judge::MdJudge { source, .. }) => Ok(source),
+            (Role::Judge, Judge::Refusal) => Err(Error::fault("a judge without a model was asked for its model")),
+        }
+    }
+
+    /// Where a model lies on this machine, if it does. Its stamps are taken at the first call, so before it is opened.
+    pub fn located(&self, role: Role) -> Result<Option<PathBuf>> {
+        Ok(self.seen(role)?.map(|seen| seen.path))
+    }
+
+    fn seen(&self, role: Role) -> Result<Option<Seen>> {
+        if let Some(seen) = locked(&self.seen).get(&role) {
+            return Ok(Some(seen.clone()));
+        }
+        let Some(path) = source::locate(self.source(role)?, &self.pipeline.run.sources) else { return Ok(None) };
+        let seen = Seen { stamps: stamps(&path)?, path };
+        locked(&self.seen).insert(role, seen.clone());
+        Ok(Some(seen))
+    }
+
+    /// The path of a model, which is brought to this machine if it is not there.
+    pub fn fetched(&self, role: Role, progress: &dyn Fn(&str)) -> Result<PathBuf> {
+        if let Some(path) = self.located(role)? {
+            return Ok(path);
+        }
+        let path = source::fetch(self.source(role)?, &self.pipeline.run.sources, progress)?;
+        // What was remembered under the pin is not yet said of these files.
+        locked(&self.digests).remove(&role);
+        Ok(path)
+    }
+
+    /// Whether a model's files are still those that its digests were taken of; where it is not on this machine, nothing
+    /// was made with it.
+    ///
+    /// # Errors
+    /// A file that was written, replaced, added or removed since.
+    pub fn unchanged(&self, role: Role) -> Result<()> {
+        let Some(Seen { path, stamps: before }) = locked(&self.seen).get(&role).cloned() else { return Ok(()) };
+        let now = stamps(&path)?;
+        let differs = before.iter().find(|stamp| !now.contains(stamp));
+        match differs.or_else(|| now.iter().find(|stamp| !before.contains(stamp))) {
+            Some(stamp) => Err(changed(&stamp.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// A model's digests: of its files where they are, else those remembered under its pin, else none.
+    pub fn model(&self, role: Role, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Option<ModelDigests>> {
+        if let Some(digests) = locked(&self.digests).get(&role) {
+            return Ok(Some(*digests));
+        }
+        let source = self.source(role)?;
+        let pinned = source.pin.map(|pin| Stamp { path: format!("pin:{pin}").into(), bytes: 0, modified: 0, inode: 0 });
+        let digests = match self.seen(role)? {
+            Some(seen) => self.of_files(role, &seen, pinned.as_ref(), progress)?,
+            None => {
+                let remembered = pinned.and_then(|stamp| self.store.recall("model", &stamp));
+                match remembered.and_then(|value| serde_json::from_value(value).ok()) {
+                    Some(digests) => digests,
+                    None => return Ok(None),
+                }
+            }
+        };
+        locked(&self.digests).insert(role, digests);
+        Ok(Some(digests))
+    }
+
+    fn of_files(
+        &self,
+        role: Role,
+        seen: &Seen,
+        pinned: Option<&Stamp>,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<ModelDigests> {
+        let source = self.source(role)?;
+        let stamp = folded(&seen.stamps, source.pin)?;
+        if let Some(digests) = self.store.recall("model", &stamp).and_then(|value| serde_json::from_value(value).ok()) {
+            return Ok(digests);
+        }
+        source::check_pin(source, &seen.path)?;
+        let checkpoint = self.models.checkpoint(&seen.path)?;
+        let digests = ModelDigests {
+            weights: checkpoint.weights_digest(progress)?,
+            architecture: checkpoint.architecture_digest()?,
+            text: checkpoint.text_digest()?,
+        };
+        self.unchanged(role)?;
+        let value =
+            serde_json::to_value(digests).map_err(|error| Error::fault(format!("digests are not JSON: {error}")))?;
+        self.store.remember("model", &stamp, &value);
+        if let Some(pinned) = pinned {
+            self.store.remember("model", pinned, &value);
+        }
+        Ok(digests)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stamps of a model file, or of all files of a model directory but hidden ones.
+fn stamps(path: &Path) -> Result<Vec<Stamp>> {
+    if !path.is_dir() {
+        return Ok(vec![Stamp::of(path)?]);
+    }
+    let hidden = |file: &Path| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    // The directory's own times change with things that are not the model's.
+    let entries = files::list(path)?;
+    entries.iter().filter(|file| file.is_file() && !hidden(file)).map(|file| Stamp::of(file)).collect()
+}
+
+/// One stamp for all of them together. A pin is part of it: a model that was checked against one pin is checked again
+/// against another.
+fn folded(stamps: &[Stamp], pin: Option<Digest>) -> Result<Stamp> {
+    let value =
+        serde_json::to_value((stamps, pin)).map_err(|error| Error::fault(format!("stamps are not JSON: {error}")))?;
+    Ok(Stamp { path: format!("model:{}", Digest::of_json(&value)).into(), bytes: 0, modified: 0, inode: 0 })
+}
+
+fn changed(path: &Path) -> Error {
+    Error::user(format!("{} changed while it was used", path.display()))
+        .hint("what was made with it was not kept; type the same again once nothing writes to it any more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::engine::Planner;
+
+    /// A job on a copy of a small model, in a folder of its own.
+    fn job() -> (tempfile::TempDir, Pipeline) {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models/qwen2-tied");
+        files::create_dir(&dir.path().join("model")).unwrap();
+        for file in files::list(&model).unwrap().iter().filter(|file| file.is_file()) {
+            files::copy(file, &dir.path().join("model").join(file.file_name().unwrap())).unwrap();
+        }
+        files::write_atomic(&dir.path().join("rows.csv"), b"prompt,response\nHow are you?,Well.\n").unwrap();
+        let file = dir.path().join("pipeline.toml");
+        let text = "[model]\nsource = \"model\"\n[data.a]\npath = \"rows.csv\"\nsamples = 1\nseed = 0\n\
+            [select]\nrule = \"a\"\nq = [1e-3]\n[judge]\nkind = \"refusal\"\n[run]\nstore = \"store\"\n";
+        files::write_atomic(&file, text.as_bytes()).unwrap();
+        let pipeline = config::load(&file, &[], dir.path()).unwrap();
+        (dir, pipeline)
+    }
+
+    #[test]
+    fn what_is_used_is_what_was_planned_with() {
+        let (dir, pipeline) = job();
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
+        let planner = Planner::new(&pipeline, &store, &models);
+        let plan = planner.plan(false).unwrap();
+        let tokenize = || planner.anew(&plan, "tokenize[a]").map_err(|error| error.message().to_owned());
+        tokenize().unwrap();
+
+        // Both files keep their sizes.
+        let rows = dir.path().join("rows.csv");
+        files::write_atomic(&rows, b"prompt,response\nHow are you?,Ill!!\n").unwrap();
+        assert_eq!(tokenize(), Err(format!("tokenize[a]: {} changed while it was used", rows.display())));
+        files::write_atomic(&rows, b"prompt,response\nHow are you?,Well.\n").unwrap();
+        tokenize().unwrap();
+        let weights = dir.path().join("model/model.safetensors");
+        files::overwrite(&weights, std::iter::once((1000, &[0; 4][..]))).unwrap();
+        assert_eq!(tokenize(), Err(format!("tokenize[a]: {} changed while it was used", weights.display())));
+    }
+
+    #[test]
+    fn a_new_file_is_a_change_and_a_hidden_one_is_none() {
+        let (dir, pipeline) = job();
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
+        let sources = Sources::new(&pipeline, &store, &models);
+        sources.model(Role::Subject, &|_, _| ()).unwrap().unwrap();
+        files::write_atomic(&dir.path().join("model/.hidden"), b"").unwrap();
+        sources.unchanged(Role::Subject).unwrap();
+        files::write_atomic(&dir.path().join("model/chat_template.jinja"), b"").unwrap();
+        assert!(sources.unchanged(Role::Subject).is_err());
+    }
+}

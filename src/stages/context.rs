@@ -1,0 +1,191 @@
+//! What a stage sees of the world: [`Planning`] while a plan is made, [`Preview`] before anything runs,
+//! [`Context`] while it runs.
+//!
+//! Inputs come as bytes that were held against the digest in the stage's key, so a stage cannot use
+//! anything else than what its key names. Must not know: the store, keys, any particular stage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{FROM_FILE, Role};
+use crate::config::{Memory, Pipeline};
+use crate::data::{Format, read_columns};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::model::patch::Patch;
+use crate::model::{Checkpoint, Decoder, Models};
+
+/// Bytes of an output by node and name, if they are known.
+pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Vec<u8>>> + 'a;
+
+/// Bytes of an output of an earlier run of the same stage whose parameters a closure accepts.
+pub type Earlier<'a> = dyn Fn(&dyn Fn(&Value) -> bool, &str) -> Result<Option<Vec<u8>>> + 'a;
+
+/// What a stage may look at while a plan is made.
+pub struct Planning<'a> {
+    pub pipeline: &'a Pipeline,
+    /// Bytes of an output of an earlier node, if it is known already.
+    pub output: &'a OutputOf<'a>,
+}
+
+/// Told how far a stage is. `unit` is a word for a person: `samples`, `tokens`, `rows`, `windows`.
+pub trait Progress {
+    fn at(&self, done: u64, total: u64, unit: &str);
+    fn note(&self, text: &str);
+}
+
+/// A place for the finished parts of a long stage, so that a killed run goes on where it was.
+pub trait Shards {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()>;
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    fn names(&self) -> Result<Vec<String>>;
+    fn remove(&self, name: &str) -> Result<()>;
+}
+
+/// A file beside the pipeline, read whole and held against its digest.
+pub struct FileInput {
+    pub bytes: Vec<u8>,
+    /// How messages call it. It says nothing about the content: the format is a parameter.
+    pub origin: String,
+}
+
+impl FileInput {
+    /// Some columns of every row.
+    ///
+    /// # Errors
+    /// Those of [`read_columns`], with the file's name in front.
+    pub fn rows(&self, format: Format, columns: &[&str]) -> Result<Vec<Vec<String>>> {
+        read_columns(&self.bytes, format, columns).map_err(|error| error.within(&self.origin))
+    }
+
+    /// The content as text.
+    ///
+    /// # Errors
+    /// Anything that is not UTF-8.
+    pub fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.bytes)
+            .map_err(|_| Error::user(format!("{} is not UTF-8 text", self.origin)).hint("save the file as UTF-8"))
+    }
+}
+
+/// What is there before any stage has run: parameters, the files beside the pipeline, the models, and of other stages'
+/// outputs those that are in the store.
+pub struct Preview<'a> {
+    /// The node's name, for messages.
+    pub node: &'a str,
+    pub params: &'a Value,
+    /// The content of an input that is a file.
+    pub file: &'a dyn Fn(&str) -> Result<FileInput>,
+    /// The bytes of an input that is known already.
+    pub known: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>,
+    pub models: &'a Models,
+    pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
+    /// How much memory may be taken; must not change a result.
+    pub memory: Memory,
+}
+
+impl Preview<'_> {
+    /// The parameters as the stage's own type.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P> {
+        serde_json::from_value(self.params.clone())
+            .map_err(|error| Error::fault(format!("parameters of {} do not read back: {error}", self.node)))
+    }
+
+    /// A model's configuration and text; its weights stay where they are.
+    pub fn checkpoint(&self, role: Role) -> Result<Arc<Checkpoint>> {
+        self.models.checkpoint(&(self.model_path)(role)?)
+    }
+
+    /// The text of the input `template`, where `kind` says that there is one.
+    pub(super) fn template(&self, kind: &str) -> Result<Option<String>> {
+        if kind != FROM_FILE {
+            return Ok(None);
+        }
+        (self.file)("template")?.text().map(|text| Some(text.to_owned()))
+    }
+}
+
+/// A stage's view of the world while it runs.
+pub struct Context<'a> {
+    /// The node's name, for messages.
+    pub node: &'a str,
+    pub params: &'a Value,
+    /// Bytes of an input that another node put out.
+    pub input: &'a dyn Fn(&str) -> Result<Vec<u8>>,
+    /// The inputs: name and content digest.
+    pub inputs: &'a BTreeMap<String, Digest>,
+    /// The content of an input that is a file.
+    pub file: &'a dyn Fn(&str) -> Result<FileInput>,
+    /// An output of an earlier run of this stage with the same inputs, whose parameters the closure accepts.
+    pub earlier: &'a Earlier<'a>,
+    pub models: &'a Models,
+    pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
+    /// How much memory may be taken; must not change a result.
+    pub memory: Memory,
+    pub shards: &'a dyn Shards,
+    pub progress: &'a dyn Progress,
+    /// True once a signal asked to stop.
+    pub stop: &'a dyn Fn() -> bool,
+    /// How often a long stage writes a shard.
+    pub checkpoint_every: Duration,
+}
+
+impl Context<'_> {
+    /// What was there before any stage had run; its inputs are here.
+    pub fn preview(&self) -> Preview<'_> {
+        Preview {
+            node: self.node,
+            params: self.params,
+            file: self.file,
+            known: &nothing,
+            models: self.models,
+            model_path: self.model_path,
+            memory: self.memory,
+        }
+    }
+
+    /// The parameters as the stage's own type.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P> {
+        self.preview().params()
+    }
+
+    /// An error if a signal asked to stop; what is finished is in shards by then.
+    pub fn check_stop(&self) -> Result<()> {
+        if (self.stop)() { Err(Error::stopped(format!("stopped in {}", self.node))) } else { Ok(()) }
+    }
+
+    /// The bytes of an input that another node put out.
+    pub fn read(&self, input: &str) -> Result<Vec<u8>> {
+        (self.input)(input)
+    }
+
+    /// A model's configuration and text, and its weights one tensor at a time.
+    pub fn checkpoint(&self, role: Role) -> Result<Arc<Checkpoint>> {
+        self.preview().checkpoint(role)
+    }
+
+    /// A model of the pipeline on the device.
+    pub fn decoder(&self, role: Role, dtype: &str) -> Result<Arc<Decoder>> {
+        let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
+        self.models.decoder(&(self.model_path)(role)?, dtype, &mut loading)
+    }
+
+    /// The base model, or the base with this node's patch.
+    pub fn variant(&self, dtype: &str) -> Result<Arc<Decoder>> {
+        let base = self.decoder(Role::Subject, dtype)?;
+        if !self.inputs.contains_key("patch") {
+            return Ok(base);
+        }
+        let patch = Patch::from_safetensors(&self.read("patch")?)?;
+        Ok(Arc::new(base.edited(&patch.edits()?)?))
+    }
+}
+
+fn nothing(_: &str) -> Result<Option<Vec<u8>>> {
+    Ok(None)
+}
