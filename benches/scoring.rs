@@ -13,6 +13,7 @@ mod support;
 use std::io::BufRead;
 use std::time::Instant;
 
+use dean::choice::Choice;
 use dean::model::Decoder;
 use dean::model::backward::Sample;
 use dean::model::cost::{Estimate, Length, Setup, estimate};
@@ -40,7 +41,7 @@ fn in_mlp(_: usize, part: Projection) -> bool {
 
 fn start(decoder: &Decoder, scored: Scored<'_>) -> Box<dyn Scorer> {
     let cost = cost(decoder, scored, &[]);
-    let method = score::method("snip").expect("snip");
+    let method = Choice::<dyn score::Method>::of("snip").expect("snip");
     method.start_in_groups(decoder, scored, &cost.groups, cost.batch_tokens).expect("a scorer")
 }
 
@@ -87,7 +88,7 @@ fn in_groups(groups: usize) {
     let loaded = status("VmRSS");
     std::fs::write("/proc/self/clear_refs", "5").ok();
     let started = Instant::now();
-    let method = score::method("snip").expect("snip");
+    let method = Choice::<dyn score::Method>::of("snip").expect("snip");
     let mut scorer = method.start_in_groups(&decoder, &in_mlp, &cost.groups, cost.batch_tokens).expect("a scorer");
     for (round, matrices) in scorer.rounds().into_iter().enumerate() {
         scorer.begin(&decoder, round);

@@ -28,6 +28,7 @@
 #![deny(unsafe_code)]
 
 pub mod allocator;
+pub mod choice;
 pub mod cli;
 mod columns;
 pub mod config;
@@ -41,6 +42,8 @@ pub mod judge;
 pub mod model;
 pub mod rank;
 pub mod score;
+pub mod size;
+pub mod spelling;
 pub mod stages;
 pub mod stats;
 pub mod store;

@@ -14,7 +14,7 @@ use super::args::{JsonArg, PipelineArgs};
 use super::format::{bytes, count};
 use super::print;
 use super::table::{Align, Table};
-use crate::config::{Judge, Pipeline, Source};
+use crate::config::{Pipeline, Source};
 use crate::error::Error;
 use crate::files;
 use crate::model::device::{self, Memory};
@@ -141,13 +141,9 @@ fn pip() -> Option<String> {
 }
 
 fn models(pipeline: &Pipeline) -> Vec<Model> {
-    let judge = match &pipeline.judge {
-        Judge::MdJudge { source, .. } => Some(source),
-        Judge::Refusal => None,
-    };
     let model =
         |found: &Source| Model { source: found.text.clone(), path: source::locate(found, &pipeline.run.sources) };
-    std::iter::once(&pipeline.model.source).chain(judge).map(model).collect()
+    std::iter::once(&pipeline.model.source).chain(pipeline.judge.model()).map(model).collect()
 }
 
 /// Whether something can be written into a directory, or where it would be made.

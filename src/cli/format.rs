@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-pub use crate::config::size as bytes;
 use crate::error::{Error, Result};
+pub use crate::size::size as bytes;
 
 /// How wide text is wrapped.
 pub const WIDTH: usize = 100;

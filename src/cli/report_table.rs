@@ -24,10 +24,7 @@ pub fn rows(report: &[u8]) -> Result<Vec<VariantReport>> {
 /// The table and its notes.
 pub fn show(rows: &[VariantReport]) -> Result<String> {
     let sets: BTreeSet<&String> = rows.iter().flat_map(|row| row.sets.keys()).collect();
-    let judge = match rows.first() {
-        Some(row) => Some(judge::find(&row.judge)?),
-        None => None,
-    };
+    let judge = rows.first().map(|row| row.judge.0);
     let mut table = Table::new().column("point", Align::Left).column("weights", Align::Right);
     for set in &sets {
         table = table
@@ -177,7 +174,7 @@ mod tests {
             weights,
             points: points.iter().map(|(p, q)| PointReport { p: *p, q: *q }).collect(),
             rule: "fairness & privacy - general".into(),
-            judge: "refusal".into(),
+            judge: judge::DEFAULT,
             calibration: BTreeMap::new(),
             sets: [("fairness".into(), fairness), ("privacy".into(), privacy)].into(),
             perplexity: Some(PerplexityReport {

@@ -9,32 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::choice::choices;
 use crate::error::{Error, Result};
-
-/// An enum with one spelling for each variant.
-macro_rules! choices {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $variant),+ }
-
-        impl $name {
-            /// Every spelling, in the order of the variants.
-            pub const NAMES: &'static [&'static str] = &[$($text),+];
-
-            /// The spelling in pipeline.toml.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
 
 choices! {
     /// The number format that the model computes in.
@@ -45,64 +21,10 @@ choices! {
 }
 
 choices! {
-    /// How a weight's importance for a data set is measured.
-    Method {
-        /// `|W|`; reads no data.
-        Magnitude = "magnitude",
-        /// A number drawn for each weight from `score.seed`: a control.
-        Random = "random",
-        /// `sum over samples of |W * dL/dW|`, the absolute value taken per sample.
-        Snip = "snip",
-        /// `|W|` times the norm of the weight's input over all tokens that are read.
-        Wanda = "wanda",
-    }
-}
-
-choices! {
-    /// What scoring publishes.
-    Keep {
-        /// The best `score.cap` of each matrix.
-        Ranks = "ranks",
-        /// Also every score, from which rank tables of any cap can be made later.
-        Full = "full",
-    }
-}
-
-choices! {
     /// What happens to a selected weight.
     Action {
         /// It becomes zero.
         Zero = "zero",
-    }
-}
-
-choices! {
-    /// Who reads the answers.
-    JudgeKind {
-        /// A lexical judge of caution and refusal; needs no model.
-        Refusal = "refusal",
-        /// A causal model that is asked whether the answer is safe.
-        MdJudge = "md-judge",
-    }
-}
-
-choices! {
-    /// How the text of a judge model becomes a verdict.
-    Parse {
-        /// The first line.
-        FirstLine = "first-line",
-        /// As the authors' code: the start of the text, and any O-number anywhere in it.
-        ReleasedCode = "released-code",
-    }
-}
-
-choices! {
-    /// How a text for perplexity is read.
-    Join {
-        /// As it stands.
-        Raw = "raw",
-        /// The rows of WikiText joined by blank lines, as the authors' code does.
-        WikitextRows = "wikitext-rows",
     }
 }
 
@@ -232,7 +154,6 @@ mod tests {
         }
         assert_eq!(text(Window::Tokens(2048)), "2048");
         assert_eq!(text(Window::Max), "\"max\"");
-        assert_eq!(text(Join::WikitextRows), "\"wikitext-rows\"");
         assert_eq!(text(Template::File("/t.jinja".into())), "\"/t.jinja\"");
         assert_eq!(text(Template::None), "\"none\"");
     }

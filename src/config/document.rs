@@ -15,11 +15,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::kind::found;
-use super::schema::{self, Fallback, SECTIONS, Section, Shape, did_you_mean};
+use super::schema::{self, Fallback, SECTIONS, Section, Shape};
 use super::source::absolute;
 use super::typed::PipelineToml;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::spelling::did_you_mean;
 
 /// Where something was typed; shown in front of every complaint about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

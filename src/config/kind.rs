@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
 use super::matrices::Layers;
-use super::memory::Memory;
-use super::schema::did_you_mean;
+use crate::size::Budget;
+use crate::spelling::{did_you_mean, one_of};
 
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ impl Kind {
             }
             (Kind::Flag, DeValue::Boolean(flag)) => Ok((*flag).into()),
             (Kind::Memory, DeValue::Integer(_)) => Kind::Whole { least: 1 }.check(name, value),
-            (Kind::Memory, DeValue::String(text)) => match Memory::of_text(text) {
-                Some(Memory::Auto) => Ok(text.as_ref().into()),
-                Some(Memory::Bytes(bytes)) => i64::try_from(bytes).map(Into::into).map_err(|_| wrong()),
+            (Kind::Memory, DeValue::String(text)) => match Budget::of_text(text) {
+                Some(Budget::Auto) => Ok(text.as_ref().into()),
+                Some(Budget::Bytes(bytes)) => i64::try_from(bytes).map(Into::into).map_err(|_| wrong()),
                 None => Err(mismatch(value, format!("`{name}` must be {self}, found \"{text}\""))),
             },
             (Kind::Whole { least } | Kind::WholeOr { least, .. }, DeValue::Integer(digits)) => {
@@ -197,11 +197,9 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Text => f.write_str("a string"),
-            Kind::OneOf(names) => one_of(f, names),
+            Kind::OneOf(names) => f.write_str(&one_of(names)),
             Kind::Words { words, items } => {
-                one_of(f, words)?;
-                f.write_str(", or a list of ")?;
-                one_of(f, items)
+                write!(f, "{}, or a list of {}", one_of(words), one_of(items))
             }
             Kind::Layers => f.write_str("\"all\", a range \"first..end\" or a list of layers, counted from 0"),
             Kind::Memory => f.write_str("\"auto\", a size such as \"8 GiB\" or \"500 MB\", or a whole number of bytes"),
@@ -213,19 +211,6 @@ impl fmt::Display for Kind {
             Kind::Pairs => f.write_str("a list of pairs [p, q]"),
         }
     }
-}
-
-/// `"a", "b" or "c"`.
-fn one_of(f: &mut fmt::Formatter<'_>, names: &[&str]) -> fmt::Result {
-    for (index, name) in names.iter().enumerate() {
-        let before = match index {
-            0 => "",
-            _ if index + 1 == names.len() => " or ",
-            _ => ", ",
-        };
-        write!(f, "{before}\"{name}\"")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

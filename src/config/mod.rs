@@ -17,7 +17,6 @@ mod document;
 mod grid;
 mod kind;
 mod matrices;
-mod memory;
 mod resolve;
 mod schema;
 mod source;
@@ -31,14 +30,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use choices::{Action, Device, Dtype, Join, JudgeKind, Keep, Method, Parse, Template, Window};
+pub use choices::{Action, Device, Dtype, Template, Window};
 pub use matrices::{Layers, Modules, PROJECTIONS};
-pub use memory::{Memory, size};
-pub use schema::{nearest, reference};
+pub use schema::reference;
 pub use source::{Source, SourceKind};
 
+use crate::choice::Choice;
+use crate::data::Join;
 use crate::error::Result;
+use crate::judge::{Entry, Parse};
 use crate::rank::{Point, Rule};
+use crate::score::{Keep, Method};
+use crate::size::Budget;
 
 /// Reads a pipeline file under `--set` options (`key.path=TOMLVALUE`, later ones win). `file` may be
 /// relative to `cwd`, which is absolute. `$DEAN_SOURCES` is read for `run.sources`.
@@ -121,7 +124,7 @@ pub struct Questions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    pub method: Method,
+    pub method: Choice<dyn Method>,
     /// Where the method "random" begins.
     pub seed: u64,
     pub modules: Modules,
@@ -129,7 +132,7 @@ pub struct Score {
     /// The share of each matrix that a rank table keeps, in (0, 1]; no p or q is above it.
     pub cap: f64,
     /// The most that scoring may hold at once. Enters no key.
-    pub memory: Memory,
+    pub memory: Budget,
     pub keep: Keep,
 }
 
@@ -167,28 +170,21 @@ pub struct Generate {
 
 /// `[judge]`
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind")]
-pub enum Judge {
-    /// The lexical judge of caution and refusal.
-    #[serde(rename = "refusal")]
-    Refusal,
-    /// A causal model that is asked.
-    #[serde(rename = "md-judge")]
-    MdJudge {
-        source: Source,
-        /// The file with the judge's question; None: the one that comes with dean, for any chat model.
-        template: Option<PathBuf>,
-        /// How the model's text becomes a verdict.
-        parse: Parse,
-    },
+pub struct Judge {
+    pub kind: Choice<Entry>,
+    /// The model that judges; there if the kind needs one.
+    pub source: Option<Source>,
+    /// The file with the question that the model is asked; None: the one that comes with dean, for any chat model.
+    pub template: Option<PathBuf>,
+    /// How the model's text becomes a verdict.
+    pub parse: Parse,
 }
 
 impl Judge {
-    pub fn kind(&self) -> JudgeKind {
-        match self {
-            Self::Refusal => JudgeKind::Refusal,
-            Self::MdJudge { .. } => JudgeKind::MdJudge,
-        }
+    /// The model that judges, if one does. One that was typed beside a kind without a model stays unused, so that
+    /// `--set judge.kind=refusal` is enough to change over.
+    pub fn model(&self) -> Option<&Source> {
+        self.source.as_ref().filter(|_| self.kind.needs_model)
     }
 }
 

@@ -5,15 +5,15 @@
 
 use std::path::PathBuf;
 
-use super::choices::{Device, JudgeKind, Template};
+use super::choices::{Device, Template};
 use super::document::Document;
-use super::schema::did_you_mean;
 use super::typed::{JudgeToml, PipelineToml, RunToml, SelectToml};
 use super::{
     Data, Generate, Judge, Model, Perplexity, Pipeline, Questions, Run, Score, Select, Tokenize, grid, source,
 };
 use crate::error::{Error, Result};
 use crate::rank::Rule;
+use crate::spelling::did_you_mean;
 
 /// `sources` is the value of $DEAN_SOURCES, absolute.
 pub fn resolve(toml: PipelineToml, document: &Document, sources: Option<PathBuf>) -> Result<Pipeline> {
@@ -51,7 +51,7 @@ pub fn resolve(toml: PipelineToml, document: &Document, sources: Option<PathBuf>
             max_new_tokens: toml.generate.max_new_tokens,
             chat_template: template("generate.chat_template", &toml.generate.chat_template, document),
         },
-        judge: judge(&toml.judge, document)?,
+        judge: judge(toml.judge, document)?,
         perplexity: toml.perplexity.map(|perplexity| Perplexity {
             path: document.path("perplexity.path", &perplexity.path),
             window: perplexity.window,
@@ -105,23 +105,16 @@ fn select(select: &SelectToml, score: &Score, data: &[String], document: &Docume
     Ok(Select { modules, layers, points: grid::points(select, &rule, score.cap, document)?, rule })
 }
 
-fn judge(judge: &JudgeToml, document: &Document) -> Result<Judge> {
-    match judge.kind {
-        // A judge model that was typed stays unused, so that `--set judge.kind=refusal` is enough to change over.
-        JudgeKind::Refusal => Ok(Judge::Refusal),
-        JudgeKind::MdJudge => {
-            let Some(text) = &judge.source else {
-                return Err(document
-                    .error("judge.kind", "judge.kind = \"md-judge\" needs judge.source")
-                    .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model"));
-            };
-            Ok(Judge::MdJudge {
-                source: parse_source("judge.source", text, document)?,
-                template: judge.template.as_deref().map(|text| document.path("judge.template", text)),
-                parse: judge.parse,
-            })
-        }
+fn judge(judge: JudgeToml, document: &Document) -> Result<Judge> {
+    let kind = judge.kind;
+    if kind.needs_model && judge.source.is_none() {
+        return Err(document
+            .error("judge.kind", format!("judge.kind = \"{kind}\" needs judge.source"))
+            .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model"));
     }
+    let source = judge.source.map(|text| parse_source("judge.source", &text, document)).transpose()?;
+    let template = judge.template.map(|text| document.path("judge.template", &text));
+    Ok(Judge { kind, source, template, parse: judge.parse })
 }
 
 fn run(run: &RunToml, document: &Document, sources: Option<PathBuf>) -> Result<Run> {

@@ -6,9 +6,12 @@
 
 use std::fmt::Write;
 
-use super::choices::{Action, Dtype, Join, JudgeKind, Keep, Method, Parse};
+use super::choices::{Action, Dtype};
 use super::kind::Kind;
 use super::matrices::{Modules, PROJECTIONS};
+use crate::data::Join;
+use crate::judge::Parse;
+use crate::score::Keep;
 
 /// One table of pipeline.toml.
 pub struct Section {
@@ -110,7 +113,7 @@ pub const SECTIONS: &[Section] = &[
         shape: Shape::Once,
         about: "how much each weight matters to each data set",
         keys: &[
-            key("method", Kind::OneOf(Method::NAMES), Value("\"snip\""), "the measure"),
+            key("method", Kind::OneOf(&["magnitude", "random", "snip", "wanda"]), Value("\"snip\""), "the measure"),
             key("seed", Kind::Whole { least: 0 }, Value("0"), "which numbers the method \"random\" draws"),
             key("modules", MODULES, Value("\"mlp\""), "which weights are scored"),
             key("layers", Kind::Layers, Value("\"all\""), "in which layers: \"all\", \"0..12\" (12 excluded), [0, 5]"),
@@ -164,7 +167,7 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key(
                 "kind",
-                Kind::OneOf(JudgeKind::NAMES),
+                Kind::OneOf(&["refusal", "md-judge"]),
                 Value("\"refusal\""),
                 "phrases of caution, or a model that is asked",
             ),
@@ -248,21 +251,6 @@ pub fn homes(key: &str) -> Vec<String> {
         .collect()
 }
 
-/// The candidate that `typed` is most likely a slip of, if one is near enough.
-pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// "; did you mean `x`?", or nothing.
-pub(super) fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(typed, candidates).map_or(String::new(), |candidate| format!("; did you mean `{candidate}`?"))
-}
-
 /// The reference of pipeline.toml, as a TOML file in which every key is explained in a line.
 pub fn reference() -> String {
     let mut text = String::new();
@@ -324,12 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_near_and_another_word_is_not() {
-        let keys = ["path", "prompt", "response", "samples", "seed"];
-        assert_eq!(nearest("sampels", keys), Some("samples"));
-        assert_eq!(nearest("sample", keys), Some("samples"));
-        assert_eq!(nearest("sed", keys), Some("seed"));
-        assert_eq!(nearest("window", keys), None);
+    fn a_key_is_found_in_its_sections() {
         assert_eq!(homes("cap"), ["score.cap"]);
         assert_eq!(homes("samples"), ["data.NAME.samples"]);
     }

@@ -114,7 +114,10 @@ fn the_defaults_are_those_of_the_schema() {
         "chat_template": "model"
       },
       "judge": {
-        "kind": "refusal"
+        "kind": "refusal",
+        "source": null,
+        "template": null,
+        "parse": "first-line"
       },
       "perplexity": null,
       "run": {
@@ -365,7 +368,7 @@ fn paths_begin_where_they_were_typed() {
     assert_eq!(typed.tokenize.chat_template, Template::File(job.join("t.jinja")));
     assert_eq!(typed.generate.chat_template, Template::Model);
     assert_eq!((&typed.run.store, &typed.run.sources), (&job.join("artifacts"), &job.join("artifacts/sources")));
-    let Judge::MdJudge { source, template, .. } = typed.judge else { panic!("not md-judge") };
+    let (source, template) = (typed.judge.model().unwrap().clone(), typed.judge.template);
     assert_eq!((source.kind, template), (SourceKind::Path(job.join("judge")), Some(job.join("../j.txt"))));
 
     let over = set(&["model.source=m", "data.privacy.path=x.csv", "run.store=s", "generate.chat_template=g.jinja"]);
@@ -455,7 +458,7 @@ fn both_files_of_the_repository_load() {
     let paper = load(Path::new("pipelines/paper.toml"), &[], root).unwrap();
     assert_eq!(paper.select.points, [Point { p: Some(5e-7), q: 5e-7 }]);
     assert!(paper.data.values().all(|data| data.samples == 128));
-    assert_eq!(paper.judge.kind(), JudgeKind::MdJudge);
+    assert_eq!(paper.judge.kind.name, "md-judge");
     assert_eq!(paper.run.store, root.join("pipelines/../artifacts"));
 }
 

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::choices::{Dtype, Join, JudgeKind, Parse, Window};
+use super::choices::{Dtype, Window};
 use super::matrices::{Layers, Modules};
 use super::{Patch, Score};
+use crate::choice::Choice;
+use crate::data::Join;
+use crate::judge::{Entry, Parse};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +85,7 @@ pub struct GenerateToml {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeToml {
-    pub kind: JudgeKind,
+    pub kind: Choice<Entry>,
     pub source: Option<String>,
     pub template: Option<String>,
     pub parse: Parse,

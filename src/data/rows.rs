@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::spelling;
 
 /// How rows lie in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,13 +137,8 @@ fn place_of(column: &str, header: &[String]) -> Result<usize> {
 fn missing(what: &str, line: usize, name: &str, found: &[String]) -> Error {
     let list = found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let error = Error::user(format!("line {line}: no {what} `{name}`; found {list}"));
-    let nearest = found
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(&candidate.to_lowercase(), &name.to_lowercase()), candidate))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => {
+    match spelling::nearest(name, found.iter().map(String::as_str)) {
+        Some(candidate) => {
             error.hint(format!("did you mean `{candidate}`? The pipeline file says which {what} is read"))
         }
         None => error.hint(format!("name one of these in the pipeline file, or rename the {what} in the data")),

@@ -124,7 +124,7 @@ impl Runner<'_> {
 
     fn bring_models(&self) -> Result<()> {
         let mut models = vec![Role::Subject];
-        if matches!(self.planner.pipeline.judge, crate::config::Judge::MdJudge { .. }) {
+        if self.planner.pipeline.judge.model().is_some() {
             models.push(Role::Judge);
         }
         for model in models {

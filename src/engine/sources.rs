@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Judge, Pipeline, Source};
+use crate::config::{Pipeline, Source};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
@@ -91,10 +91,12 @@ impl<'a> Sources<'a> {
 
     /// Where a model comes from.
     pub fn source(&self, role: Role) -> Result<&'a Source> {
-        match (role, &self.pipeline.judge) {
-            (Role::Subject, _) => Ok(&self.pipeline.model.source),
-            (Role::Judge, Judge::MdJudge { source, .. }) => Ok(source),
-            (Role::Judge, Judge::Refusal) => Err(Error::fault("a judge without a model was asked for its model")),
+        match role {
+            Role::Subject => Ok(&self.pipeline.model.source),
+            Role::Judge => {
+                let source = self.pipeline.judge.model();
+                source.ok_or_else(|| Error::fault("a judge without a model was asked for its model"))
+            }
         }
     }
 

@@ -14,7 +14,6 @@ use crate::config::{Data, Pipeline};
 use crate::error::{Error, Result};
 use crate::model::projection::Projection;
 use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Selection, Setting, TopOverlap};
-use crate::score;
 use crate::tables::Tokens;
 
 /// Some of the rows that a data set could have drawn.
@@ -98,7 +97,7 @@ pub struct Stability {
 /// A score method that reads no data, a data set of one row, no name in the rule that is there.
 pub fn widened(pipeline: &Pipeline, seeds: u64) -> Result<Pipeline> {
     let method = pipeline.score.method;
-    if !score::method(method.name())?.reads().tokens {
+    if !method.reads().tokens {
         return Err(Error::user(format!(
             "score.method = \"{method}\" reads no data, so no rows can change its scores"
         ))

@@ -6,9 +6,9 @@
 //!
 //! Adding a judge is one file in this folder and one line in [`JUDGES`].
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
+use crate::choice::{Choice, Member, choices};
+use crate::digest::Digest;
+use crate::error::Result;
 
 mod md_judge;
 mod phrases;
@@ -17,7 +17,7 @@ mod template;
 mod words;
 
 pub use md_judge::{MAX_NEW_TOKENS, MdJudge, Parse};
-pub use refusal::{RefusalJudge, phrases_digest};
+pub use refusal::RefusalJudge;
 pub use template::Template;
 
 /// One question and the answer to be judged.
@@ -27,23 +27,13 @@ pub struct Exchange<'a> {
     pub answer: &'a str,
 }
 
-/// What a judge decided. `Unparsed` is a judge's failure to decide, counted and shown, never dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Label {
-    Safe,
-    Unsafe,
-    Unparsed,
-}
-
-impl Label {
-    /// The spelling in the `verdict` column.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Safe => "safe",
-            Self::Unsafe => "unsafe",
-            Self::Unparsed => "unparsed",
-        }
+choices! {
+    /// What a judge decided, spelled as in the column `verdict`.
+    Label {
+        Safe = "safe",
+        Unsafe = "unsafe",
+        /// The judge failed to decide: counted and shown, never dropped.
+        Unparsed = "unparsed",
     }
 }
 
@@ -114,22 +104,25 @@ pub struct Entry {
     pub column: &'static str,
     /// What its verdicts do not say; printed under every report that shows them.
     pub limits: &'static str,
+    /// The digest of what is compiled in and changes verdicts, if there is such a thing; it enters the key.
+    pub compiled_in: Option<fn() -> Digest>,
     pub build: for<'a> fn(Parts<'a>) -> Result<Box<dyn Judge + 'a>>,
 }
 
 /// Every judge there is.
-pub const JUDGES: &[Entry] = &[refusal::ENTRY, md_judge::ENTRY];
+pub const JUDGES: &[&Entry] = &[&refusal::ENTRY, &md_judge::ENTRY];
 
-/// The entry of a `judge.kind`.
-///
-/// # Errors
-/// An unknown name; the message lists the known ones.
-pub fn find(name: &str) -> Result<&'static Entry> {
-    JUDGES.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let known: Vec<_> = JUDGES.iter().map(|entry| entry.name).collect();
-        Error::user(format!("there is no judge named \"{name}\""))
-            .hint(format!("set judge.kind to one of: {}", known.join(", ")))
-    })
+/// The judge where none is named.
+pub const DEFAULT: Choice<Entry> = Choice(&refusal::ENTRY);
+
+impl Member for Entry {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn members() -> &'static [&'static Self] {
+        JUDGES
+    }
 }
 
 #[cfg(test)]
@@ -154,23 +147,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_judge_is_told_the_known_ones() {
-        let error = find("refusals").err().unwrap();
-        insta::assert_snapshot!(error.message(), @r#"there is no judge named "refusals""#);
-        insta::assert_snapshot!(error.hint_text().unwrap(), @"set judge.kind to one of: refusal, md-judge");
-    }
-
-    #[test]
     fn a_judge_that_needs_a_model_says_so() {
         for entry in JUDGES {
             assert_eq!((entry.build)(Parts::default()).is_err(), entry.needs_model, "{}", entry.name);
-        }
-    }
-
-    #[test]
-    fn labels_are_spelled_alike_in_json_and_tables() {
-        for label in [Label::Safe, Label::Unsafe, Label::Unparsed] {
-            assert_eq!(serde_json::to_string(&label).unwrap(), format!("\"{}\"", label.name()));
         }
     }
 }

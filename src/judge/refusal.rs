@@ -51,11 +51,12 @@ pub(super) const ENTRY: Entry = Entry {
     needs_model: false,
     column: "caution",
     limits: LIMITS,
+    compiled_in: Some(phrases_digest),
     build: |_| Ok(Box::new(RefusalJudge::new()?)),
 };
 
 /// The digest of the phrase list: whoever keys verdicts on it sees every change of a phrase.
-pub fn phrases_digest() -> Digest {
+fn phrases_digest() -> Digest {
     Digest::of(PHRASES.as_bytes())
 }
 

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::choice::{Choice, Member, choices};
+use crate::error::Result;
 use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
 use crate::model::projection::Projection;
@@ -38,6 +39,18 @@ pub trait Method: Sync {
         _: usize,
     ) -> Result<Box<dyn Scorer>> {
         self.start(decoder, scored)
+    }
+}
+
+choices! {
+    /// What scoring publishes.
+    #[derive(Default)]
+    Keep {
+        /// The best `score.cap` of each matrix.
+        #[default]
+        Ranks = "ranks",
+        /// Also every score, from which rank tables of any cap can be made later.
+        Full = "full",
     }
 }
 
@@ -82,16 +95,20 @@ pub trait Scorer {
     fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
 }
 
-/// Every score method, by name.
-pub const METHODS: [&dyn Method; 4] = [&magnitude::Magnitude, &random::Random, &snip::Snip, &wanda::Wanda];
+/// Every score method.
+pub const METHODS: &[&dyn Method] = &[&magnitude::Magnitude, &random::Random, &snip::Snip, &wanda::Wanda];
 
-/// The method of that name.
-pub fn method(name: &str) -> Result<&'static dyn Method> {
-    METHODS.into_iter().find(|method| method.name() == name).ok_or_else(|| {
-        let known: Vec<&str> = METHODS.iter().map(|method| method.name()).collect();
-        Error::user(format!("`{name}` is not a score method"))
-            .hint(format!("score.method is one of: {}", known.join(", ")))
-    })
+/// The method where none is named.
+pub const DEFAULT: Choice<dyn Method> = Choice(&snip::Snip);
+
+impl Member for dyn Method {
+    fn name(&self) -> &'static str {
+        Method::name(self)
+    }
+
+    fn members() -> &'static [&'static Self] {
+        METHODS
+    }
 }
 
 /// The matrices that `scored` names, in the order of layers and of the forward pass.

@@ -13,12 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{FROM_FILE, Role};
-use crate::config::{Memory, Pipeline};
+use crate::config::Pipeline;
 use crate::data::{Format, read_columns};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::patch::Patch;
 use crate::model::{Checkpoint, Decoder, Models};
+use crate::size::Budget;
 
 /// Bytes of an output by node and name, if they are known.
 pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Vec<u8>>> + 'a;
@@ -86,7 +87,7 @@ pub struct Preview<'a> {
     pub models: &'a Models,
     pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
     /// How much memory may be taken; must not change a result.
-    pub memory: Memory,
+    pub memory: Budget,
 }
 
 impl Preview<'_> {
@@ -126,7 +127,7 @@ pub struct Context<'a> {
     pub models: &'a Models,
     pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
     /// How much memory may be taken; must not change a result.
-    pub memory: Memory,
+    pub memory: Budget,
     pub shards: &'a dyn Shards,
     pub progress: &'a dyn Progress,
     /// True once a signal asked to stop.

@@ -11,10 +11,10 @@ use super::variant::per_variant;
 use super::{
     Context, FileInput, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of,
 };
-use crate::config;
+use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::judge::{self, Completer, Exchange, Parse, Parts, Template};
+use crate::judge::{self, Completer, Entry, Exchange, Parse, Parts, Template};
 use crate::model::completer::ModelCompleter;
 use crate::model::{Message, chat};
 use crate::tables::{Answers, VerdictRow, Verdicts};
@@ -27,8 +27,7 @@ const BATCH: usize = 32;
 /// What changes the verdicts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Params {
-    /// A name of [`crate::judge::JUDGES`].
-    pub kind: String,
+    pub kind: Choice<Entry>,
     /// The digest of the phrase list; only for a judge that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phrases: Option<Digest>,
@@ -37,7 +36,7 @@ pub struct Params {
     pub dtype: Option<String>,
     /// how its words are read,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parse: Option<String>,
+    pub parse: Option<Parse>,
     /// the digest of the question that it is asked,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Digest>,
@@ -60,29 +59,27 @@ impl Stage for Judge {
         if pipeline.questions.is_empty() {
             return Ok(Vec::new());
         }
+        let settings = &pipeline.judge;
         let mut params = Params {
-            kind: pipeline.judge.kind().to_string(),
-            phrases: None,
+            kind: settings.kind,
+            phrases: settings.kind.compiled_in.map(|digest| digest()),
             dtype: None,
             parse: None,
             template: None,
             chat_date: None,
         };
         let mut own_inputs = BTreeMap::new();
-        match &pipeline.judge {
-            config::Judge::Refusal => params.phrases = Some(judge::phrases_digest()),
-            config::Judge::MdJudge { template, parse, .. } => {
-                params.dtype = Some(pipeline.model.dtype.to_string());
-                params.parse = Some(parse.to_string());
-                params.chat_date = Some(pipeline.tokenize.chat_date.clone());
-                own_inputs = model_inputs(Role::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
-                match template {
-                    Some(path) => {
-                        super::must_exist(path).map_err(|error| error.within("judge.template"))?;
-                        own_inputs.insert("template".into(), Input::File(path.clone()));
-                    }
-                    None => params.template = Some(Template::own()?.digest()),
+        if settings.kind.needs_model {
+            params.dtype = Some(pipeline.model.dtype.to_string());
+            params.parse = Some(settings.parse);
+            params.chat_date = Some(pipeline.tokenize.chat_date.clone());
+            own_inputs = model_inputs(Role::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
+            match &settings.template {
+                Some(path) => {
+                    super::must_exist(path).map_err(|error| error.within("judge.template"))?;
+                    own_inputs.insert("template".into(), Input::File(path.clone()));
                 }
+                None => params.template = Some(Template::own()?.digest()),
             }
         }
         let params = params_of(&params)?;
@@ -131,10 +128,10 @@ impl Stage for Judge {
             }),
             None => None,
         };
-        let judge = (judge::find(&params.kind)?.build)(Parts {
+        let judge = (params.kind.build)(Parts {
             completer: completer.map(|completer| Box::new(completer) as Box<dyn Completer>),
             template,
-            parse: params.parse.as_deref().map(Parse::from_name).transpose()?.unwrap_or_default(),
+            parse: params.parse.unwrap_or_default(),
         })?;
         let total = answers.0.len() as u64;
         let mut verdicts = Vec::new();

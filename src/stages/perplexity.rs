@@ -10,6 +10,7 @@ use serde_json::json;
 use super::variant::per_variant;
 use super::{Context, FileInput, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
 use crate::config::Window;
+use crate::data::Join;
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
 
@@ -23,8 +24,7 @@ const BEGINNING: usize = 16;
 pub struct Params {
     /// Tokens per window; none for the model's whole context.
     pub window: Option<usize>,
-    /// `raw` or `wikitext-rows`.
-    pub join: String,
+    pub join: Join,
     /// The first so many windows only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -48,7 +48,7 @@ impl Stage for Perplexity {
                 Window::Tokens(tokens) => Some(tokens),
                 Window::Max => None,
             },
-            join: settings.join.to_string(),
+            join: settings.join,
             limit: settings.limit,
             dtype: planning.pipeline.model.dtype.to_string(),
         })?;
@@ -124,28 +124,5 @@ fn must_fill(window: usize, tokens: usize) -> Result<()> {
 }
 
 fn corpus(file: &FileInput, params: &Params) -> Result<String> {
-    joined(file.text()?, &params.join)
-}
-
-/// The text as it is, or its lines joined as the WikiText-2 rows of the `datasets` library are: each row is a line
-/// without its end, and rows are joined by blank lines.
-fn joined(corpus: &str, join: &str) -> Result<String> {
-    match join {
-        "raw" => Ok(corpus.to_owned()),
-        "wikitext-rows" => Ok(corpus.split_inclusive('\n').collect::<Vec<_>>().join("\n\n")),
-        other => Err(Error::user(format!("`{other}` is not a way to join"))
-            .hint("perplexity.join is \"raw\" or \"wikitext-rows\"")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::joined;
-
-    #[test]
-    fn rows_keep_their_line_ends_when_they_are_joined() {
-        assert_eq!(joined(" = A = \n text\n", "wikitext-rows").unwrap(), " = A = \n\n\n text\n");
-        assert_eq!(joined("a\nb", "raw").unwrap(), "a\nb");
-        assert!(joined("", "other").is_err());
-    }
+    Ok(params.join.join(file.text()?).into_owned())
 }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::variant::{Variant, selection};
 use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
+use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::judge::{self, Label};
+use crate::judge::{Entry, Label};
 use crate::rank::Selection;
-use crate::score;
 use crate::stats::wilson;
 use crate::tables::{Answers, Tokens, Verdicts};
 
@@ -26,7 +26,7 @@ const CALIBRATION: &str = "tokens of ";
 /// What is said about the numbers but not in them.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Params {
-    pub judge: String,
+    pub judge: Choice<Entry>,
 }
 
 /// One row of a report.
@@ -40,7 +40,7 @@ pub struct VariantReport {
     /// Every point of the grid that gives this variant; an empty mask is the base.
     pub points: Vec<PointReport>,
     pub rule: String,
-    pub judge: String,
+    pub judge: Choice<Entry>,
     /// What was scored, by the data set's name; empty if the score method reads no data.
     pub calibration: BTreeMap<String, CalibrationReport>,
     /// By the question set's name.
@@ -104,9 +104,9 @@ impl Stage for Report {
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
-        let params = params_of(&Params { judge: pipeline.judge.kind().to_string() })?;
+        let params = params_of(&Params { judge: pipeline.judge.kind })?;
         let mut inputs = BTreeMap::from([("points".to_owned(), Input::output("select", "points"))]);
-        if score::method(pipeline.score.method.name())?.reads().tokens {
+        if pipeline.score.method.reads().tokens {
             for name in pipeline.select.rule.names() {
                 let tokens = Input::output(&format!("tokenize[{name}]"), "tokens");
                 inputs.insert(format!("{CALIBRATION}{name}"), tokens);
@@ -136,7 +136,7 @@ impl Stage for Report {
         let params: Params = context.params()?;
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
         let calibration = calibration(context)?;
-        let mut rows: Vec<VariantReport> = vec![row(context, "base", None, &rule, &params.judge)?];
+        let mut rows: Vec<VariantReport> = vec![row(context, "base", None, &rule, params.judge)?];
         for point in &points {
             let here = PointReport { p: point.p, q: point.q };
             let mask = (point.weights > 0).then_some(point.mask);
@@ -144,7 +144,7 @@ impl Stage for Report {
                 Some(row) => row.points.push(here),
                 None => {
                     let label = Variant::of_mask(point.mask).label;
-                    let mut new = row(context, &label, mask, &rule, &params.judge)?;
+                    let mut new = row(context, &label, mask, &rule, params.judge)?;
                     new.weights = point.weights;
                     new.points.push(here);
                     rows.push(new);
@@ -181,7 +181,13 @@ fn calibration(context: &Context<'_>) -> Result<BTreeMap<String, CalibrationRepo
     Ok(tables.iter().map(|(name, tokens)| (name.clone(), report(name, tokens))).collect())
 }
 
-fn row(context: &Context<'_>, label: &str, mask: Option<Digest>, rule: &str, judge: &str) -> Result<VariantReport> {
+fn row(
+    context: &Context<'_>,
+    label: &str,
+    mask: Option<Digest>,
+    rule: &str,
+    judge: Choice<Entry>,
+) -> Result<VariantReport> {
     let given = |output: &str| {
         let name = format!("{output}[{label}]");
         if context.inputs.contains_key(&name) { context.read(&name).map(Some) } else { Ok(None) }
@@ -211,7 +217,6 @@ fn row(context: &Context<'_>, label: &str, mask: Option<Digest>, rule: &str, jud
         ),
         None => None,
     };
-    let judge = judge::find(judge)?.name.to_owned();
     Ok(VariantReport {
         variant: label.into(),
         mask,

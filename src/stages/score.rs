@@ -11,7 +11,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of};
-use crate::config::{Keep, Layers, Memory, Modules, size};
+use crate::choice::Choice;
+use crate::config::{Layers, Modules};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::backward::Sample;
@@ -20,7 +21,8 @@ use crate::model::decoder::Decoder;
 use crate::model::device;
 use crate::model::projection::Projection;
 use crate::rank::{RankTable, top};
-use crate::score::{self, Scorer};
+use crate::score::{Keep, Method, Scorer};
+use crate::size::{Budget, size};
 use crate::tables::Tokens;
 use crate::tensors;
 
@@ -29,8 +31,7 @@ pub struct Score;
 /// What changes the scores or how much of them is kept.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Params {
-    /// A name of [`crate::score::METHODS`].
-    pub method: String,
+    pub method: Choice<dyn Method>,
     /// Only where the method draws numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -44,9 +45,14 @@ pub struct Params {
     /// The type that weights have on the device; only where the method reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// `full` also keeps every score; left out when only ranks are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<String>,
+    /// Left out when only ranks are kept.
+    #[serde(default, skip_serializing_if = "ranks_only")]
+    pub keep: Keep,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn ranks_only(keep: &Keep) -> bool {
+    *keep == Keep::Ranks
 }
 
 /// How a model is loaded whose weights are not read.
@@ -63,15 +69,15 @@ impl Stage for Score {
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
-        let reads = score::method(pipeline.score.method.name())?.reads();
+        let reads = pipeline.score.method.reads();
         let params = params_of(&Params {
-            method: pipeline.score.method.to_string(),
+            method: pipeline.score.method,
             seed: reads.seed.then_some(pipeline.score.seed),
             modules: pipeline.score.modules,
             layers: pipeline.score.layers.clone(),
             cap: pipeline.score.cap,
             dtype: reads.weights.then(|| pipeline.model.dtype.to_string()),
-            keep: (pipeline.score.keep == Keep::Full).then(|| "full".to_owned()),
+            keep: pipeline.score.keep,
         })?;
         let nodes = pipeline.data.keys().map(|name| {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Architecture]);
@@ -89,7 +95,7 @@ impl Stage for Score {
 
     fn cost(&self, preview: &Preview<'_>) -> Result<Option<Estimate>> {
         let params: Params = preview.params()?;
-        if !score::method(&params.method)?.in_groups() {
+        if !params.method.in_groups() {
             return Ok(None);
         }
         match (preview.known)("tokens")? {
@@ -107,7 +113,7 @@ impl Stage for Score {
             return Ok(vec![("ranks".into(), table.to_parquet()?), ("scores".into(), scores)]);
         }
 
-        let method = score::method(&params.method)?;
+        let method = params.method;
         let samples = if method.reads().tokens { samples(context)? } else { Vec::new() };
         let estimate = method.in_groups().then(|| within_memory(&context.preview(), &params, &samples)).transpose()?;
         let decoder = context.decoder(Role::Subject, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
@@ -167,7 +173,7 @@ impl Stage for Score {
             finished.into_iter().rev().map(|found| (found.table.matrices, found.full)).unzip();
         let table = RankTable { cap: params.cap, matrices: ranks.into_iter().flatten().collect() };
         let mut outputs = vec![("ranks".to_owned(), table.to_parquet()?)];
-        if params.keep.is_some() {
+        if params.keep == Keep::Full {
             drop(scorer);
             outputs.push(("scores".into(), tensors::write(&full.into_iter().flatten().collect::<Vec<_>>())?));
         }
@@ -190,7 +196,7 @@ fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[(usize, Projection)],
         let shape = decoder.layers[*layer].linear(*projection).weight.dims();
         let scores = scorer.finish(decoder, *layer, *projection)?;
         table.matrices.push(top(&tensor, &scores, shape[1], params.cap)?);
-        if params.keep.is_some() {
+        if params.keep == Keep::Full {
             full.push((tensor, shape.to_vec(), scores));
         }
     }
@@ -217,14 +223,14 @@ fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> 
         batch_tokens: chosen.batch_tokens(),
         fused: on_host,
         budget: match preview.memory {
-            Memory::Bytes(bytes) => Some(bytes),
-            Memory::Auto => device::allowance(&chosen),
+            Budget::Bytes(bytes) => Some(bytes),
+            Budget::Auto => device::allowance(&chosen),
         },
         // Shards and kept scores are made where the program runs.
         saved: on_host,
         packs: on_host,
         kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },
-        score_bytes: if on_host && params.keep.is_some() { 8 } else { 0 },
+        score_bytes: if on_host && params.keep == Keep::Full { 8 } else { 0 },
     };
     let estimate = cost::estimate(config, &matrices, &lengths, &setup);
     match setup.budget {
@@ -233,15 +239,15 @@ fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> 
     }
 }
 
-fn too_little(memory: Memory, budget: u64, estimate: &Estimate) -> Error {
+fn too_little(memory: Budget, budget: u64, estimate: &Estimate) -> Error {
     let (needed, budget) = (estimate.peak_bytes, size(budget));
     let less = "fewer or shorter samples need less, and so do fewer modules and layers";
     let needs = format!("scoring needs {} at least, with layers in groups", size(needed));
     match memory {
-        Memory::Auto => Error::user(format!("{needs}, and {budget} are available")).hint(format!(
+        Budget::Auto => Error::user(format!("{needs}, and {budget} are available")).hint(format!(
             "free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same"
         )),
-        Memory::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
+        Budget::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
             .hint(format!("raise score.memory to {needed} or more; {less}")),
     }
 }
@@ -256,7 +262,7 @@ fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
 
 /// Every score of an earlier run that differs only in `cap`.
 fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
-    if params.keep.is_none() {
+    if params.keep == Keep::Ranks {
         return Ok(None);
     }
     let same_but_for_cap = |other: &serde_json::Value| {
@@ -314,7 +320,7 @@ impl<'a> Saved<'a> {
     }
 
     fn put_finished(&self, round: usize, found: &Finished) -> Result<()> {
-        if self.params.keep.is_some() {
+        if self.params.keep == Keep::Full {
             self.context.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
         }
         self.context.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
@@ -325,7 +331,7 @@ impl<'a> Saved<'a> {
         let Some(table) = self.context.shards.get(&self.name("ranks", round))? else { return Ok(None) };
         let table = RankTable::from_parquet(table)?;
         let mut full = Vec::new();
-        if self.params.keep.is_some() {
+        if self.params.keep == Keep::Full {
             let Some(bytes) = self.context.shards.get(&self.name("scores", round))? else { return Ok(None) };
             full = tensors::read(&bytes)?;
             full.sort_by_key(|(tensor, ..)| Projection::parse(tensor));

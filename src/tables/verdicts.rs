@@ -24,14 +24,6 @@ pub struct VerdictRow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdicts(pub Vec<VerdictRow>);
 
-fn word(label: Label) -> &'static str {
-    match label {
-        Label::Safe => "safe",
-        Label::Unsafe => "unsafe",
-        Label::Unparsed => "unparsed",
-    }
-}
-
 impl Verdicts {
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
         let rows = &self.0;
@@ -39,7 +31,7 @@ impl Verdicts {
             vec![
                 ("set", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.set)))),
                 ("row", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.row)))),
-                ("verdict", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| word(row.verdict.label))))),
+                ("verdict", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.verdict.label.name())))),
                 ("score", Arc::new(rows.iter().map(|row| row.verdict.score).collect::<Float64Array>())),
                 ("category", Arc::new(rows.iter().map(|row| row.verdict.category.as_deref()).collect::<StringArray>())),
                 ("raw", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.verdict.raw)))),
@@ -50,11 +42,9 @@ impl Verdicts {
 
     pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
         let table = Table::read(bytes, "verdicts")?;
-        let label = |word: &str| match word {
-            "safe" => Ok(Label::Safe),
-            "unsafe" => Ok(Label::Unsafe),
-            "unparsed" => Ok(Label::Unparsed),
-            other => Err(Error::user(format!("`{other}` is not a verdict"))),
+        let label = |word: &str| {
+            let found = Label::ALL.iter().find(|label| label.name() == word).copied();
+            found.ok_or_else(|| Error::user(format!("`{word}` is not a verdict")))
         };
         let labels = table.whole_text("verdict")?.iter().map(|text| label(text)).collect::<Result<Vec<_>>>()?;
         let columns = table.whole_text("set")?.into_iter().zip(table.whole_numbers::<UInt32Type>("row")?).zip(labels);

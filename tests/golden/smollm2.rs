@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use burn::tensor::{DType, Device};
+use dean::choice::Choice;
 use dean::config::Source;
 use dean::model::chat::prompt_ids;
 use dean::model::decoder::Edit;
@@ -91,7 +92,8 @@ fn scored(model: &Model) -> Arc<Scored> {
                 for (sample, expected) in samples.iter().zip(sets[name]["inp"].as_array().unwrap()) {
                     assert_eq!(sample.ids, ids(expected), "token ids of {name}");
                 }
-                let mut scorer = score::method("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
+                let mut scorer =
+                    Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
                 for sample in &samples {
                     scorer.add(&model.decoder, std::slice::from_ref(sample)).unwrap();
                 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
+use dean::choice::Choice;
 use dean::model::chat::prompt_ids;
 use dean::model::decoder::Edit;
 use dean::model::projection::Projection;
@@ -45,7 +46,8 @@ fn losses_and_whole_score_tensors_are_pytorchs() {
             let rows: Vec<usize> = ids(&set["rows"]).into_iter().map(|row| row as usize).collect();
             let file = tiny.shared.join("data").join(set["csv"].as_str().unwrap());
             let samples = samples(tiny.checkpoint.text().unwrap(), &file, &rows);
-            let mut scorer = score::method("snip").unwrap().start(&tiny.decoder, &|_, _| true).unwrap();
+            let mut scorer =
+                Choice::<dyn score::Method>::of("snip").unwrap().start(&tiny.decoder, &|_, _| true).unwrap();
             for (index, sample) in samples.iter().enumerate() {
                 assert_eq!(sample.ids, ids(&set["inp"][index]), "token ids of {name}");
                 let one = std::slice::from_ref(sample);

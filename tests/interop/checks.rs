@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dean::choice::Choice;
 use dean::model::backward::{Hook, Sample};
 use dean::model::chat::prompt_ids;
 use dean::model::generate::Stop;
@@ -128,7 +129,7 @@ pub type Scores = BTreeMap<String, BTreeMap<String, Vec<f32>>>;
 /// The scores of every MLP and attention matrix over the golden's samples.
 pub fn score(model: &Model, golden: &Golden) -> Scores {
     let of = |samples: &Vec<Sample>| {
-        let mut scorer = score::method("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
+        let mut scorer = Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
         for sample in samples {
             scorer.add(&model.decoder, std::slice::from_ref(sample)).unwrap();
         }

@@ -1,12 +1,12 @@
-//! Sizes of memory: how `score.memory` is spelled, and how bytes are shown.
+//! Sizes of memory: how a budget is spelled, and how bytes are shown.
 //!
 //! Must not know: how much memory there is, what is done with it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How much memory scoring may take. Spelled `auto`, a whole number of bytes, or a size. Never part of a key.
+/// How much memory something may take. Spelled `auto`, a whole number of bytes, or a size. Never part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum Budget {
     /// What is available where the model computes.
     Auto,
     /// So many bytes, at least one.
@@ -25,7 +25,7 @@ const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
 ];
 
-impl Memory {
+impl Budget {
     /// Reads `auto`, `8 GiB` or `1.5GB`; none if it is nothing of that, no byte, or more than fits.
     pub fn of_text(text: &str) -> Option<Self> {
         if text == "auto" {
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-impl Serialize for Memory {
+impl Serialize for Budget {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Auto => serializer.serialize_str("auto"),
@@ -56,7 +56,7 @@ impl Serialize for Memory {
     }
 }
 
-impl<'de> Deserialize<'de> for Memory {
+impl<'de> Deserialize<'de> for Budget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -99,29 +99,29 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_unit() {
-        let read = |text| match Memory::of_text(text) {
-            Some(Memory::Bytes(bytes)) => Some(bytes),
+        let read = |text| match Budget::of_text(text) {
+            Some(Budget::Bytes(bytes)) => Some(bytes),
             _ => None,
         };
-        assert_eq!(Memory::of_text("auto"), Some(Memory::Auto));
+        assert_eq!(Budget::of_text("auto"), Some(Budget::Auto));
         assert_eq!(
             ["8 GiB", "1.5GB", "512 MiB", "1B", "0.0005 KB", "2 TB"].map(read),
             [Some(8 << 30), Some(1_500_000_000), Some(512 << 20), Some(1), None, Some(2_000_000_000_000)]
         );
         for bad in ["", "8", "GiB", "8 Gib", "-1 GB", "1e3 MB", "1. GB", ".5 GB", "1.2.3 GB", "0 GB", "Auto", "8 GiB "]
         {
-            assert_eq!(Memory::of_text(bad), None, "{bad}");
+            assert_eq!(Budget::of_text(bad), None, "{bad}");
         }
         assert_eq!(["9999999 TiB", "99999999999999999999 B", "1.0000000001 GB"].map(read), [None; 3]);
     }
 
     #[test]
     fn sizes_survive_the_file_of_a_run() {
-        for memory in [Memory::Auto, Memory::Bytes(1 << 33)] {
-            let text = serde_json::to_string(&memory).unwrap();
-            assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), memory, "{text}");
+        for budget in [Budget::Auto, Budget::Bytes(1 << 33)] {
+            let text = serde_json::to_string(&budget).unwrap();
+            assert_eq!(serde_json::from_str::<Budget>(&text).unwrap(), budget, "{text}");
         }
-        assert!(serde_json::from_str::<Memory>("\"much\"").is_err());
+        assert!(serde_json::from_str::<Budget>("\"much\"").is_err());
     }
 
     #[test]
