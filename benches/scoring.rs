@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use dean::choice::Choice;
 use dean::model::Decoder;
-use dean::model::backward::Sample;
-use dean::model::cost::{Estimate, Length, Setup, estimate};
+use dean::model::decoder::backward::Sample;
+use dean::model::decoder::memory_plan::{Estimate, Length, Setup, estimate};
 use dean::model::device::CPU_BATCH_TOKENS;
-use dean::model::projection::Projection;
+use dean::model::matrix::{MatrixId, Projection};
 use dean::rank::top;
 use dean::score::{self, Scorer};
 use serde_json::{Value, json};
@@ -33,10 +33,10 @@ fn main() {
     }
 }
 
-type Scored<'a> = &'a dyn Fn(usize, Projection) -> bool;
+type Scored<'a> = &'a dyn Fn(MatrixId) -> bool;
 
-fn in_mlp(_: usize, part: Projection) -> bool {
-    part.module() == "mlp"
+fn in_mlp(id: MatrixId) -> bool {
+    id.projection.module() == "mlp"
 }
 
 fn start(decoder: &Decoder, scored: Scored<'_>) -> Box<dyn Scorer> {
@@ -50,10 +50,7 @@ fn cost(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample]) -> Estimate 
 }
 
 fn cost_within(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample], budget: Option<u64>) -> Estimate {
-    let matrices: Vec<_> = (0..decoder.config.layers)
-        .flat_map(|layer| Projection::ALL.map(|part| (layer, part)))
-        .filter(|(layer, part)| scored(*layer, *part))
-        .collect();
+    let matrices: Vec<_> = MatrixId::all(decoder.config.layers).filter(|id| scored(*id)).collect();
     let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
     let setup =
         Setup { budget, batch_tokens: CPU_BATCH_TOKENS, packs: true, kept_percent: Setup::KEPT_ON_CPU, ..Setup::CPU };
@@ -93,10 +90,10 @@ fn in_groups(groups: usize) {
     for (round, matrices) in scorer.rounds().into_iter().enumerate() {
         scorer.begin(&decoder, round);
         add(scorer.as_mut(), &decoder, &samples);
-        for (layer, part) in matrices {
-            let scores = scorer.finish(&decoder, layer, part).expect("scores");
-            let shape = decoder.layers[layer].linear(part).weight.dims();
-            std::hint::black_box(top(&part.tensor(layer), &scores, shape[1], 1e-3).expect("ranks"));
+        for id in matrices {
+            let scores = scorer.finish(&decoder, id).expect("scores");
+            let shape = decoder.linear(id).weight.dims();
+            std::hint::black_box(top(&id.weight(), &scores, shape[1], 1e-3).expect("ranks"));
         }
     }
     let (seconds, measured) = (started.elapsed().as_secs_f64(), status("VmHWM"));
@@ -161,8 +158,8 @@ fn loss(decoder: &Decoder, sample: &Sample) -> f64 {
 /// because differences are taken of them.
 fn parts(decoder: &Decoder, samples: &[Sample]) -> Value {
     let last = decoder.config.layers - 1;
-    let forward = move |layer: usize, part: Projection| layer == last && part == Projection::Down;
-    let backward = |layer: usize, part: Projection| layer == 0 && part == Projection::Down;
+    let forward = move |id: MatrixId| id == MatrixId::new(last, Projection::Down);
+    let backward = |id: MatrixId| id == MatrixId::new(0, Projection::Down);
     let sets: [(&str, Scored<'_>); 3] = [("forward", &forward), ("backward", &backward), ("all", &in_mlp)];
     let borrowed: Vec<&Sample> = samples.iter().collect();
     let mut least = [f64::INFINITY; 3];
@@ -245,17 +242,17 @@ fn serve(file: &str) {
 fn finish(decoder: &Decoder, scorer: &dyn Scorer, loading: u64, since: &str) -> Value {
     let (mut seconds, mut ranking) = (0.0, 0.0);
     let mut facts = serde_json::Map::new();
-    for (layer, part) in scorer.matrices() {
+    for id in scorer.matrices() {
         let started = Instant::now();
-        let scores = scorer.finish(decoder, layer, part).expect("scores");
+        let scores = scorer.finish(decoder, id).expect("scores");
         seconds += started.elapsed().as_secs_f64();
-        let shape = decoder.layers[layer].linear(part).weight.dims();
+        let shape = decoder.linear(id).weight.dims();
         let started = Instant::now();
-        std::hint::black_box(top(&part.tensor(layer), &scores, shape[1], 1e-3).expect("ranks"));
+        std::hint::black_box(top(&id.weight(), &scores, shape[1], 1e-3).expect("ranks"));
         ranking += started.elapsed().as_secs_f64();
         let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
         let most = scores.iter().copied().fold(0.0, f32::max);
-        facts.insert(part.tensor(layer), json!([sum, most]));
+        facts.insert(id.weight(), json!([sum, most]));
     }
     let peak = status("VmHWM");
     json!({

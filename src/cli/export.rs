@@ -10,7 +10,6 @@ use serde_json::json;
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
 use super::{print, report_table, run, variant};
-use crate::config::SourceKind;
 use crate::digest::Digest;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -18,6 +17,7 @@ use crate::export::directory::{self, Tally, Ways};
 use crate::export::{Base, Card, Contents, MANIFEST, Manifest, Written, point};
 use crate::files;
 use crate::model::patch::Patch;
+use crate::model::source::spec::SourceKind;
 use crate::rank::SelectedPoint;
 use crate::stages::Role;
 

@@ -12,7 +12,7 @@ use super::print;
 use super::table::{Align, Table};
 use crate::engine::{Plan, Planned, State};
 use crate::error::Result;
-use crate::model::cost::Estimate;
+use crate::model::decoder::memory_plan::Estimate;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {

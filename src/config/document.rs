@@ -16,10 +16,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::kind::found;
 use super::schema::{self, Fallback, SECTIONS, Section, Shape};
-use super::source::absolute;
 use super::typed::PipelineToml;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::source::spec::absolute;
 use crate::spelling::did_you_mean;
 
 /// Where something was typed; shown in front of every complaint about it.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
-use super::matrices::Layers;
+use crate::model::matrix::Layers;
 use crate::size::Budget;
 use crate::spelling::{did_you_mean, one_of};
 

@@ -16,10 +16,8 @@ mod choices;
 mod document;
 mod grid;
 mod kind;
-mod matrices;
 mod resolve;
 mod schema;
-mod source;
 mod typed;
 
 #[cfg(test)]
@@ -31,14 +29,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use choices::{Action, Device, Dtype, Template, Window};
-pub use matrices::{Layers, Modules, PROJECTIONS};
+
 pub use schema::reference;
-pub use source::{Source, SourceKind};
 
 use crate::choice::Choice;
 use crate::data::Join;
 use crate::error::Result;
 use crate::judge::{Entry, Parse};
+use crate::model::matrix::{Layers, Modules};
+use crate::model::source::spec::Source;
 use crate::rank::{Point, Rule};
 use crate::score::{Keep, Method};
 use crate::size::Budget;

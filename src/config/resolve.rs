@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use super::choices::{Device, Template};
 use super::document::Document;
 use super::typed::{JudgeToml, PipelineToml, RunToml, SelectToml};
-use super::{
-    Data, Generate, Judge, Model, Perplexity, Pipeline, Questions, Run, Score, Select, Tokenize, grid, source,
-};
+use super::{Data, Generate, Judge, Model, Perplexity, Pipeline, Questions, Run, Score, Select, Tokenize, grid};
 use crate::error::{Error, Result};
+use crate::model::source::spec::Source;
 use crate::rank::Rule;
 use crate::spelling::did_you_mean;
 
@@ -130,8 +129,8 @@ fn run(run: &RunToml, document: &Document, sources: Option<PathBuf>) -> Result<R
     })
 }
 
-fn parse_source(key: &str, text: &str, document: &Document) -> Result<source::Source> {
-    source::Source::parse(text, document.base(key)).map_err(|error| error.within(document.origin(key)))
+fn parse_source(key: &str, text: &str, document: &Document) -> Result<Source> {
+    Source::parse(text, document.base(key)).map_err(|error| error.within(document.origin(key)))
 }
 
 fn template(key: &str, text: &str, document: &Document) -> Template {

@@ -8,9 +8,9 @@ use std::fmt::Write;
 
 use super::choices::{Action, Dtype};
 use super::kind::Kind;
-use super::matrices::{Modules, PROJECTIONS};
 use crate::data::Join;
 use crate::judge::Parse;
+use crate::model::matrix::{Modules, Projection};
 use crate::score::Keep;
 
 /// One table of pipeline.toml.
@@ -57,7 +57,7 @@ const fn key(name: &'static str, kind: Kind, default: Fallback, about: &'static 
     Key { name, kind, default, about }
 }
 
-const MODULES: Kind = Kind::Words { words: Modules::NAMES, items: PROJECTIONS };
+const MODULES: Kind = Kind::Words { words: Modules::NAMES, items: Projection::NAMES };
 
 /// The sections, in the order in which a pipeline runs.
 pub const SECTIONS: &[Section] = &[

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
+use crate::model::source::spec::SourceKind;
 
 /// A pipeline that is complete and small.
 pub(super) const SMALL: &str = "\

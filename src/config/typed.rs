@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::choices::{Dtype, Window};
-use super::matrices::{Layers, Modules};
 use super::{Patch, Score};
 use crate::choice::Choice;
 use crate::data::Join;
 use crate::judge::{Entry, Parse};
+use crate::model::matrix::{Layers, Modules};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

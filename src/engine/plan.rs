@@ -15,7 +15,7 @@ use super::sources::{ModelDigests, Sources};
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::model::cost::Estimate;
+use crate::model::decoder::memory_plan::Estimate;
 use crate::model::{Checkpoint, Models};
 use crate::rank;
 use crate::stages::{

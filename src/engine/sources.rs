@@ -14,12 +14,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Pipeline, Source};
+use crate::config::Pipeline;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
 use crate::model::Models;
 use crate::model::source;
+use crate::model::source::spec::Source;
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
 

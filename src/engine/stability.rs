@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::plan::{Plan, Planner, State};
 use crate::config::{Data, Pipeline};
 use crate::error::{Error, Result};
-use crate::model::projection::Projection;
+use crate::model::matrix::MatrixId;
 use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Selection, Setting, TopOverlap};
 use crate::tables::Tokens;
 
@@ -136,9 +136,7 @@ pub fn is_ready(plan: &Plan) -> bool {
 /// Rank tables that are not there, or damaged.
 pub fn compare(planner: &Planner<'_>, plan: &Plan, seeds: u64) -> Result<Stability> {
     let select = &planner.pipeline.select;
-    let keep = |tensor: &str| {
-        Projection::parse(tensor).is_some_and(|(layer, part)| part.is_in(layer, select.modules, &select.layers))
-    };
+    let keep = |tensor: &str| MatrixId::parse(tensor).is_some_and(|id| id.is_in(select.modules, &select.layers));
     let mut stability = Stability { rule: select.rule.to_string(), tops: Vec::new(), masks: Vec::new() };
     for (one, other, compared) in comparisons(seeds) {
         let (here, there) = (tables(planner, plan, one)?, tables(planner, plan, other)?);

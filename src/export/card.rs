@@ -3,8 +3,8 @@
 //! The form is the Hugging Face hub's model card. Must not know: where facts come from, how results are shown.
 
 use crate::error::Result;
+use crate::model::matrix::MatrixId;
 use crate::model::patch::Patch;
-use crate::model::projection::Projection;
 
 /// A line of a card: what, and its value.
 pub type Facts = Vec<(String, String)>;
@@ -54,7 +54,7 @@ impl Card<'_> {
         text.push_str("\n## Edits\n\n| matrix | weights |\n| --- | ---: |\n");
         // A patch file has its tensors by name, where layer 10 stands before layer 2.
         let mut touched: Vec<_> = self.patch.tensors.iter().collect();
-        touched.sort_by_key(|patched| Projection::parse(&patched.tensor));
+        touched.sort_by_key(|patched| MatrixId::parse(&patched.tensor));
         for patched in touched {
             text.push_str(&format!("| {} | {} |\n", cell(&patched.tensor), patched.indices.len()));
         }

@@ -17,7 +17,7 @@ use super::{MANIFEST, Manifest};
 use crate::digest::Digest;
 use crate::error::{Kind, Result};
 use crate::files;
-use crate::model::config::tests::small;
+use crate::model::arch::config::tests::small;
 use crate::model::patch::{Patch, PatchedTensor};
 use crate::model::{Checkpoint, DecoderConfig};
 

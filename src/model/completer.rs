@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use super::chat::prompt_ids;
-use super::checkpoint::Checkpoint;
-use super::decoder::Decoder;
-use super::generate::batches;
-use super::text::Message;
 use crate::error::Result;
 use crate::judge::{Completer, Completion};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::decoder::Decoder;
+use crate::model::decoder::generate::batches;
+use crate::model::text::Message;
+use crate::model::text::chat::prompt_ids;
 
 /// A loaded model that judges may ask.
 pub struct ModelCompleter {

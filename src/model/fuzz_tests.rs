@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Checkpoint;
 use crate::allocator::counting::peak;
+use crate::model::Checkpoint;
 
 /// Broken inputs of each kind of file.
 const CASES: usize = 700;

@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::checkpoint::Checkpoint;
-use super::decoder::Decoder;
-use super::device::{self, Chosen};
-use super::projection::Projection;
 use crate::allocator;
-use crate::config::{Layers, Modules};
 use crate::error::Result;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::decoder::Decoder;
+use crate::model::device::{self, Chosen};
+use crate::model::matrix::MatrixId;
+use crate::model::matrix::{Layers, Modules};
 
 /// Opened checkpoints and the decoder that is on the device now.
 pub struct Models {
@@ -58,9 +58,7 @@ impl Models {
         let checkpoint = self.checkpoint(path)?;
         let config = checkpoint.config();
         let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
-        let chosen = linears.filter(|linear| {
-            Projection::parse(&linear.name).is_some_and(|(layer, part)| part.is_in(layer, modules, layers))
-        });
+        let chosen = linears.filter(|linear| MatrixId::parse(&linear.name).is_some_and(|id| id.is_in(modules, layers)));
         Ok(chosen.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect())
     }
 

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype as FileType, SafeTensors, TensorView};
 
-use super::checkpoint::Dtype;
-use super::decoder::Edit;
-use super::projection::Projection;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::model::checkpoint::Dtype;
+use crate::model::decoder::Edit;
+use crate::model::matrix::MatrixId;
 
 /// Edits of several tensors, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -110,12 +110,12 @@ impl Patch {
     /// The edits as the decoder takes them.
     pub fn edits(&self) -> Result<Vec<Edit>> {
         let edit = |patched: &PatchedTensor| {
-            let (layer, projection) = Projection::parse(&patched.tensor).ok_or_else(|| {
+            let id = MatrixId::parse(&patched.tensor).ok_or_else(|| {
                 Error::user(format!("the patch names {}, which is not a linear layer of the decoder", patched.tensor))
                     .hint("this patch belongs to another model")
             })?;
             let values = patched.indices.iter().copied().zip(patched.values.iter().copied()).collect();
-            Ok(Edit { layer, projection, values })
+            Ok(Edit { id, values })
         };
         self.tensors.iter().map(edit).collect()
     }
@@ -207,6 +207,7 @@ impl Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::matrix::Projection;
 
     fn patch(dtype: Dtype) -> Patch {
         let values = [1.0, -2.0, 0.5, 4.0];
@@ -233,7 +234,7 @@ mod tests {
     fn edits_carry_the_new_values() {
         let edits = patch(Dtype::F32).edits().unwrap();
         assert_eq!(edits[0].values, [(1, 0.0), (3, 0.0)]);
-        assert_eq!((edits[1].layer, edits[1].projection), (1, Projection::Up));
+        assert_eq!(edits[1].id, MatrixId::new(1, Projection::Up));
     }
 
     #[test]

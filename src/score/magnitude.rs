@@ -4,9 +4,9 @@
 
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
-use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
-use crate::model::projection::Projection;
+use crate::model::decoder::backward::Sample;
+use crate::model::matrix::MatrixId;
 
 pub struct Magnitude;
 
@@ -19,15 +19,15 @@ impl Method for Magnitude {
         Reads { tokens: false, weights: true, seed: false }
     }
 
-    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>> {
         Ok(Box::new(Weights(matrices(decoder, scored))))
     }
 }
 
-struct Weights(Vec<(usize, Projection)>);
+struct Weights(Vec<MatrixId>);
 
 impl Scorer for Weights {
-    fn matrices(&self) -> Vec<(usize, Projection)> {
+    fn matrices(&self) -> Vec<MatrixId> {
         self.0.clone()
     }
 
@@ -35,26 +35,27 @@ impl Scorer for Weights {
         Ok(())
     }
 
-    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
-        Ok(decoder.weights(layer, projection)?.into_iter().map(f32::abs).collect())
+    fn finish(&self, decoder: &Decoder, id: MatrixId) -> Result<Vec<f32>> {
+        Ok(decoder.weights(id)?.into_iter().map(f32::abs).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::model::matrix::Projection;
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::backward_tests::random;
-    use crate::model::config::tests::small;
+    use crate::model::arch::config::tests::small;
+    use crate::model::decoder::backward_tests::random;
 
     #[test]
     fn a_score_is_the_weight_without_its_sign() {
         let decoder = random(&small(), &Device::flex(), 8);
-        let up = |_: usize, projection: Projection| projection == Projection::Up;
+        let up = |id: MatrixId| id.projection == Projection::Up;
         let scorer = Magnitude.start(&decoder, &up).unwrap();
         assert_eq!(scorer.matrices().len(), small().layers);
-        let scores = scorer.finish(&decoder, 1, Projection::Up).unwrap();
+        let scores = scorer.finish(&decoder, MatrixId::new(1, Projection::Up)).unwrap();
         let weights: Vec<f32> = decoder.layers[1].up.weight.to_data().iter().collect();
         assert!(weights.iter().any(|weight| *weight < 0.0));
         assert!(scores.iter().zip(&weights).all(|(score, weight)| *score == weight.abs()));

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use crate::choice::{Choice, Member, choices};
 use crate::error::Result;
-use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
-use crate::model::projection::Projection;
+use crate::model::decoder::backward::Sample;
+use crate::model::matrix::MatrixId;
 
 mod magnitude;
 mod random;
@@ -23,18 +23,18 @@ pub trait Method: Sync {
     /// What its scores depend on.
     fn reads(&self) -> Reads;
     /// Whether it sums gradients, group of layers after group of layers where memory is short; what it costs is then
-    /// what [`crate::model::cost`] says.
+    /// what [`crate::model::decoder::memory_plan`] says.
     fn in_groups(&self) -> bool {
         false
     }
     /// Begins with nothing scored. `scored` names the matrices.
-    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>>;
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>>;
     /// The same in groups of layers, the topmost first, that hold every matrix, and in batches of at most so many tokens;
     /// the scores have the same bits.
     fn start_in_groups(
         &self,
         decoder: &Decoder,
-        scored: &dyn Fn(usize, Projection) -> bool,
+        scored: &dyn Fn(MatrixId) -> bool,
         _: &[Range<usize>],
         _: usize,
     ) -> Result<Box<dyn Scorer>> {
@@ -68,9 +68,9 @@ pub struct Reads {
 /// The running state of one method over one data set.
 pub trait Scorer {
     /// The scored matrices, in the order of layers and of the forward pass.
-    fn matrices(&self) -> Vec<(usize, Projection)>;
+    fn matrices(&self) -> Vec<MatrixId>;
     /// The matrices that are finished by each round; a round is one time through all samples. The first is begun.
-    fn rounds(&self) -> Vec<Vec<(usize, Projection)>> {
+    fn rounds(&self) -> Vec<Vec<MatrixId>> {
         vec![self.matrices()]
     }
     /// Begins a round with nothing summed: after the round before it, or in order to `restore` what was in it.
@@ -92,7 +92,7 @@ pub trait Scorer {
         false
     }
     /// The scores of one matrix of this round, row-major [out, in].
-    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>>;
+    fn finish(&self, decoder: &Decoder, id: MatrixId) -> Result<Vec<f32>>;
 }
 
 /// Every score method.
@@ -112,9 +112,6 @@ impl Member for dyn Method {
 }
 
 /// The matrices that `scored` names, in the order of layers and of the forward pass.
-fn matrices(decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Vec<(usize, Projection)> {
-    (0..decoder.layers.len())
-        .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
-        .filter(|(layer, projection)| scored(*layer, *projection))
-        .collect()
+fn matrices(decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Vec<MatrixId> {
+    MatrixId::all(decoder.layers.len()).filter(|id| scored(*id)).collect()
 }

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
-use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
-use crate::model::projection::Projection;
+use crate::model::decoder::backward::Sample;
+use crate::model::matrix::MatrixId;
 
 pub struct Random;
 
@@ -27,18 +27,18 @@ impl Method for Random {
         Reads { tokens: false, weights: false, seed: true }
     }
 
-    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>> {
         Ok(Box::new(Draws { matrices: matrices(decoder, scored), seed: 0 }))
     }
 }
 
 struct Draws {
-    matrices: Vec<(usize, Projection)>,
+    matrices: Vec<MatrixId>,
     seed: u64,
 }
 
 impl Scorer for Draws {
-    fn matrices(&self) -> Vec<(usize, Projection)> {
+    fn matrices(&self) -> Vec<MatrixId> {
         self.matrices.clone()
     }
 
@@ -50,9 +50,9 @@ impl Scorer for Draws {
         Ok(())
     }
 
-    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
-        let [out, input] = decoder.layers[layer].linear(projection).weight.dims();
-        let start = start(self.seed, &projection.tensor(layer));
+    fn finish(&self, decoder: &Decoder, id: MatrixId) -> Result<Vec<f32>> {
+        let [out, input] = decoder.linear(id).weight.dims();
+        let start = start(self.seed, &id.weight());
         Ok((0..(out * input) as u64).into_par_iter().map(|index| score(start, index)).collect())
     }
 }
@@ -80,22 +80,23 @@ fn score(start: u64, index: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::matrix::Projection;
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::backward_tests::random;
-    use crate::model::config::tests::small;
+    use crate::model::arch::config::tests::small;
+    use crate::model::decoder::backward_tests::random;
 
     #[test]
     fn scores_depend_on_seed_name_and_index_and_on_nothing_else() {
         let one = random(&small(), &Device::flex(), 1);
         let other = random(&small(), &Device::flex(), 2);
-        let all = |_: usize, _: Projection| true;
-        let up = |_: usize, projection: Projection| projection == Projection::Up;
-        let scores = |decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool, seed: u64, layer: usize| {
+        let all = |_: MatrixId| true;
+        let up = |id: MatrixId| id.projection == Projection::Up;
+        let scores = |decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool, seed: u64, layer: usize| {
             let mut scorer = Random.start(decoder, scored).unwrap();
             scorer.seed(seed);
-            scorer.finish(decoder, layer, Projection::Up).unwrap()
+            scorer.finish(decoder, MatrixId::new(layer, Projection::Up)).unwrap()
         };
         let base = scores(&one, &all, 5, 1);
         assert_eq!(base, scores(&other, &up, 5, 1));

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
-use crate::model::accumulate::Accumulators;
-use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
-use crate::model::groups::Walk;
-use crate::model::pack::together;
-use crate::model::projection::Projection;
+use crate::model::decoder::backward::Sample;
+use crate::model::decoder::gradient_sums::Accumulators;
+use crate::model::decoder::layer_groups::Walk;
+use crate::model::decoder::rows::together;
+use crate::model::matrix::MatrixId;
 
 pub struct Snip;
 
@@ -29,24 +29,24 @@ impl Method for Snip {
         true
     }
 
-    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
-        let lowest = matrices(decoder, scored).first().map_or(decoder.layers.len(), |(layer, _)| *layer);
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>> {
+        let lowest = matrices(decoder, scored).first().map_or(decoder.layers.len(), |id| id.layer);
         self.start_in_groups(decoder, scored, std::slice::from_ref(&(lowest..decoder.layers.len())), 0)
     }
 
     fn start_in_groups(
         &self,
         decoder: &Decoder,
-        scored: &dyn Fn(usize, Projection) -> bool,
+        scored: &dyn Fn(MatrixId) -> bool,
         groups: &[Range<usize>],
         batch_tokens: usize,
     ) -> Result<Box<dyn Scorer>> {
         let all = matrices(decoder, scored);
-        let of = |group: &Range<usize>| all.iter().copied().filter(|(layer, _)| group.contains(layer)).collect();
+        let of = |group: &Range<usize>| all.iter().copied().filter(|id| group.contains(&id.layer)).collect();
         let mut sums = Sums {
             rounds: groups.iter().map(of).collect(),
             walk: Walk::new(decoder, groups.to_vec()),
-            sums: Accumulators::new(decoder, |_, _| false),
+            sums: Accumulators::new(decoder, |_| false),
             batch_tokens,
         };
         sums.begin(decoder, 0);
@@ -56,7 +56,7 @@ impl Method for Snip {
 
 struct Sums {
     /// The matrices of each group of layers, the topmost first.
-    rounds: Vec<Vec<(usize, Projection)>>,
+    rounds: Vec<Vec<MatrixId>>,
     walk: Walk,
     /// Of the present group.
     sums: Accumulators,
@@ -64,19 +64,19 @@ struct Sums {
 }
 
 impl Scorer for Sums {
-    fn matrices(&self) -> Vec<(usize, Projection)> {
+    fn matrices(&self) -> Vec<MatrixId> {
         self.rounds.iter().rev().flatten().copied().collect()
     }
 
-    fn rounds(&self) -> Vec<Vec<(usize, Projection)>> {
+    fn rounds(&self) -> Vec<Vec<MatrixId>> {
         self.rounds.clone()
     }
 
     fn begin(&mut self, decoder: &Decoder, round: usize) {
         // The old sums go first, so that the new ones get their memory.
-        self.sums = Accumulators::new(decoder, |_, _| false);
+        self.sums = Accumulators::new(decoder, |_| false);
         let of = self.rounds.get(round).map_or(&[][..], Vec::as_slice);
-        self.sums = Accumulators::new(decoder, |layer, projection| of.contains(&(layer, projection)));
+        self.sums = Accumulators::new(decoder, |id| of.contains(&id));
         self.walk.begin(round);
     }
 
@@ -102,9 +102,9 @@ impl Scorer for Sums {
         parts.is_some_and(|(sums, walk)| self.walk.restore(walk) && self.sums.restore(sums))
     }
 
-    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
-        let mut scores = self.sums.values(layer, projection)?;
-        for (score, weight) in scores.iter_mut().zip(decoder.weights(layer, projection)?) {
+    fn finish(&self, decoder: &Decoder, id: MatrixId) -> Result<Vec<f32>> {
+        let mut scores = self.sums.values(id)?;
+        for (score, weight) in scores.iter_mut().zip(decoder.weights(id)?) {
             *score *= weight.abs();
         }
         Ok(scores)

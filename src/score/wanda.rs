@@ -11,10 +11,10 @@ use burn::tensor::{DType, Tensor};
 
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::{Error, Result};
-use crate::model::backward::Sample;
 use crate::model::decoder::Decoder;
-use crate::model::inputs::{InputHook, SITES};
-use crate::model::projection::Projection;
+use crate::model::decoder::backward::Sample;
+use crate::model::decoder::inputs::{InputHook, SITES};
+use crate::model::matrix::{MatrixId, Projection};
 
 pub struct Wanda;
 
@@ -27,54 +27,47 @@ impl Method for Wanda {
         Reads { tokens: true, weights: true, seed: false }
     }
 
-    fn start(&self, decoder: &Decoder, scored: &dyn Fn(usize, Projection) -> bool) -> Result<Box<dyn Scorer>> {
+    fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>> {
         let matrices = matrices(decoder, scored);
-        let sums = matrices
-            .iter()
-            .map(|(layer, projection)| {
-                let [_, input] = decoder.layers[*layer].linear(*projection).weight.dims();
-                ((*layer, first_of_site(*projection)), vec![0.0; input])
-            })
-            .collect();
+        let sums =
+            matrices.iter().map(|id| (first_of_site(*id), vec![0.0; decoder.linear(*id).weight.dims()[1]])).collect();
         Ok(Box::new(Norms { matrices, sums }))
     }
 }
 
 /// The matrix under whose name the input of all that share it is kept.
-fn first_of_site(projection: Projection) -> Projection {
-    SITES
-        .into_iter()
-        .find(|site| site.contains(&projection))
-        .and_then(|site| site.first().copied())
-        .unwrap_or(projection)
+fn first_of_site(id: MatrixId) -> MatrixId {
+    let site = SITES.into_iter().find(|site| site.contains(&id.projection));
+    let first = site.and_then(|site| site.first().copied());
+    MatrixId { projection: first.unwrap_or(id.projection), ..id }
 }
 
 struct Norms {
-    matrices: Vec<(usize, Projection)>,
+    matrices: Vec<MatrixId>,
     /// Σ x_j² over the tokens so far, for each input that is read; in f64, so that no number of tokens wears it out.
-    sums: BTreeMap<(usize, Projection), Vec<f64>>,
+    sums: BTreeMap<MatrixId, Vec<f64>>,
 }
 
 /// Column sums of squares of one sample, still on the device: one sample's walk needs no answer from it.
 struct Squares<'a> {
-    wanted: &'a BTreeMap<(usize, Projection), Vec<f64>>,
-    found: Vec<((usize, Projection), Tensor<1>)>,
+    wanted: &'a BTreeMap<MatrixId, Vec<f64>>,
+    found: Vec<(MatrixId, Tensor<1>)>,
 }
 
 impl InputHook for Squares<'_> {
-    fn wants(&self, layer: usize, projection: Projection) -> bool {
-        self.wanted.contains_key(&(layer, first_of_site(projection)))
+    fn wants(&self, id: MatrixId) -> bool {
+        self.wanted.contains_key(&first_of_site(id))
     }
 
     fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
         let Some(first) = site.first() else { return };
         let x = x.clone().cast(DType::F32);
-        self.found.push(((layer, *first), (x.clone() * x).sum_dim(0).squeeze_dim::<1>(0)));
+        self.found.push((MatrixId::new(layer, *first), (x.clone() * x).sum_dim(0).squeeze_dim::<1>(0)));
     }
 }
 
 impl Scorer for Norms {
-    fn matrices(&self) -> Vec<(usize, Projection)> {
+    fn matrices(&self) -> Vec<MatrixId> {
         self.matrices.clone()
     }
 
@@ -115,11 +108,11 @@ impl Scorer for Norms {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-    fn finish(&self, decoder: &Decoder, layer: usize, projection: Projection) -> Result<Vec<f32>> {
-        let sums = self.sums.get(&(layer, first_of_site(projection)));
-        let sums = sums.ok_or_else(|| Error::fault(format!("{} was not scored", projection.tensor(layer))))?;
+    fn finish(&self, decoder: &Decoder, id: MatrixId) -> Result<Vec<f32>> {
+        let sums = self.sums.get(&first_of_site(id));
+        let sums = sums.ok_or_else(|| Error::fault(format!("{} was not scored", id.weight())))?;
         let norms: Vec<f64> = sums.iter().map(|sum| sum.sqrt()).collect();
-        let weights = decoder.layers[layer].linear(projection).weight.to_data();
+        let weights = decoder.linear(id).weight.to_data();
         let columns = norms.iter().cycle();
         Ok(weights.iter::<f32>().zip(columns).map(|(weight, norm)| (f64::from(weight.abs()) * norm) as f32).collect())
     }
@@ -130,8 +123,8 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::backward_tests::random;
-    use crate::model::config::tests::small;
+    use crate::model::arch::config::tests::small;
+    use crate::model::decoder::backward_tests::random;
 
     fn samples() -> Vec<Sample> {
         [(9, 4, 0), (5, 2, 1), (12, 11, 2)]
@@ -142,7 +135,7 @@ mod tests {
             .into()
     }
 
-    fn all(_: usize, _: Projection) -> bool {
+    fn all(_: MatrixId) -> bool {
         true
     }
 
@@ -150,14 +143,14 @@ mod tests {
     fn scores_are_weights_times_norms_of_all_that_was_read() {
         /// Every input of every matrix, row after row.
         #[derive(Default)]
-        struct Rows(BTreeMap<(usize, Projection), Vec<f32>>);
+        struct Rows(BTreeMap<MatrixId, Vec<f32>>);
         impl InputHook for Rows {
-            fn wants(&self, _: usize, _: Projection) -> bool {
+            fn wants(&self, _: MatrixId) -> bool {
                 true
             }
             fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
                 for projection in site {
-                    self.0.entry((layer, *projection)).or_default().extend(x.to_data().iter::<f32>());
+                    self.0.entry(MatrixId::new(layer, *projection)).or_default().extend(x.to_data().iter::<f32>());
                 }
             }
         }
@@ -170,13 +163,13 @@ mod tests {
             decoder.visit_inputs(&sample.ids[..sample.ids.len() - 1], &mut rows).unwrap();
         }
         assert_eq!(scorer.matrices().len(), 7 * small().layers);
-        for (layer, projection) in scorer.matrices() {
-            let weight = &decoder.layers[layer].linear(projection).weight;
+        for id in scorer.matrices() {
+            let weight = &decoder.linear(id).weight;
             let [out, input] = weight.dims();
             let weights: Vec<f32> = weight.to_data().iter().collect();
-            let x = &rows.0[&(layer, projection)];
+            let x = &rows.0[&id];
             assert_eq!(x.len(), input * (8 + 4 + 11), "all inputs and nothing else");
-            let found = scorer.finish(&decoder, layer, projection).unwrap();
+            let found = scorer.finish(&decoder, id).unwrap();
             assert_eq!(found.len(), out * input);
             for (at, score) in found.iter().enumerate() {
                 let column = x.iter().skip(at % input).step_by(input);
@@ -190,27 +183,24 @@ mod tests {
     #[test]
     fn a_snapshot_goes_on_with_the_same_bits_and_another_models_is_refused() {
         let decoder = random(&small(), &Device::flex(), 8);
-        let down = |layer: usize, projection: Projection| layer == 1 && projection == Projection::Down;
-        let start = |scored: &dyn Fn(usize, Projection) -> bool| Wanda.start(&decoder, scored).unwrap();
+        let down = |id: MatrixId| id == MatrixId::new(1, Projection::Down);
+        let start = |scored: &dyn Fn(MatrixId) -> bool| Wanda.start(&decoder, scored).unwrap();
         let (mut whole, mut first, mut second, mut other) = (start(&all), start(&all), start(&all), start(&down));
         whole.add(&decoder, &samples()).unwrap();
         first.add(&decoder, &samples()[..2]).unwrap();
         let state = first.snapshot().unwrap().unwrap();
         assert!(second.restore(&state) && !second.restore(&state[1..]) && !other.restore(&state));
         second.add(&decoder, &samples()[2..]).unwrap();
-        let bits = |scorer: &dyn Scorer, layer, projection| -> Vec<u32> {
-            scorer.finish(&decoder, layer, projection).unwrap().into_iter().map(f32::to_bits).collect()
+        let bits = |scorer: &dyn Scorer, id| -> Vec<u32> {
+            scorer.finish(&decoder, id).unwrap().into_iter().map(f32::to_bits).collect()
         };
-        for (layer, projection) in whole.matrices() {
-            assert_eq!(bits(whole.as_ref(), layer, projection), bits(second.as_ref(), layer, projection));
+        for id in whole.matrices() {
+            assert_eq!(bits(whole.as_ref(), id), bits(second.as_ref(), id));
         }
         other.add(&decoder, &samples()).unwrap();
-        assert_eq!(other.matrices(), [(1, Projection::Down)]);
-        assert_eq!(
-            bits(other.as_ref(), 1, Projection::Down),
-            bits(whole.as_ref(), 1, Projection::Down),
-            "what else is scored does not matter"
-        );
-        assert!(other.finish(&decoder, 0, Projection::Q).is_err());
+        let id = MatrixId::new(1, Projection::Down);
+        assert_eq!(other.matrices(), [id]);
+        assert_eq!(bits(other.as_ref(), id), bits(whole.as_ref(), id), "what else is scored does not matter");
+        assert!(other.finish(&decoder, MatrixId::new(0, Projection::Q)).is_err());
     }
 }

@@ -13,8 +13,8 @@ use crate::config::Template;
 use crate::data::Format;
 use crate::error::{Error, Result};
 use crate::model::Message;
-use crate::model::chat::prompt_ids;
-use crate::model::generate::{Continuation, Stop, batches};
+use crate::model::decoder::generate::{Continuation, Stop, batches};
+use crate::model::text::chat::prompt_ids;
 use crate::tables::{Answer, Answers};
 
 pub struct Generate;

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{self, Completer, Entry, Exchange, Parse, Parts, Template};
 use crate::model::completer::ModelCompleter;
-use crate::model::{Message, chat};
+use crate::model::text::{Message, chat};
 use crate::tables::{Answers, VerdictRow, Verdicts};
 
 pub struct Judge;

@@ -19,7 +19,7 @@ use crate::config::Template;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::cost::Estimate;
+use crate::model::decoder::memory_plan::Estimate;
 
 mod context;
 mod generate;

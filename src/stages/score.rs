@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of};
 use crate::choice::Choice;
-use crate::config::{Layers, Modules};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::model::backward::Sample;
-use crate::model::cost::{self, Estimate, Length, Setup};
 use crate::model::decoder::Decoder;
+use crate::model::decoder::backward::Sample;
+use crate::model::decoder::memory_plan::{self, Estimate, Length, Setup};
 use crate::model::device;
-use crate::model::projection::Projection;
+use crate::model::matrix::MatrixId;
+use crate::model::matrix::{Layers, Modules};
 use crate::rank::{RankTable, top};
 use crate::score::{Keep, Method, Scorer};
 use crate::size::{Budget, size};
@@ -117,7 +117,7 @@ impl Stage for Score {
         let samples = if method.reads().tokens { samples(context)? } else { Vec::new() };
         let estimate = method.in_groups().then(|| within_memory(&context.preview(), &params, &samples)).transpose()?;
         let decoder = context.decoder(Role::Subject, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
-        let scored = |layer: usize, projection: Projection| projection.is_in(layer, params.modules, &params.layers);
+        let scored = |id: MatrixId| id.is_in(params.modules, &params.layers);
         let mut scorer = match &estimate {
             Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups, estimate.batch_tokens)?,
             None => method.start(&decoder, &scored)?,
@@ -188,13 +188,13 @@ struct Finished {
     full: Vec<tensors::Named>,
 }
 
-fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[(usize, Projection)], params: &Params) -> Result<Finished> {
+fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[MatrixId], params: &Params) -> Result<Finished> {
     let mut table = RankTable { cap: params.cap, matrices: Vec::with_capacity(matrices.len()) };
     let mut full = Vec::new();
-    for (layer, projection) in matrices {
-        let tensor = projection.tensor(*layer);
-        let shape = decoder.layers[*layer].linear(*projection).weight.dims();
-        let scores = scorer.finish(decoder, *layer, *projection)?;
+    for id in matrices.iter().copied() {
+        let tensor = id.weight();
+        let shape = decoder.linear(id).weight.dims();
+        let scores = scorer.finish(decoder, id)?;
         table.matrices.push(top(&tensor, &scores, shape[1], params.cap)?);
         if params.keep == Keep::Full {
             full.push((tensor, shape.to_vec(), scores));
@@ -211,10 +211,8 @@ fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> 
     let checkpoint = preview.checkpoint(Role::Subject)?;
     let config = checkpoint.config();
     let chosen = preview.models.device()?;
-    let matrices: Vec<(usize, Projection)> = (0..config.layers)
-        .flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)))
-        .filter(|(layer, projection)| projection.is_in(*layer, params.modules, &params.layers))
-        .collect();
+    let matrices: Vec<MatrixId> =
+        MatrixId::all(config.layers).filter(|id| id.is_in(params.modules, &params.layers)).collect();
     let lengths: Vec<Length> =
         samples.iter().map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() }).collect();
     let on_host = chosen.is_cpu();
@@ -232,7 +230,7 @@ fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> 
         kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },
         score_bytes: if on_host && params.keep == Keep::Full { 8 } else { 0 },
     };
-    let estimate = cost::estimate(config, &matrices, &lengths, &setup);
+    let estimate = memory_plan::estimate(config, &matrices, &lengths, &setup);
     match setup.budget {
         Some(budget) if !estimate.fits => Err(too_little(preview.memory, budget, &estimate)),
         _ => Ok(estimate),
@@ -277,7 +275,7 @@ fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
     let mut matrices = Vec::new();
     for (tensor, shape, scores) in tensors::read(bytes)? {
         let columns = shape.last().copied().unwrap_or(1);
-        matrices.push((Projection::parse(&tensor), top(&tensor, &scores, columns, cap)?));
+        matrices.push((MatrixId::parse(&tensor), top(&tensor, &scores, columns, cap)?));
     }
     matrices.sort_by_key(|(place, _)| *place);
     Ok(RankTable { cap, matrices: matrices.into_iter().map(|(_, ranks)| ranks).collect() })
@@ -288,13 +286,13 @@ fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
 struct Saved<'a> {
     context: &'a Context<'a>,
     params: &'a Params,
-    rounds: Vec<Vec<(usize, Projection)>>,
+    rounds: Vec<Vec<MatrixId>>,
     /// A short digest of them.
     geometry: String,
 }
 
 impl<'a> Saved<'a> {
-    fn new(context: &'a Context<'a>, params: &'a Params, rounds: Vec<Vec<(usize, Projection)>>) -> Self {
+    fn new(context: &'a Context<'a>, params: &'a Params, rounds: Vec<Vec<MatrixId>>) -> Self {
         let geometry = Digest::of(format!("{rounds:?}").as_bytes()).short();
         Self { context, params, rounds, geometry }
     }
@@ -334,7 +332,7 @@ impl<'a> Saved<'a> {
         if self.params.keep == Keep::Full {
             let Some(bytes) = self.context.shards.get(&self.name("scores", round))? else { return Ok(None) };
             full = tensors::read(&bytes)?;
-            full.sort_by_key(|(tensor, ..)| Projection::parse(tensor));
+            full.sort_by_key(|(tensor, ..)| MatrixId::parse(tensor));
         }
         Ok(Some(Finished { table, full }))
     }

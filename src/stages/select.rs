@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
-use crate::config::{Layers, Modules};
 use crate::error::{Error, Result};
-use crate::model::projection::Projection;
+use crate::model::matrix::MatrixId;
+use crate::model::matrix::{Layers, Modules};
 use crate::rank::{self, Point, RankTable, Rule};
 
 pub struct Select;
@@ -69,9 +69,7 @@ impl Stage for Select {
             tables.insert(name.clone(), table);
         }
         tables.values().try_for_each(|table| check_held(&params, table))?;
-        let keep = |tensor: &str| {
-            Projection::parse(tensor).is_some_and(|(layer, part)| part.is_in(layer, params.modules, &params.layers))
-        };
+        let keep = |tensor: &str| MatrixId::parse(tensor).is_some_and(|id| id.is_in(params.modules, &params.layers));
         let shapes: Vec<(String, u64)> = tables
             .values()
             .next()
@@ -94,8 +92,8 @@ fn check_held(params: &Params, table: &RankTable) -> Result<()> {
     let held: BTreeSet<(usize, &str)> = table
         .matrices
         .iter()
-        .filter_map(|matrix| Projection::parse(&matrix.tensor))
-        .map(|(layer, part)| (layer, part.name()))
+        .filter_map(|matrix| MatrixId::parse(&matrix.tensor))
+        .map(|id| (id.layer, id.projection.name()))
         .collect();
     let layers: BTreeSet<usize> = held.iter().map(|(layer, _)| *layer).collect();
     let mut wanted = layers.iter().copied().filter(|layer| params.layers.has(*layer)).chain([params.layers.highest()]);

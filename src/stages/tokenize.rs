@@ -13,7 +13,7 @@ use crate::config::Template;
 use crate::data::{Format, permutation};
 use crate::error::{Error, Result};
 use crate::model::Message;
-use crate::model::chat::prompt_ids;
+use crate::model::text::chat::prompt_ids;
 use crate::stages::must_exist;
 use crate::tables::Tokens;
 

@@ -10,7 +10,7 @@ use arrow::datatypes::UInt32Type;
 
 use super::{Table, id_lists, write};
 use crate::error::{Error, Result};
-use crate::model::backward::Sample;
+use crate::model::decoder::backward::Sample;
 
 /// Calibration pairs as token ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use burn::tensor::{DType, Device};
 use dean::choice::Choice;
-use dean::config::Source;
-use dean::model::chat::prompt_ids;
 use dean::model::decoder::Edit;
-use dean::model::projection::Projection;
+use dean::model::matrix::MatrixId;
+use dean::model::source::spec::Source;
+use dean::model::text::chat::prompt_ids;
+use dean::model::text::chat::prompt_ids;
 use dean::model::{Checkpoint, Decoder, Message, source};
 use dean::rank::{MatrixRanks, Point, RankTable, Rule, select, top};
 use dean::score;
@@ -93,7 +94,7 @@ fn scored(model: &Model) -> Arc<Scored> {
                     assert_eq!(sample.ids, ids(expected), "token ids of {name}");
                 }
                 let mut scorer =
-                    Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
+                    Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_| true).unwrap();
                 for sample in &samples {
                     scorer.add(&model.decoder, std::slice::from_ref(sample)).unwrap();
                 }
@@ -109,10 +110,10 @@ fn scored(model: &Model) -> Arc<Scored> {
                 let matrices: Vec<MatrixRanks> = scorer
                     .matrices()
                     .into_iter()
-                    .map(|(layer, part)| {
-                        let scores = scorer.finish(&model.decoder, layer, part).unwrap();
-                        let columns = model.decoder.layers[layer].linear(part).weight.dims()[1];
-                        top(&part.tensor(layer), &scores, columns, CAP).unwrap()
+                    .map(|id| {
+                        let scores = scorer.finish(&model.decoder, id).unwrap();
+                        let columns = model.decoder.linear(id).weight.dims()[1];
+                        top(&id.weight(), &scores, columns, CAP).unwrap()
                     })
                     .collect();
                 tables.push(RankTable { cap: CAP, matrices });
@@ -238,17 +239,16 @@ fn variant(model: &Model, name: &str) -> Decoder {
     let p: f64 = name.strip_prefix("true_mlp_").unwrap().parse().unwrap();
     let modules = module_names(&json(&model.golden("modules.json")));
     let golden = parquet(&model.golden("sets.parquet"));
-    let mut edits: BTreeMap<(usize, Projection), Vec<(u32, f32)>> = BTreeMap::new();
+    let mut edits: BTreeMap<MatrixId, Vec<(u32, f32)>> = BTreeMap::new();
     let ps = column::<Float64Type>(&golden, "p");
     let keys = column::<UInt8Type>(&golden, "which").into_iter().zip(column::<UInt16Type>(&golden, "module"));
     for ((point, (which, module)), index) in ps.iter().zip(keys).zip(column::<UInt32Type>(&golden, "idx")) {
-        let (layer, part) = Projection::parse(&modules[usize::from(module)]).unwrap();
-        if which == 0 && point.to_bits() == p.to_bits() && part.module() == "mlp" {
-            edits.entry((layer, part)).or_default().push((index, 0.0));
+        let id = MatrixId::parse(&modules[usize::from(module)]).unwrap();
+        if which == 0 && point.to_bits() == p.to_bits() && id.projection.module() == "mlp" {
+            edits.entry(id).or_default().push((index, 0.0));
         }
     }
-    let edits: Vec<Edit> =
-        edits.into_iter().map(|((layer, projection), values)| Edit { layer, projection, values }).collect();
+    let edits: Vec<Edit> = edits.into_iter().map(|(id, values)| Edit { id, values }).collect();
     assert_eq!(edits.iter().map(|edit| edit.values.len()).sum::<usize>(), if p < 5e-4 { 1459 } else { 14286 });
     model.decoder.edited(&edits).unwrap()
 }
@@ -274,7 +274,7 @@ fn answers(model: &Model, wanted: &str) {
         })
         .collect();
     let mut cut_short = 0;
-    for batch in dean::model::generate::batches(&prompts) {
+    for batch in dean::model::decoder::generate::batches(&prompts) {
         let views: Vec<&[u32]> = batch.iter().map(|row| prompts[*row].as_slice()).collect();
         let found = decoder.continue_greedily(&views, 64, text.stop_ids(), &mut |_| Ok(())).unwrap();
         for (row, found) in batch.into_iter().zip(found) {
@@ -285,7 +285,10 @@ fn answers(model: &Model, wanted: &str) {
             assert_eq!(found.ids[..until.min(found.ids.len())], expected[..until], "{}", rows[row]["question"]);
             if tie.is_none() {
                 assert_eq!(found.ids, expected);
-                assert_eq!(found.stop == dean::model::generate::Stop::Eos, rows[row]["stopped"].as_bool().unwrap());
+                assert_eq!(
+                    found.stop == dean::model::decoder::generate::Stop::Eos,
+                    rows[row]["stopped"].as_bool().unwrap()
+                );
                 assert_eq!(text.decode(&found.ids, true).unwrap().trim(), rows[row]["text"].as_str().unwrap().trim());
             }
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::ArrowPrimitiveType;
 use dean::data::{Format, read_columns};
-use dean::model::backward::{Hook, Sample};
-use dean::model::projection::Projection;
+use dean::model::decoder::backward::{Hook, Sample};
+use dean::model::matrix::MatrixId;
 use dean::model::text::Text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -63,9 +63,9 @@ pub fn samples(text: &Text, file: &Path, rows: &[usize]) -> Vec<Sample> {
 pub struct Nothing;
 
 impl Hook for Nothing {
-    fn wants(&self, _: usize, _: Projection) -> bool {
+    fn wants(&self, _: MatrixId) -> bool {
         false
     }
 
-    fn take(&mut self, _: usize, _: Projection, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
+    fn take(&mut self, _: MatrixId, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use dean::choice::Choice;
-use dean::model::chat::prompt_ids;
 use dean::model::decoder::Edit;
-use dean::model::projection::Projection;
+use dean::model::matrix::MatrixId;
+use dean::model::text::chat::prompt_ids;
+use dean::model::text::chat::prompt_ids;
 use dean::model::{Checkpoint, Decoder, Message};
 use dean::score;
 use serde_json::Value;
@@ -46,8 +47,7 @@ fn losses_and_whole_score_tensors_are_pytorchs() {
             let rows: Vec<usize> = ids(&set["rows"]).into_iter().map(|row| row as usize).collect();
             let file = tiny.shared.join("data").join(set["csv"].as_str().unwrap());
             let samples = samples(tiny.checkpoint.text().unwrap(), &file, &rows);
-            let mut scorer =
-                Choice::<dyn score::Method>::of("snip").unwrap().start(&tiny.decoder, &|_, _| true).unwrap();
+            let mut scorer = Choice::<dyn score::Method>::of("snip").unwrap().start(&tiny.decoder, &|_| true).unwrap();
             for (index, sample) in samples.iter().enumerate() {
                 assert_eq!(sample.ids, ids(&set["inp"][index]), "token ids of {name}");
                 let one = std::slice::from_ref(sample);
@@ -57,8 +57,8 @@ fn losses_and_whole_score_tensors_are_pytorchs() {
                 scorer.add(&tiny.decoder, one).unwrap();
             }
             for (module, shape, expected) in tensors(&tiny.golden.join(format!("scores_{name}.safetensors"))) {
-                let (layer, part) = Projection::parse(&format!("{module}.weight")).unwrap();
-                let found = scorer.finish(&tiny.decoder, layer, part).unwrap();
+                let id = MatrixId::parse(&format!("{module}.weight")).unwrap();
+                let found = scorer.finish(&tiny.decoder, id).unwrap();
                 assert_eq!(found.len(), shape.iter().product::<usize>());
                 let largest = expected.iter().copied().fold(0.0_f32, f32::max);
                 for (a, b) in found.iter().zip(&expected) {
@@ -74,10 +74,10 @@ fn variant(tiny: &Tiny, name: &str) -> Decoder {
     let Some(p) = name.strip_prefix("true_mlp_") else { return tiny.decoder.clone() };
     let mut edits = Vec::new();
     for (module, set) in tiny.truth["sets"][p].as_object().unwrap() {
-        let (layer, projection) = Projection::parse(&format!("{module}.weight")).unwrap();
-        if projection.module() == "mlp" {
+        let id = MatrixId::parse(&format!("{module}.weight")).unwrap();
+        if id.projection.module() == "mlp" {
             let values = ids(&set["true"]).into_iter().map(|index| (index, 0.0)).collect();
-            edits.push(Edit { layer, projection, values });
+            edits.push(Edit { id, values });
         }
     }
     tiny.decoder.edited(&edits).unwrap()

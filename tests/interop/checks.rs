@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dean::choice::Choice;
-use dean::model::backward::{Hook, Sample};
-use dean::model::chat::prompt_ids;
-use dean::model::generate::Stop;
-use dean::model::projection::Projection;
+use dean::model::decoder::backward::{Hook, Sample};
+use dean::model::decoder::generate::Stop;
+use dean::model::matrix::MatrixId;
+use dean::model::text::chat::prompt_ids;
 use dean::model::{Decoder, Message};
 use dean::rank::{Point, RankTable, Rule, select, top};
 use dean::score;
@@ -116,11 +116,11 @@ fn all_logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
 struct Nothing;
 
 impl Hook for Nothing {
-    fn wants(&self, _: usize, _: Projection) -> bool {
+    fn wants(&self, _: MatrixId) -> bool {
         false
     }
 
-    fn take(&mut self, _: usize, _: Projection, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
+    fn take(&mut self, _: MatrixId, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
 }
 
 /// dean's SNIP scores: data set, then matrix.
@@ -129,13 +129,11 @@ pub type Scores = BTreeMap<String, BTreeMap<String, Vec<f32>>>;
 /// The scores of every MLP and attention matrix over the golden's samples.
 pub fn score(model: &Model, golden: &Golden) -> Scores {
     let of = |samples: &Vec<Sample>| {
-        let mut scorer = Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_, _| true).unwrap();
+        let mut scorer = Choice::<dyn score::Method>::of("snip").unwrap().start(&model.decoder, &|_| true).unwrap();
         for sample in samples {
             scorer.add(&model.decoder, std::slice::from_ref(sample)).unwrap();
         }
-        let finish = |(layer, part): (usize, Projection)| {
-            (part.tensor(layer), scorer.finish(&model.decoder, layer, part).unwrap())
-        };
+        let finish = |id: MatrixId| (id.weight(), scorer.finish(&model.decoder, id).unwrap());
         scorer.matrices().into_iter().map(finish).collect()
     };
     golden.samples().iter().map(|(name, samples)| (name.clone(), of(samples))).collect()
@@ -178,8 +176,8 @@ pub fn losses_and_scores(model: &Model, golden: &Golden, scores: &Scores) -> Che
 pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
     let cap = 0.1;
     let rank = |(tensor, scores): (&String, &Vec<f32>)| {
-        let (layer, part) = Projection::parse(tensor).unwrap();
-        top(tensor, scores, model.decoder.layers[layer].linear(part).weight.dims()[1], cap).unwrap()
+        let id = MatrixId::parse(tensor).unwrap();
+        top(tensor, scores, model.decoder.linear(id).weight.dims()[1], cap).unwrap()
     };
     let tables: BTreeMap<String, RankTable> = scores
         .iter()

@@ -74,7 +74,7 @@ fn every_family_has_a_model_and_every_model_is_tested_and_small() {
     assert_eq!(found, NAMES.iter().copied().collect());
 
     let families: BTreeSet<String> = NAMES.iter().map(|name| Model::open(name).decoder.config.family).collect();
-    assert_eq!(families, dean::model::families::FAMILIES.iter().map(|family| family.name.to_owned()).collect());
+    assert_eq!(families, dean::model::arch::families::FAMILIES.iter().map(|family| family.name.to_owned()).collect());
 
     let bytes = |folder: &std::path::Path| {
         let files = dean::files::list(folder).unwrap().into_iter().filter(|path| path.is_file());

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::lanes::{softmax, softmax_backward, vectorised};
 use super::memory::{Memory, tensor};
 use super::product::{Matrix, Onto, product};
-use crate::model::mask::Mask;
+use crate::model::ops::mask::Mask;
 
 /// Queries of one block. Part of the results' last bits, so a change raises the versions of the stages that read.
 const BLOCK: usize = 64;

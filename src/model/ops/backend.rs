@@ -5,8 +5,8 @@
 use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
 use super::{CrossEntropy, means};
-use crate::model::mask::Mask;
-use crate::model::rope::Angles;
+use crate::model::ops::mask::Mask;
+use crate::model::ops::rope::Angles;
 
 /// Norms and softmaxes are taken in f32 whatever the type of the weights, as transformers does.
 fn widen<const D: usize>(x: Tensor<D>) -> (Tensor<D>, DType) {

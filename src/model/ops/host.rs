@@ -14,7 +14,7 @@ use super::lanes::{exp, maximum, sigmoid, sum, vectorised};
 use super::memory::{GRAIN, Memory, rows_per_task, tensor};
 use super::product::{Matrix, Onto, product};
 use super::{CrossEntropy, means};
-use crate::model::rope::Angles;
+use crate::model::ops::rope::Angles;
 
 #[inline(always)]
 fn inverse_rms(row: &[f32], eps: f64) -> f32 {

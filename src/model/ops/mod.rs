@@ -12,16 +12,18 @@ mod attend;
 mod backend;
 mod host;
 mod lanes;
+pub(in crate::model) mod mask;
 mod memory;
 mod product;
+pub(in crate::model) mod rope;
 
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::mask::Mask;
-use super::rope::Angles;
+use crate::model::ops::mask::Mask;
+use crate::model::ops::rope::Angles;
 
 /// Which form of the element-wise operations to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

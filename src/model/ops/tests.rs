@@ -5,8 +5,8 @@ use std::ops::Range;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::Ops;
-use crate::model::mask::Mask;
-use crate::model::rope::Angles;
+use crate::model::ops::mask::Mask;
+use crate::model::ops::rope::Angles;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.5), &Device::flex())
@@ -48,7 +48,8 @@ fn gates_agree() {
 
 #[test]
 fn rotation_agrees_and_turns_back() {
-    let config = crate::model::config::DecoderConfig { head_dim: 8, ..crate::model::config::tests::small() };
+    let config =
+        crate::model::arch::config::DecoderConfig { head_dim: 8, ..crate::model::arch::config::tests::small() };
     let angles = Angles::of(&config, &[0, 1, 2, 5, 6, 7]);
     let x = random([2, 3, 3, 8]);
     let host = Ops::Host.rotate(x.clone(), &angles, false);

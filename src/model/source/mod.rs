@@ -7,6 +7,7 @@
 
 mod hf;
 mod pip;
+pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{Source, SourceKind};
+use self::spec::{Source, SourceKind};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::Source;
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
+use crate::model::source::spec::Source;
 
 /// How pip is called.
 pub struct PipSettings {
@@ -238,7 +238,7 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SourceKind;
+    use crate::model::source::spec::SourceKind;
     use crate::model::source::{HfSettings, fetch_with, locate};
     use std::io::Write;
 

@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::config::{Source, SourceKind};
 use crate::digest::Digest;
+use crate::model::source::spec::{Source, SourceKind};
 use crate::model::source::{INDEX, PipSettings, fetch_with};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

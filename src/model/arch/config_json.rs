@@ -1,0 +1,294 @@
+//! Reading a Hugging Face config.json strictly: typed, with the file and the key in every error,
+//! and with no setting that changes the mathematics passed over in silence.
+//!
+//! A [`Settings`] remembers which keys a family looked at. What is left at the end is harmless
+//! (known not to touch the forward pass), refused (known to touch it in a way the decoder does not
+//! do), or unknown, which is logged. Must not know: which families there are, tensors, GGUF.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::model::arch::config::{DecoderConfig, RopeScaling};
+
+/// What transformers assumes where config.json is silent; it differs from family to family.
+pub struct Defaults {
+    /// `None`: as many as query heads.
+    pub kv_heads: Option<usize>,
+    /// `None`: hidden_size / num_attention_heads.
+    pub head_dim: Option<usize>,
+    pub context: usize,
+}
+
+/// Keys that never change what the decoder computes from a given text: training, bookkeeping, generation, and
+/// `pretraining_tp`, which cuts a product into slices and adds them up again.
+/// Keys with a leading underscore are harmless too.
+#[rustfmt::skip]
+const HARMLESS: &[&str] = &[
+    "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "bos_token_id",
+    "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "initializer_range",
+    "attention_dropout", "hidden_dropout", "hidden_dropout_prob", "residual_dropout", "resid_pdrop", "embd_pdrop",
+    "attn_pdrop", "pretraining_tp", "is_llama_config", "transformers.js_config",
+    "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate",
+    "tie_encoder_decoder", "is_decoder", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task",
+    "task_specific_params", "chunk_size_feed_forward", "max_length", "min_length", "do_sample", "temperature",
+    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "num_beams",
+    "num_beam_groups", "num_return_sequences", "early_stopping", "diversity_penalty", "bad_words_ids",
+    "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id",
+    "forced_eos_token_id", "begin_suppress_tokens", "suppress_tokens", "remove_invalid_values", "prefix",
+    "decoder_start_token_id", "tokenizer_class", "torchscript", "tf_legacy_loss", "use_bfloat16", "language",
+    "license", "unsloth_version", "unsloth_fixed", "use_flash_attention_2", "attn_implementation",
+    "max_sequence_length", "max_window_layers", "model_max_length", "name_or_path", "rope_theta", "rope_scaling",
+];
+
+/// Keys that change the mathematics unless they have a neutral value (null and absent always are).
+const REFUSED: &[(&str, &[&str])] = &[
+    ("partial_rotary_factor", &["1", "1.0"]),
+    ("rotary_pct", &["1", "1.0"]),
+    ("rotary_emb_base", &[]),
+    ("rope_interleaved", &["false"]),
+    ("compression_config", &[]),
+    ("auto_map", &["{}"]),
+    ("quantization", &[]),
+    ("use_bidirectional_attention", &["false"]),
+    ("is_causal", &["true"]),
+    ("hidden_activation", &["\"silu\""]),
+    ("qk_layernorm", &["false"]),
+    ("use_bias", &["false"]),
+    ("attention_chunk_size", &[]),
+    ("sliding_window", &[]),
+    ("use_sliding_window", &["false"]),
+    ("attention_bias", &["false"]),
+    ("qkv_bias", &["false"]),
+    ("mlp_bias", &["false"]),
+    ("use_qk_norm", &["false"]),
+    ("qk_norm", &["false"]),
+    ("attn_logit_softcapping", &[]),
+    ("final_logit_softcapping", &[]),
+    ("query_pre_attn_scalar", &[]),
+    ("embedding_multiplier", &["1", "1.0"]),
+    ("residual_multiplier", &["1", "1.0"]),
+    ("attention_multiplier", &[]),
+    ("logits_scaling", &["1", "1.0"]),
+    ("logit_scale", &["1", "1.0"]),
+    ("scale_emb", &["1", "1.0"]),
+    ("scale_depth", &[]),
+    ("clip_qkv", &[]),
+    ("alibi", &["false"]),
+    ("no_rope_layers", &["[]"]),
+    ("no_rope_layer_interval", &[]),
+    ("parallel_residual", &["false"]),
+    ("use_parallel_residual", &["false"]),
+    ("is_encoder_decoder", &["false"]),
+    ("add_cross_attention", &["false"]),
+    ("cross_attention_hidden_size", &[]),
+    ("pruned_heads", &["{}"]),
+    ("num_experts", &["0"]),
+    ("num_local_experts", &["0"]),
+    ("n_routed_experts", &["0"]),
+    ("mrope_section", &[]),
+    ("use_mrope", &["false"]),
+    ("layer_types", &[]),
+    ("rope_parameters", &[]),
+];
+
+/// A config.json, with a memory of the keys that were asked for.
+pub struct Settings<'a> {
+    file: String,
+    map: &'a Map<String, Value>,
+    seen: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a> Settings<'a> {
+    /// `file` is how errors call it.
+    pub fn new(file: impl Into<String>, map: &'a Map<String, Value>) -> Self {
+        Self { file: file.into(), map, seen: RefCell::new(BTreeSet::new()) }
+    }
+
+    /// An error about one key, with its value.
+    pub fn refuse(&self, key: &str, why: &str) -> Error {
+        let shown = self.map.get(key).map_or_else(|| "missing".to_owned(), brief);
+        Error::user(format!("{}: {key} is {shown}; {why}", self.file))
+    }
+
+    /// The value as written; `Some(Null)` where it says null.
+    pub fn raw(&self, key: &'static str) -> Option<&'a Value> {
+        self.seen.borrow_mut().insert(key);
+        self.map.get(key)
+    }
+
+    /// The value; null counts as absent.
+    pub fn get(&self, key: &'static str) -> Option<&'a Value> {
+        self.raw(key).filter(|value| !value.is_null())
+    }
+
+    /// A positive whole number, if it is there.
+    pub fn size_if(&self, key: &'static str) -> Result<Option<usize>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
+            Some(size) if size > 0 => Ok(Some(size)),
+            _ => Err(self.refuse(key, "it must be a positive whole number")),
+        }
+    }
+
+    /// A positive whole number that must be there.
+    pub fn size(&self, key: &'static str) -> Result<usize> {
+        self.size_if(key)?.ok_or_else(|| {
+            Error::user(format!("{}: {key} is missing", self.file))
+                .hint("a model directory needs the config.json that its weights were saved with")
+        })
+    }
+
+    /// A number, or `default` where it is absent or null.
+    pub fn number_or(&self, key: &'static str, default: f64) -> Result<f64> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => {
+                value.as_f64().filter(|n| n.is_finite()).ok_or_else(|| self.refuse(key, "it must be a number"))
+            }
+        }
+    }
+
+    /// A switch, or `default` where it is absent or null.
+    pub fn flag_or(&self, key: &'static str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| self.refuse(key, "it must be true or false")),
+        }
+    }
+
+    /// The fields that every family spells alike. Biases, norms and windows are left off for the family to set.
+    pub fn decoder(&self, family: &str, defaults: &Defaults) -> Result<DecoderConfig> {
+        if let Some(quantisation) = self.get("quantization_config") {
+            let method =
+                quantisation.get("quant_method").and_then(Value::as_str).unwrap_or("a method it does not name");
+            let method: String = method.chars().filter(|char| !char.is_control()).take(40).collect();
+            let message = format!("{}: quantization_config says {method}; quantised weights cannot be read", self.file);
+            return Err(Error::user(message).hint("use the model's unquantised directory, or a .gguf file of it"));
+        }
+        if self.get("hidden_act").is_some_and(|act| !matches!(act.as_str(), Some("silu" | "swish"))) {
+            return Err(self.refuse("hidden_act", "only \"silu\" is supported"));
+        }
+        let hidden_size = self.size("hidden_size")?;
+        let heads = self.size("num_attention_heads")?;
+        let kv_heads = match (self.raw("num_key_value_heads"), defaults.kv_heads) {
+            (None, Some(count)) => count,
+            _ => self.size_if("num_key_value_heads")?.unwrap_or(heads),
+        };
+        let head_dim = match (self.size_if("head_dim")?, defaults.head_dim) {
+            (Some(dim), _) | (None, Some(dim)) => dim,
+            (None, None) if hidden_size.is_multiple_of(heads) => hidden_size / heads,
+            (None, None) => {
+                let why = format!("it must be a multiple of num_attention_heads ({heads}) where head_dim is not given");
+                return Err(self.refuse("hidden_size", &why));
+            }
+        };
+        let context = self.size_if("max_position_embeddings")?.unwrap_or(defaults.context);
+        let (rope_theta, rope_scaling) = self.rope(context)?;
+        Ok(DecoderConfig {
+            family: family.to_owned(),
+            vocab_size: self.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: self.size("intermediate_size")?,
+            layers: self.size("num_hidden_layers")?,
+            heads,
+            kv_heads,
+            head_dim,
+            context,
+            norm_eps: self.number_or("rms_norm_eps", 1e-6)?,
+            rope_theta,
+            rope_scaling,
+            sliding_window: None,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            qk_norm: false,
+            tied_head: self.flag_or("tie_word_embeddings", false)?,
+        })
+    }
+
+    /// `rope_theta` and `rope_scaling`, or both in transformers 5's `rope_parameters`.
+    fn rope(&self, context: usize) -> Result<(f64, RopeScaling)> {
+        let mut theta = self.number_or("rope_theta", 10000.0)?;
+        let (key, value) = match self.get("rope_parameters") {
+            Some(value) => ("rope_parameters", Some(value)),
+            None => ("rope_scaling", self.get("rope_scaling")),
+        };
+        let Some(value) = value else { return Ok((theta, RopeScaling::None)) };
+        let Some(map) = value.as_object() else { return Err(self.refuse(key, "it must be a table")) };
+        let inner = Settings::new(format!("{}: {key}", self.file), map);
+        theta = inner.number_or("rope_theta", theta)?;
+        let kind = inner.get("rope_type").or(inner.get("type")).unwrap_or(&Value::Null);
+        let need = |name: &'static str| match inner.get(name) {
+            Some(_) => inner.number_or(name, 0.0),
+            None => Err(Error::user(format!("{}: {name} is missing", inner.file))),
+        };
+        let scaling = match kind.as_str() {
+            Some("default") => RopeScaling::None,
+            None if kind.is_null() && key == "rope_parameters" => RopeScaling::None,
+            Some("linear") => RopeScaling::Linear { factor: need("factor")? },
+            // transformers ignores this key for dynamic scaling, and takes max_position_embeddings
+            Some("dynamic") => {
+                inner.get("original_max_position_embeddings");
+                RopeScaling::Dynamic { factor: need("factor")?, original_context: context }
+            }
+            Some("llama3") => RopeScaling::Llama3 {
+                factor: need("factor")?,
+                low_freq_factor: need("low_freq_factor")?,
+                high_freq_factor: need("high_freq_factor")?,
+                original_context: inner.size("original_max_position_embeddings")?,
+            },
+            _ => return Err(self.refuse(key, "supported types are default, linear, dynamic and llama3")),
+        };
+        let seen = inner.seen.borrow();
+        match map.iter().find(|(name, value)| !seen.contains(name.as_str()) && !value.is_null()) {
+            Some((name, value)) if !(name == "partial_rotary_factor" && value.as_f64() == Some(1.0)) => {
+                Err(self.refuse(key, &format!("its setting {name} is not supported with this type")))
+            }
+            _ => Ok((theta, scaling)),
+        }
+    }
+
+    /// Settles `layer_types` with the window that the other keys ask for.
+    ///
+    /// Every layer must be alike: all of `full_attention`, or all of `sliding_attention` with a window.
+    pub fn window(&self, layers: usize, window: Option<usize>) -> Result<Option<usize>> {
+        let Some(value) = self.get("layer_types") else { return Ok(window) };
+        let types = value.as_array().filter(|types| types.len() == layers);
+        let types = types.ok_or_else(|| self.refuse("layer_types", "it must list one type per layer"))?;
+        let all = |kind: &str| types.iter().all(|entry| entry.as_str() == Some(kind));
+        match window {
+            None if all("full_attention") => Ok(None),
+            Some(width) if all("sliding_attention") => Ok(Some(width)),
+            _ => Err(self.refuse(
+                "layer_types",
+                "every layer must be full_attention, or every layer sliding_attention with a sliding_window; mixed or other types are not supported",
+            )),
+        }
+    }
+
+    /// Goes through the keys nobody asked for.
+    pub fn finish(&self) -> Result<()> {
+        let seen = self.seen.borrow();
+        for (key, value) in self.map {
+            let harmless = value.is_null() || key.starts_with('_') || HARMLESS.contains(&key.as_str());
+            if harmless || seen.contains(key.as_str()) {
+                continue;
+            }
+            match REFUSED.iter().find(|(name, _)| name == key) {
+                Some((_, neutral)) if neutral.contains(&value.to_string().as_str()) => {}
+                Some(_) => return Err(self.refuse(key, "this setting is not supported for this model family")),
+                None => tracing::warn!("{}: the setting {key} is unknown and was not used", self.file),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A JSON value for an error message: never longer than a line.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 60 { text } else { format!("{}…", text.chars().take(59).collect::<String>()) }
+}

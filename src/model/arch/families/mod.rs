@@ -1,0 +1,97 @@
+//! The model families: one table, one file each.
+//!
+//! A family is a mapping from a config.json (and from a GGUF header) to the one decoder block of
+//! this room. Adding one is a file here and a line in [`FAMILIES`]; a test counts both.
+//! Must not know: weights, devices, how the decoder computes.
+
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::model::arch::config::DecoderConfig;
+use crate::model::arch::config_json::Settings;
+
+/// One row of the table.
+pub struct Family {
+    /// config.json's `model_type`.
+    pub name: &'static str,
+    /// config.json's `architectures`, as a cross-check.
+    pub architecture: &'static str,
+    /// Reads config.json; the caller runs `Settings::finish` and [`DecoderConfig::check`].
+    pub from_config: fn(&Settings<'_>) -> Result<DecoderConfig>,
+    /// How GGUF files name it and store it, where they do so under a name of its own.
+    pub gguf: Option<Gguf>,
+}
+
+/// A family in GGUF files.
+pub struct Gguf {
+    /// `general.architecture`, which is also the prefix of the header's keys.
+    pub architecture: &'static str,
+    /// The converter interleaves the two halves of each query and key head; we undo it.
+    pub permuted: bool,
+}
+
+/// Every family. Mistral's GGUF files say `llama`.
+pub const FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
+
+/// Reads a config.json, already parsed. `path` is for messages.
+pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfig> {
+    let file = path.display();
+    let settings = Settings::new(file.to_string(), map);
+    if map.get("auto_map").is_some_and(|code| !code.is_null() && code != &Value::Object(Map::new())) {
+        let error = settings.refuse("auto_map", "the model comes with code of its own, and no code of a model is run");
+        return Err(error.hint(
+            "use a model that transformers loads without `trust_remote_code`; if this one is a plain decoder in all but \
+             name, take auto_map out of a copy of config.json",
+        ));
+    }
+    let architectures: Vec<&str> =
+        map.get("architectures").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let model_type = map.get("model_type").and_then(Value::as_str);
+    let family = match model_type {
+        Some(name) => FAMILIES.iter().find(|family| family.name == name),
+        None => FAMILIES.iter().find(|family| architectures.contains(&family.architecture)),
+    };
+    let Some(family) = family else {
+        let what = model_type.or(architectures.first().copied()).unwrap_or("missing");
+        return Err(Error::user(format!("{file}: model_type is {what}, which is not supported")).hint(supported()));
+    };
+    if !architectures.is_empty() && !architectures.contains(&family.architecture) {
+        let message = format!(
+            "{file}: architectures is {}, but model_type {} stands for {}",
+            architectures.join(", "),
+            family.name,
+            family.architecture
+        );
+        return Err(
+            Error::user(message).hint("a chat model must be a causal language model; other heads are not supported")
+        );
+    }
+    let config = (family.from_config)(&settings)?;
+    settings.finish()?;
+    config.check().map_err(|error| error.within(file))?;
+    Ok(config)
+}
+
+/// The family of a GGUF file.
+pub fn of_gguf(architecture: &str) -> Option<(&'static Family, &'static Gguf)> {
+    FAMILIES
+        .iter()
+        .filter_map(|family| family.gguf.as_ref().map(|gguf| (family, gguf)))
+        .find(|(_, gguf)| gguf.architecture == architecture)
+}
+
+/// The hint that names what can be read.
+pub fn supported() -> String {
+    let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    format!("supported model families are {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

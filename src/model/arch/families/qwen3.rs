@@ -1,0 +1,28 @@
+//! Qwen3 (dense): Qwen2 without its biases, with a norm on each query and key head.
+//!
+//! Must not know: the other families, except that Qwen3 spells its window as Qwen2 does.
+
+use super::{Family, Gguf, qwen2};
+use crate::error::Result;
+use crate::model::arch::config::DecoderConfig;
+use crate::model::arch::config_json::{Defaults, Settings};
+
+pub const FAMILY: Family = Family {
+    name: "qwen3",
+    architecture: "Qwen3ForCausalLM",
+    from_config,
+    gguf: Some(Gguf { architecture: "qwen3", permuted: false }),
+};
+
+fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {
+    let defaults = Defaults { kv_heads: Some(32), head_dim: Some(128), context: 32_768 };
+    let config = settings.decoder(FAMILY.name, &defaults)?;
+    let attention_bias = settings.flag_or("attention_bias", false)?;
+    Ok(DecoderConfig {
+        qkv_bias: attention_bias,
+        o_bias: attention_bias,
+        qk_norm: true,
+        sliding_window: qwen2::window(settings, config.layers)?,
+        ..config
+    })
+}

@@ -1,0 +1,256 @@
+//! What each family makes of a config.json, and what it refuses.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::arch::config::RopeScaling;
+
+/// A complete config.json of a family, with some keys set; null removes nothing.
+fn config(family: &str, changes: Value) -> Result<DecoderConfig> {
+    let mut value = json!({
+        "model_type": family, "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96,
+        "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+    });
+    let map = value.as_object_mut().unwrap();
+    map.extend(changes.as_object().unwrap().clone());
+    from_config(Path::new("m/config.json"), map)
+}
+
+fn refusal(family: &str, changes: Value) -> String {
+    config(family, changes).unwrap_err().message().to_owned()
+}
+
+#[test]
+fn each_family_is_one_file_and_one_row() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/arch/families");
+    let mut files: Vec<String> = crate::files::list(&folder)
+        .unwrap()
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|stem| stem != "mod" && stem != "tests")
+        .collect();
+    files.sort();
+    let mut names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    names.sort_unstable();
+    assert_eq!(files, names);
+}
+
+/// Where a family's name may stand in the code, outside of its own file: text of a literal, and why.
+const NAMED: &[(&str, &str, &str)] = &[
+    ("config_json.rs", "llama3", "a kind of rope scaling has this name in config.json, in every family"),
+    ("hugging_face.rs", "llama3", "as above"),
+    ("config_json.rs", "is_llama_config", "a harmless key"),
+    ("from_gguf.rs", "llama", "GGUF calls SentencePiece so"),
+    ("from_gguf.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
+    ("from_gguf.rs", "llama3", "as above"),
+    ("from_gguf.rs", "llama-v3", "as above"),
+    ("from_gguf.rs", "qwen2", "as above"),
+    ("from_gguf.rs", "deepseek-r1-qwen", "as above"),
+    ("mod.rs", "join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`", "the name of a program"),
+    ("config.rs", "{ROPE_FACTORS} holds factors other than Llama 3.1's", "the name of a rope scaling"),
+    ("config.rs", "supported are none, linear, and Llama 3.1's frequency factors", "as above"),
+    ("from_gguf.rs", "smollm", "as above"),
+    (
+        "gguf_tokenizer.rs",
+        "supported tokenisers of GGUF files are {GPT2} and {LLAMA}",
+        "not a family's name but a constant's",
+    ),
+    ("config_json.rs", "supported types are default, linear, dynamic and llama3", "the kinds of rope scaling"),
+    ("mod.rs", "\\\nExamples:…", "an example's path"),
+    ("mod.rs", "LlamaTokenizer", "a class of tokenisers, which several families share"),
+    ("mod.rs", "LlamaTokenizerFast", "as above"),
+    ("mod.rs", "CodeLlamaTokenizer", "as above"),
+    ("mod.rs", "CodeLlamaTokenizerFast", "as above"),
+];
+
+/// Text literals of a source file, without comments and tests.
+fn literals(source: &str) -> Vec<String> {
+    let code = source
+        .split("\n#[cfg(test)]\nmod tests")
+        .next()
+        .unwrap()
+        .split("\n#[cfg(test)]\npub(crate) mod tests")
+        .next()
+        .unwrap();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join("\n").replace("'\"'", "");
+    let (mut found, mut rest) = (Vec::new(), code.as_str());
+    while let Some((before, inside)) = rest.split_once('"') {
+        let hashes = before.len() - before.trim_end_matches('#').len();
+        let raw = before.trim_end_matches('#').ends_with('r');
+        let close = format!("\"{}", "#".repeat(if raw { hashes } else { 0 }));
+        let escaped = |end: usize| !raw && (inside[..end].len() - inside[..end].trim_end_matches('\\').len()) % 2 == 1;
+        let end = inside.match_indices(&close).map(|(end, _)| end).find(|end| !escaped(*end)).unwrap();
+        found.push(inside[..end].to_owned());
+        rest = &inside[end + close.len()..];
+    }
+    found
+}
+
+#[test]
+fn a_family_is_named_in_its_own_file_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut found, mut files) = (vec![root.clone()], Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for path in crate::files::list(&folder).unwrap() {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let own = path.parent().unwrap().ends_with("model/arch/families");
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs")
+                && !name.contains("tests")
+                && name != "golden.rs"
+                && (!own || name == "mod.rs")
+            {
+                files += 1;
+                let told = |literal: &String| {
+                    let literal = literal.to_lowercase();
+                    let stem = |family: &Family| family.name.trim_end_matches(char::is_numeric);
+                    let others = ["vicuna", "smollm", "gemma", "phi3"];
+                    FAMILIES.iter().map(stem).chain(others).any(|family| literal.contains(family))
+                };
+                let texts = literals(&crate::files::read_to_string(&path).unwrap());
+                found.extend(texts.into_iter().filter(told).map(|literal| (name.clone(), literal)));
+            }
+        }
+    }
+    assert!(files > 100, "only {files} files were looked at");
+    let is = |entry: &(&str, &str, &str), (file, literal): &(String, String)| match entry.1.strip_suffix('…') {
+        Some(beginning) => entry.0 == file && literal.starts_with(beginning),
+        None => entry.0 == file && entry.1 == literal,
+    };
+    let new: Vec<_> = found.iter().filter(|found| !NAMED.iter().any(|entry| is(entry, found))).collect();
+    let gone: Vec<_> = NAMED.iter().filter(|entry| !found.iter().any(|found| is(entry, found))).collect();
+    assert!(new.is_empty(), "a family belongs into its own file and the table, or into NAMED with a reason: {new:?}");
+    assert!(gone.is_empty(), "these are no longer there: {gone:?}");
+    // The scanner sees what it should.
+    assert_eq!(literals("f(\"a\\\"b\", r#\"c\"d\"#) // \"e\"\n// \"no\"\n"), ["a\\\"b", "c\"d", "e"]);
+}
+
+#[test]
+fn silence_means_what_transformers_means() {
+    let llama = config("llama", json!({"num_key_value_heads": null})).unwrap();
+    assert_eq!((llama.kv_heads, llama.head_dim, llama.context), (4, 16, 2048));
+    assert_eq!((llama.rope_theta, llama.norm_eps, llama.tied_head), (10000.0, 1e-6, false));
+    assert_eq!(config("mistral", json!({})).unwrap().sliding_window, Some(4096));
+    assert_eq!(config("mistral", json!({"sliding_window": null})).unwrap().sliding_window, None);
+    let qwen2 = config("qwen2", json!({"sliding_window": 24, "max_window_layers": 0})).unwrap();
+    assert_eq!((qwen2.qkv_bias, qwen2.o_bias, qwen2.qk_norm, qwen2.sliding_window), (true, false, false, None));
+    let qwen3 = config("qwen3", json!({})).unwrap();
+    assert_eq!((qwen3.head_dim, qwen3.qkv_bias, qwen3.qk_norm), (128, false, true));
+}
+
+#[test]
+fn windows_are_for_every_layer_or_for_none() {
+    let on = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 0});
+    assert_eq!(config("qwen2", on).unwrap().sliding_window, Some(24));
+    let above = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 3});
+    assert_eq!(config("qwen2", above).unwrap().sliding_window, None);
+    let split = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 2});
+    assert!(refusal("qwen2", split).contains("max_window_layers"));
+    let full = ["full_attention"; 3];
+    let sliding = ["sliding_attention"; 3];
+    assert_eq!(config("llama", json!({"layer_types": full})).unwrap().sliding_window, None);
+    assert!(refusal("llama", json!({"layer_types": sliding})).contains("layer_types"));
+    assert!(refusal("mistral", json!({"layer_types": full})).contains("layer_types"));
+    let listed = json!({"layer_types": sliding, "use_sliding_window": true, "sliding_window": 8});
+    assert_eq!(config("qwen3", listed).unwrap().sliding_window, Some(8));
+    let mixed = json!({"layer_types": ["full_attention", "sliding_attention", "full_attention"],
+                       "use_sliding_window": true, "sliding_window": 8});
+    assert!(refusal("qwen3", mixed).contains("layer_types"));
+}
+
+#[test]
+fn rope_is_read_in_both_spellings() {
+    let llama3 = json!({"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                        "original_max_position_embeddings": 8192, "rope_type": "llama3"});
+    let old = config("llama", json!({"rope_theta": 500000, "rope_scaling": llama3})).unwrap();
+    let mut newer = llama3.clone();
+    newer["rope_theta"] = json!(500000.0);
+    assert_eq!(old, config("llama", json!({"rope_parameters": newer})).unwrap());
+    assert!(matches!(old.rope_scaling, RopeScaling::Llama3 { original_context: 8192, .. }));
+    let linear = config("llama", json!({"rope_scaling": {"type": "linear", "factor": 2}})).unwrap();
+    assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+    let dynamic = config("llama", json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}})).unwrap();
+    assert_eq!(dynamic.rope_scaling, RopeScaling::Dynamic { factor: 2.0, original_context: 2048 });
+}
+
+#[test]
+fn what_would_change_the_mathematics_is_refused_by_name() {
+    for (family, key, value) in [
+        ("llama", "hidden_act", json!("gelu")),
+        ("llama", "partial_rotary_factor", json!(0.5)),
+        ("llama", "quantization_config", json!({"bits": 4})),
+        ("llama", "sliding_window", json!(4096)),
+        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
+        ("llama", "rope_scaling", json!({"rope_type": "linear", "factor": 4.0, "mrope_section": [1, 2]})),
+        ("llama", "rope_scaling", json!({"rope_type": "linear"})),
+        ("llama", "rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]})),
+        ("llama", "rope_scaling", json!({"type": "su", "factor": 4.0})),
+        ("llama", "rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0})),
+        ("llama", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
+        ("llama", "rope_interleaved", json!(true)),
+        ("llama", "use_sliding_window", json!(true)),
+        ("llama", "quantization", json!({"group_size": 64, "bits": 4})),
+        ("llama", "compression_config", json!({"quant_method": "compressed-tensors"})),
+        ("llama", "attention_bias", json!("yes")),
+        ("llama", "head_dim", json!(5)),
+        ("llama", "num_local_experts", json!(8)),
+        ("llama", "final_logit_softcapping", json!(30.0)),
+        ("llama", "tie_word_embeddings", json!(1)),
+        ("mistral", "mlp_bias", json!(true)),
+        ("mistral", "layer_types", json!(["sliding_attention", "full_attention", "sliding_attention"])),
+        ("qwen2", "mlp_bias", json!(true)),
+        ("qwen2", "attention_bias", json!(true)),
+        ("qwen2", "hidden_act", json!("gelu_new")),
+        ("qwen2", "max_window_layers", json!("all")),
+        ("qwen3", "mlp_bias", json!(true)),
+        ("qwen3", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
+        ("mistral", "attention_bias", json!(true)),
+        ("mistral", "rope_scaling", json!("linear")),
+        ("qwen2", "use_mrope", json!(true)),
+        ("qwen3", "num_experts", json!(8)),
+        ("llama", "num_key_value_heads", json!(3)),
+        ("llama", "hidden_size", json!(-64)),
+        ("llama", "hidden_size", json!(1e30)),
+        ("llama", "vocab_size", json!(u64::MAX)),
+        ("llama", "rms_norm_eps", json!("small")),
+    ] {
+        let message = refusal(family, json!({key: value}));
+        assert!(message.contains(key) && message.contains("m/config.json"), "{message}");
+    }
+    let harmless = json!({"partial_rotary_factor": 1.0, "attention_bias": false, "use_cache": false, "_x": 3,
+        "rope_interleaved": false, "pretraining_tp": 2});
+    config("mistral", harmless).unwrap();
+}
+
+#[test]
+fn quantised_models_and_models_with_code_of_their_own_are_shown_a_way_out() {
+    for method in ["gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors", "hqq", "mxfp4"] {
+        let error = config("qwen2", json!({"quantization_config": {"bits": 4, "quant_method": method}})).unwrap_err();
+        let told = format!("m/config.json: quantization_config says {method}; quantised weights cannot be read");
+        assert_eq!(error.message(), told);
+        assert!(error.hint_text().unwrap().contains(".gguf"));
+    }
+    // Known family or not: the code is what stands in the way.
+    for family in ["llama", "chatglm"] {
+        let code = json!({"AutoModelForCausalLM": "modeling_x.XForCausalLM"});
+        let error = config(family, json!({"auto_map": code})).unwrap_err();
+        assert!(error.message().starts_with("m/config.json: auto_map is {\"AutoModelForCausalLM\""), "{error}");
+        assert!(error.message().ends_with("no code of a model is run"), "{error}");
+        assert!(error.hint_text().unwrap().contains("trust_remote_code"));
+    }
+    for none in [json!(null), json!({})] {
+        config("llama", json!({"auto_map": none, "quantization_config": null})).unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_family_is_told_which_there_are() {
+    let error = config("gpt_neox", json!({})).unwrap_err();
+    assert_eq!(error.message(), "m/config.json: model_type is gpt_neox, which is not supported");
+    assert_eq!(error.hint_text(), Some("supported model families are llama, mistral, qwen2, qwen3"));
+    assert!(refusal("llama", json!({"architectures": ["LlamaForSequenceClassification"]})).contains("architectures"));
+}

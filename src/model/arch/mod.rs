@@ -1,0 +1,8 @@
+//! Which decoder a model is: its configuration, how Hugging Face's config.json says it, and what differs by family.
+//!
+//! Must not know: weights, devices, text.
+
+pub mod config;
+pub mod config_json;
+pub mod families;
+pub mod hugging_face;

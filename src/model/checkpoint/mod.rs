@@ -1,0 +1,357 @@
+//! An opened model: a Hugging Face directory or a GGUF file behind one face.
+//!
+//! Opening reads headers only, and checks all of them: after [`Checkpoint::open`] every tensor the
+//! decoder needs is known to exist, with the right shape, in a format that can be read. Weights
+//! come out one at a time, as f32, under Hugging Face's names and layout, from any thread.
+//! Must not know: devices, how the decoder computes.
+
+pub(in crate::model) mod gguf;
+mod pickle;
+mod pytorch;
+mod safetensors;
+mod shard_index;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+use crate::files;
+use crate::model::arch::config::{DecoderConfig, Linear};
+use crate::model::arch::{families, hugging_face};
+use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::checkpoint::pytorch::PytorchFiles;
+use crate::model::checkpoint::safetensors::Shards;
+use crate::model::text::Text;
+
+/// The float format of a tensor as stored; GGUF's quantised formats count as what they expand to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    F32,
+    F16,
+    BF16,
+}
+
+/// What a file says of one tensor.
+pub(in crate::model) struct Stored {
+    pub shape: Vec<usize>,
+    /// The format's own name, for messages and digests: `BF16`, `Q4_1`.
+    pub label: String,
+    /// `None`: a format that cannot be read, such as I64. Fine for a tensor that nobody needs.
+    pub dtype: Option<Dtype>,
+    /// `Some(heads)`: the rows of each head are interleaved in the file.
+    pub heads: Option<usize>,
+}
+
+/// A file format of weights. Names are Hugging Face's.
+pub(in crate::model) trait Weights: Send + Sync {
+    fn names(&self) -> Vec<&str>;
+    fn stored(&self, name: &str) -> Option<&Stored>;
+    /// How many [`Self::bytes`] there are.
+    fn size(&self, name: &str) -> Result<usize>;
+    /// The tensor's bytes as they lie in the file.
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>>;
+    /// The values, row-major.
+    fn read(&self, name: &str) -> Result<Vec<f32>>;
+    /// Where the values lie as they are, row-major, in a file that others read too: the file and the bytes in it.
+    fn place(&self, _: &str) -> Option<(&Path, Range<usize>)> {
+        None
+    }
+    fn files(&self) -> Vec<PathBuf>;
+}
+
+/// Where configuration and text come from.
+enum Source {
+    Directory { config: Value },
+    Gguf(std::sync::Arc<GgufFile>),
+}
+
+/// An opened model. `Sync`: tensors may be read from several threads at once.
+pub struct Checkpoint {
+    path: PathBuf,
+    config: DecoderConfig,
+    source: Source,
+    weights: std::sync::Arc<dyn Weights>,
+    text: OnceLock<Result<Text>>,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint").field("path", &self.path).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens a directory with a config.json, or a .gguf file.
+    ///
+    /// # Errors
+    /// A path that is neither; a family, setting or tensor format that is not supported; a file that is
+    /// truncated or malformed; a tensor that is missing or does not have the configuration's shape.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opened = if path.is_dir() {
+            Self::open_directory(path)?
+        } else if path.is_file() && is_gguf(path) {
+            Self::open_gguf(path)?
+        } else if path.exists() {
+            return Err(Error::user(format!("{} is neither a model directory nor a .gguf file", path.display()))
+                .hint("name the directory that holds config.json, or a file that ends in .gguf"));
+        } else {
+            return Err(Error::user(format!("there is no model at {}", path.display()))
+                .hint("check model.source; paths in a pipeline file are relative to that file"));
+        };
+        opened.verify()?;
+        Ok(opened)
+    }
+
+    fn open_directory(path: &Path) -> Result<Self> {
+        let file = path.join("config.json");
+        if !file.is_file() {
+            return Err(no_config(path));
+        }
+        let config: Value = serde_json::from_str(&files::read_to_string(&file)?)
+            .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
+        let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
+        let decoder = families::from_config(&file, map)?;
+        // like transformers, safetensors before what PyTorch saved
+        let weights: std::sync::Arc<dyn Weights> = if Shards::present(path) {
+            std::sync::Arc::new(Shards::open(path)?)
+        } else if PytorchFiles::present(path) {
+            std::sync::Arc::new(PytorchFiles::open(path)?)
+        } else {
+            return Err(no_weights(path));
+        };
+        Ok(Self::new(path, decoder, Source::Directory { config }, weights))
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let file = std::sync::Arc::new(GgufFile::open(path)?);
+        let decoder = gguf::config::decoder(&file)?;
+        let weights = std::sync::Arc::new(gguf::config::GgufWeights::new(file.clone(), &decoder)?);
+        Ok(Self::new(path, decoder, Source::Gguf(file), weights))
+    }
+
+    fn new(path: &Path, config: DecoderConfig, source: Source, weights: std::sync::Arc<dyn Weights>) -> Self {
+        Self { path: path.to_owned(), config, source, weights, text: OnceLock::new() }
+    }
+
+    /// Every needed tensor is there, readable and of the right shape; what is left over is logged.
+    fn verify(&self) -> Result<()> {
+        let place = self.path.display();
+        let said = match self.source {
+            Source::Directory { .. } => "config.json",
+            Source::Gguf(_) => "the header",
+        };
+        let specs = self.config.tensors();
+        for spec in &specs {
+            let Some(stored) = self.weights.stored(&spec.name) else {
+                if let Some(packed) = self.packed(&spec.name) {
+                    return Err(Error::user(format!(
+                        "{place}: in the place of {} there is {packed}, a quantised format",
+                        spec.name
+                    ))
+                    .hint("use the model's unquantised directory, or a .gguf file of it"));
+                }
+                let error = Error::user(format!("{place}: the tensor {} is missing", spec.name));
+                return Err(error.hint(format!("{said} asks for it; check that both belong to the same model")));
+            };
+            if stored.dtype.is_none() {
+                return Err(Error::user(format!("{place}: {} is stored as {}", spec.name, stored.label))
+                    .hint("weights must be float32, float16 or bfloat16; save the model in one of them"));
+            }
+            if stored.shape != spec.shape {
+                return Err(Error::user(format!(
+                    "{place}: {} has the shape {:?}, but {said} makes it {:?} ({})",
+                    spec.name, stored.shape, spec.shape, spec.keys
+                ))
+                .hint(format!("check that the weights and {said} belong to the same model")));
+            }
+        }
+        let needed: std::collections::BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let harmless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+        let extra: Vec<&str> =
+            self.weights.names().into_iter().filter(|name| !needed.contains(name) && !harmless(name)).collect();
+        if let Some(first) = extra.first() {
+            tracing::warn!(
+                "{place}: {} tensors are not part of this decoder and were not used: {first}, …",
+                extra.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// The tensor that GPTQ, AWQ or another packed format has instead of a linear's weight.
+    fn packed(&self, name: &str) -> Option<String> {
+        let stem = name.strip_suffix("weight")?;
+        let names = ["qweight", "weight_packed", "weight_scale", "W_q"].map(|ending| format!("{stem}{ending}"));
+        names.into_iter().find(|name| self.weights.stored(name).is_some())
+    }
+
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// The files that the weights lie in: while their stamps stand, so does [`Self::weights_digest`].
+    pub fn weight_files(&self) -> Vec<PathBuf> {
+        self.weights.files()
+    }
+
+    /// The safetensors file that a tensor lies in and its bytes there; none where weights lie in another format.
+    pub fn place(&self, name: &str) -> Option<(&Path, Range<usize>)> {
+        self.weights.place(name)
+    }
+
+    /// What stands beside the weights in Hugging Face layout, made of a GGUF header: names and contents. None for a
+    /// directory, which has these files.
+    ///
+    /// # Errors
+    /// A header that config.json cannot say, or a tokeniser that is not supported.
+    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<hugging_face::Files>> {
+        match &self.source {
+            Source::Directory { .. } => Ok(None),
+            Source::Gguf(file) => hugging_face::files(file, &self.config, dtype).map(Some),
+        }
+    }
+
+    /// The tokeniser, chat template and stop ids; built at the first call.
+    ///
+    /// # Errors
+    /// A tokeniser that is missing, malformed or of a kind that is not supported.
+    pub fn text(&self) -> Result<&Text> {
+        let build = || match &self.source {
+            Source::Directory { config } => Text::from_directory(&self.path, config, self.config.vocab_size),
+            Source::Gguf(file) => Text::from_gguf(file, self.config.vocab_size),
+        };
+        self.text.get_or_init(build).as_ref().map_err(Clone::clone)
+    }
+
+    /// Gives up the weights and keeps the text: for a model that only has to tokenise.
+    pub fn into_text(self) -> Result<Text> {
+        self.text()?;
+        self.text.into_inner().unwrap_or_else(|| Err(Error::fault("the text was not built")))
+    }
+
+    /// Whether the file holds a tensor of this name, needed or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights.stored(name).is_some()
+    }
+
+    /// The shape of a tensor, if there is one of this name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.weights.stored(name).map(|stored| stored.shape.as_slice())
+    }
+
+    /// The float format of a tensor as stored (F32 where it is quantised), if there is a readable one of this name.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.weights.stored(name).and_then(|stored| stored.dtype)
+    }
+
+    /// The linears of one layer, in the order of the forward pass.
+    pub fn linears(&self, layer: usize) -> Vec<Linear> {
+        self.config.linears(layer)
+    }
+
+    /// The values of a tensor as f32, row-major in Hugging Face's layout.
+    ///
+    /// # Errors
+    /// There is no tensor of this name, or its format cannot be read.
+    pub fn tensor(&self, name: &str) -> Result<Vec<f32>> {
+        if self.dtype(name).is_none() {
+            return Err(Error::user(format!("{}: there is no float tensor {name}", self.path.display())));
+        }
+        self.weights.read(name)
+    }
+
+    /// The digest of the configuration as understood.
+    pub fn architecture_digest(&self) -> Result<Digest> {
+        self.config.digest()
+    }
+
+    /// The digest of tokeniser, chat template, special and stop ids.
+    pub fn text_digest(&self) -> Result<Digest> {
+        Ok(self.text()?.digest())
+    }
+
+    /// The digest of the weights the decoder reads: sorted name, format, shape and bytes of each, so
+    /// that shards may be cut differently and tensors nobody reads may come and go.
+    ///
+    /// Reads every byte. `progress` gets the bytes done so far and in all, from several threads.
+    pub fn weights_digest(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Digest> {
+        let mut names: Vec<String> = self.config.tensors().into_iter().map(|spec| spec.name).collect();
+        names.sort_unstable();
+        let sized = names.iter().map(|name| self.weights.size(name).map(|bytes| bytes as u64));
+        let total = sized.sum::<Result<u64>>()?;
+        let done = AtomicU64::new(0);
+        let entries = names.par_iter().map(|name| {
+            let stored = self.weights.stored(name).ok_or_else(|| Error::fault(format!("{name} has gone")))?;
+            let bytes = self.weights.bytes(name)?;
+            let mut hasher = blake3::Hasher::new();
+            for piece in bytes.chunks(16 << 20) {
+                hasher.update(piece);
+                let piece = piece.len() as u64;
+                progress(done.fetch_add(piece, Ordering::Relaxed) + piece, total);
+            }
+            Ok(json!([name, stored.label, stored.shape, stored.heads, Digest::finish(&hasher)]))
+        });
+        Ok(Digest::of_json(&Value::Array(entries.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+fn no_config(directory: &Path) -> Error {
+    let error = Error::user(format!("{} has no config.json", directory.display()));
+    let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
+    error.hint(match gguf {
+        Some(file) => format!("to use its GGUF file, name the file itself: {}", file.display()),
+        None => "a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files"
+            .to_owned(),
+    })
+}
+
+fn no_weights(directory: &Path) -> Error {
+    let place = directory.display();
+    let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
+    if let Some(gguf) = gguf {
+        return Error::user(format!("{place} has no {}", safetensors::SINGLE))
+            .hint(format!("to use its GGUF file, name the file itself: {}", gguf.display()));
+    }
+    let names = [safetensors::SINGLE, safetensors::INDEX, pytorch::SINGLE, pytorch::INDEX];
+    Error::user(format!("{place} has no weights: none of {}", names.join(", ")))
+        .hint("a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files")
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
+}
+
+/// Maps a file into memory for reading.
+#[expect(unsafe_code, reason = "memory maps are a promise that nobody changes the file")]
+pub(in crate::model) fn map_file(path: &Path) -> Result<Mmap> {
+    let file = files::open(path)?;
+    // SAFETY: the mapping is read-only, and model files are not written while a run reads them; if one
+    // is truncated under us the process gets SIGBUS, as every program that maps weights does.
+    unsafe { Mmap::map(&file) }.at("map", path)
+}
+
+/// Little-endian floats of any of the three formats; a trailing part of a float is dropped.
+pub(in crate::model) fn floats(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
+    let two = |pair: &[u8; 2]| u16::from_le_bytes(*pair);
+    match dtype {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|pair| half::f16::from_bits(two(pair)).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|pair| half::bf16::from_bits(two(pair)).to_f32()).collect(),
+    }
+}
+
+#[cfg(test)]
+pub(in crate::model) mod tests;

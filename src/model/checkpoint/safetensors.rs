@@ -1,0 +1,144 @@
+//! Weights in a Hugging Face directory: `model.safetensors`, or the shards that an index names.
+//!
+//! Files are memory-mapped; opening reads headers only. Headers are not trusted: the index may
+//! name files of this directory only, and every byte range is checked against the mapping.
+//! Must not know: which tensors a decoder needs, config.json.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
+
+use crate::error::{Error, Result};
+use crate::model::checkpoint::shard_index;
+use crate::model::checkpoint::{Dtype, Stored, Weights, floats, map_file};
+
+pub(in crate::model) const SINGLE: &str = "model.safetensors";
+pub(in crate::model) const INDEX: &str = "model.safetensors.index.json";
+
+/// The opened shards of one directory.
+pub struct Shards {
+    shards: Vec<(PathBuf, Mmap)>,
+    tensors: BTreeMap<String, Located>,
+}
+
+struct Located {
+    stored: Stored,
+    shard: usize,
+    bytes: Range<usize>,
+}
+
+impl Shards {
+    /// Whether a directory has weights of this kind.
+    pub fn present(directory: &Path) -> bool {
+        directory.join(SINGLE).is_file() || directory.join(INDEX).is_file()
+    }
+
+    /// Opens the weights of a directory. Like transformers, a single file goes before an index.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let mut opened = Self { shards: Vec::new(), tensors: BTreeMap::new() };
+        let single = directory.join(SINGLE);
+        if single.is_file() {
+            opened.add(single, |_| true)?;
+            return Ok(opened);
+        }
+        let index = directory.join(INDEX);
+        for (file, wanted) in shard_index::read(&index, ".safetensors")? {
+            opened.add(directory.join(&file), |name| wanted.contains(name))?;
+            if let Some(lost) = wanted.iter().find(|name| !opened.tensors.contains_key(*name)) {
+                return Err(shard_index::lost(&index, lost, &file));
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Maps one file and takes up the tensors that `wanted` names.
+    fn add(&mut self, path: PathBuf, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let map = map_file(&path)?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|cause| unreadable(&path, &map, &cause))?;
+        let shard = self.shards.len();
+        for (name, info) in metadata.tensors() {
+            if !wanted(&name) {
+                continue;
+            }
+            // the library has checked the ranges, but with arithmetic that may wrap
+            let place = |offset: usize| offset.checked_add(header)?.checked_add(8);
+            let range = place(info.data_offsets.0).zip(place(info.data_offsets.1)).map(|(start, end)| start..end);
+            let Some(bytes) = range.filter(|range| map.get(range.clone()).is_some()) else {
+                return Err(unreadable(&path, &map, &SafeTensorError::MetadataIncompleteBuffer));
+            };
+            let dtype = match info.dtype {
+                Kind::F32 => Some(Dtype::F32),
+                Kind::F16 => Some(Dtype::F16),
+                Kind::BF16 => Some(Dtype::BF16),
+                _ => None,
+            };
+            let stored = Stored { shape: info.shape.clone(), label: format!("{:?}", info.dtype), dtype, heads: None };
+            self.tensors.insert(name, Located { stored, shard, bytes });
+        }
+        self.shards.push((path, map));
+        Ok(())
+    }
+
+    fn located(&self, name: &str) -> Result<&Located> {
+        self.tensors.get(name).ok_or_else(|| Error::fault(format!("no shard holds {name}")))
+    }
+}
+
+impl Weights for Shards {
+    fn names(&self) -> Vec<&str> {
+        self.tensors.keys().map(String::as_str).collect()
+    }
+
+    fn stored(&self, name: &str) -> Option<&Stored> {
+        self.tensors.get(name).map(|located| &located.stored)
+    }
+
+    fn size(&self, name: &str) -> Result<usize> {
+        Ok(self.located(name)?.bytes.len())
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        let located = self.located(name)?;
+        let shard = self.shards.get(located.shard).and_then(|(_, map)| map.get(located.bytes.clone()));
+        shard.map(Cow::Borrowed).ok_or_else(|| Error::fault(format!("{name} lies outside of its file")))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let located = self.located(name)?;
+        let dtype = located.stored.dtype.ok_or_else(|| {
+            Error::fault(format!("{name} is stored as {}, which was not refused", located.stored.label))
+        })?;
+        Ok(floats(&self.bytes(name)?, dtype))
+    }
+
+    fn place(&self, name: &str) -> Option<(&Path, Range<usize>)> {
+        let located = self.tensors.get(name)?;
+        self.shards.get(located.shard).map(|(path, _)| (path.as_path(), located.bytes.clone()))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.shards.iter().map(|(path, _)| path.clone()).collect()
+    }
+}
+
+fn unreadable(path: &Path, map: &[u8], cause: &SafeTensorError) -> Error {
+    let file = path.display();
+    if map.starts_with(b"version https://git-lfs") {
+        return Error::user(format!("{file} is a Git LFS pointer, not the weights"))
+            .hint("fetch them with `git lfs pull`");
+    }
+    let message = match cause {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::HeaderTooLarge
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::MetadataIncompleteBuffer => {
+            format!("{file} is truncated, or not a safetensors file ({} bytes)", map.len())
+        }
+        other => format!("{file} has a malformed header: {other}"),
+    };
+    Error::user(message).hint("copy or download the file again")
+}

@@ -1,0 +1,263 @@
+//! Checkpoints of both kinds against each other and against broken files (`fuzz_tests.rs` turns bytes at random).
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::files::write_atomic;
+use crate::model::arch::config::tests::small;
+
+/// The folder of shared ground truth, or a printed reason why there is none.
+pub(in crate::model) fn shared(file: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("DEAN_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let path = root.join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    say(&format!("skipped: {} is not there", path.display()));
+    None
+}
+
+/// The real GGUF model, or a printed reason.
+pub(in crate::model) fn smollm2() -> Option<PathBuf> {
+    let path = std::env::var_os("DEAN_SMOLLM2").map(PathBuf::from);
+    if path.is_none() {
+        say("skipped: DEAN_SMOLLM2 does not name SmolLM2-135M-Instruct.Q4_1.gguf");
+    }
+    path
+}
+
+#[allow(clippy::disallowed_macros, reason = "a skipped test says so")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Vec<u8> {
+    let mut map = serde_json::Map::new();
+    let mut at = 0;
+    for spec in config.tensors() {
+        let mut shape = spec.shape.clone();
+        if change(&spec.name, &mut shape) {
+            let bytes = 2 * shape.iter().product::<usize>();
+            map.insert(spec.name, json!({"dtype": "BF16", "shape": shape, "data_offsets": [at, at + bytes]}));
+            at += bytes;
+        }
+    }
+    let header = serde_json::to_vec(&map).unwrap();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(&header);
+    file.extend((0..at).map(|i| (i % 61) as u8));
+    file
+}
+
+fn config_json(config: &DecoderConfig) -> Value {
+    json!({"model_type": "llama", "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
+        "max_position_embeddings": config.context, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})
+}
+
+/// A directory with config.json and one weights file.
+fn directory(weights: &[u8]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    write_atomic(&dir.path().join("model.safetensors"), weights).unwrap();
+    dir
+}
+
+fn refusal(dir: &Path) -> String {
+    Checkpoint::open(dir).unwrap_err().message().replace(&dir.display().to_string(), "DIR")
+}
+
+#[test]
+fn a_directory_opens_and_its_floats_are_read() {
+    let dir = directory(&header(&small(), |_, _| true));
+    let model = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(model.config(), &small());
+    assert_eq!(model.dtype("model.norm.weight"), Some(Dtype::BF16));
+    assert_eq!(model.shape("model.layers.0.mlp.down_proj.weight"), Some(&[16, 24][..]));
+    let norm = model.tensor("model.embed_tokens.weight").unwrap();
+    assert_eq!(norm.len(), 32 * 16);
+    assert_eq!(norm[1], half::bf16::from_bits(0x0302).to_f32());
+    assert!(model.tensor("lm_head.weight").unwrap_err().message().contains("no float tensor lm_head.weight"));
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_misshapen_is_named_with_both_shapes() {
+    let dir = directory(&header(&small(), |name, _| !name.ends_with("1.mlp.up_proj.weight")));
+    assert_eq!(refusal(dir.path()), "DIR: the tensor model.layers.1.mlp.up_proj.weight is missing");
+    let wrong = |name: &str, shape: &mut Vec<usize>| {
+        if name == "model.layers.0.self_attn.k_proj.weight" {
+            shape[0] = 16;
+        }
+        true
+    };
+    let dir = directory(&header(&small(), wrong));
+    insta::assert_snapshot!(refusal(dir.path()), @"DIR: model.layers.0.self_attn.k_proj.weight has the shape [16, 16], but config.json makes it [8, 16] (num_key_value_heads, head_dim, hidden_size)");
+}
+
+#[test]
+fn packed_weights_are_told_from_missing_ones() {
+    let bytes = header(&small(), |_, _| true);
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut map: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let entry = map.remove("model.layers.1.mlp.up_proj.weight").unwrap();
+    map.insert("model.layers.1.mlp.up_proj.qweight".into(), entry);
+    let head = serde_json::to_vec(&map).unwrap();
+    let file = [&(head.len() as u64).to_le_bytes(), &head[..], &bytes[8 + length..]].concat();
+    insta::assert_snapshot!(refusal(directory(&file).path()), @"DIR: in the place of model.layers.1.mlp.up_proj.weight there is model.layers.1.mlp.up_proj.qweight, a quantised format");
+    map["model.norm.weight"]["dtype"] = "F8_E4M3".into();
+    map["model.norm.weight"]["shape"] = json!([32]);
+    let entry = map.remove("model.layers.1.mlp.up_proj.qweight").unwrap();
+    map.insert("model.layers.1.mlp.up_proj.weight".into(), entry);
+    let head = serde_json::to_vec(&map).unwrap();
+    let file = [&(head.len() as u64).to_le_bytes(), &head[..], &bytes[8 + length..]].concat();
+    insta::assert_snapshot!(refusal(directory(&file).path()), @"DIR: model.norm.weight is stored as F8_E4M3");
+}
+
+#[test]
+fn broken_weight_files_are_named() {
+    let whole = header(&small(), |_, _| true);
+    for (bytes, expected) in [
+        (&whole[..whole.len() - 1], "DIR/model.safetensors is truncated"),
+        (&whole[..40], "DIR/model.safetensors is truncated"),
+        (&[], "DIR/model.safetensors is truncated"),
+        (b"version https://git-lfs.github.com/spec/v1", "DIR/model.safetensors is a Git LFS pointer"),
+        (b"\x02\0\0\0\0\0\0\0[]", "DIR/model.safetensors has a malformed header"),
+    ] {
+        let message = refusal(directory(bytes).path());
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_found_where_it_is() {
+    let load = |tensor: &str, index: usize, bits: u16| {
+        let mut bytes = header(&small(), |_, _| true);
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let entries: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let at = 8 + length + entries[tensor]["data_offsets"][0].as_u64().unwrap() as usize + 2 * index;
+        bytes[at..at + 2].copy_from_slice(&bits.to_le_bytes());
+        let dir = directory(&bytes);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let device = crate::model::device::choose("cpu").unwrap().device;
+        let loaded = crate::model::Decoder::load(&checkpoint, &device, burn::tensor::DType::F32, &mut |_, _| ());
+        loaded.map(|_| ()).map_err(|error| error.message().replace(&dir.path().display().to_string(), "DIR"))
+    };
+    let (down, norm) = ("model.layers.1.mlp.down_proj.weight", "model.norm.weight");
+    insta::assert_snapshot!(load(down, 2 * 24 + 5, 0x7FC0).unwrap_err(), @"DIR: model.layers.1.mlp.down_proj.weight is NaN at row 2, column 5; weights must be finite");
+    insta::assert_snapshot!(load(norm, 15, 0xFF80).unwrap_err(), @"DIR: model.norm.weight is -inf at position 15; weights must be finite");
+    // The largest number of the format is one.
+    load(down, 0, 0x7F7F).unwrap();
+}
+
+#[test]
+fn shards_give_the_same_model_and_the_same_digest() {
+    let single = directory(&header(&small(), |_, _| true));
+    let model = Checkpoint::open(single.path()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    let mut weight_map = serde_json::Map::new();
+    // every tensor becomes a shard of its own
+    for (n, spec) in small().tensors().iter().enumerate() {
+        let file = format!("model-{n}.safetensors");
+        let bytes = model.weights.bytes(&spec.name).unwrap();
+        let view = ::safetensors::tensor::TensorView::new(::safetensors::Dtype::BF16, spec.shape.clone(), &bytes);
+        let bytes = ::safetensors::serialize([(spec.name.as_str(), view.unwrap())], None).unwrap();
+        write_atomic(&dir.path().join(&file), &bytes).unwrap();
+        weight_map.insert(spec.name.clone(), file.into());
+    }
+    let index = dir.path().join("model.safetensors.index.json");
+    let write = |map: &serde_json::Map<String, Value>| {
+        write_atomic(&index, json!({"metadata": {}, "weight_map": map}).to_string().as_bytes()).unwrap();
+    };
+    write(&weight_map);
+    let sharded = Checkpoint::open(dir.path()).unwrap();
+    let name = "model.layers.1.mlp.gate_proj.weight";
+    assert_eq!(sharded.tensor(name).unwrap(), model.tensor(name).unwrap());
+    let (seen, quiet) = (AtomicU64::new(0), |_: u64, _: u64| {});
+    let digest = model.weights_digest(&|done, total| {
+        assert!(done <= total);
+        seen.fetch_max(done, Ordering::Relaxed);
+    });
+    let total: usize = small().tensors().iter().map(|spec| 2 * spec.shape.iter().product::<usize>()).sum();
+    assert_eq!(seen.into_inner(), total as u64);
+    assert_eq!(digest.unwrap(), sharded.weights_digest(&quiet).unwrap());
+
+    for trick in ["../model-0.safetensors", "/model-0.safetensors", "..", "a\\b.safetensors", "x/y.safetensors"] {
+        let mut map = weight_map.clone();
+        map.insert(name.into(), trick.into());
+        write(&map);
+        let message = refusal(dir.path());
+        assert!(message.contains("weight_map") && message.contains(name), "{message}");
+    }
+    let mut map = weight_map.clone();
+    map.insert(name.into(), "model-0.safetensors".into());
+    write(&map);
+    assert!(refusal(dir.path()).contains("model-0.safetensors, which does not hold it"));
+}
+
+#[test]
+fn one_changed_weight_changes_the_digest() {
+    let mut bytes = header(&small(), |_, _| true);
+    let quiet = |_: u64, _: u64| {};
+    let before = Checkpoint::open(directory(&bytes).path()).unwrap().weights_digest(&quiet).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    assert_ne!(before, Checkpoint::open(directory(&bytes).path()).unwrap().weights_digest(&quiet).unwrap());
+}
+
+#[test]
+fn places_without_weights_say_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(refusal(&dir.path().join("nowhere")).contains("there is no model at"));
+    assert_eq!(refusal(dir.path()), "DIR has no config.json");
+    write_atomic(&dir.path().join("m.gguf"), b"GGUF").unwrap();
+    assert!(Checkpoint::open(dir.path()).unwrap_err().hint_text().unwrap().ends_with("m.gguf"));
+    assert!(refusal(&dir.path().join("m.gguf")).starts_with("DIR: the file is truncated"));
+    files::remove(&dir.path().join("m.gguf")).unwrap();
+    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    let message = "DIR has no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json";
+    assert_eq!(refusal(dir.path()), message);
+    write_atomic(&dir.path().join("pytorch_model.bin"), b"x").unwrap();
+    assert_eq!(refusal(dir.path()), "DIR/pytorch_model.bin: this is not a file of weights that torch.save wrote");
+}
+
+#[test]
+fn gguf_and_safetensors_of_one_model_are_equal() {
+    let Some(folder) = shared("data/models/stories260K") else { return };
+    let ours = Checkpoint::open(&folder).unwrap();
+    let gguf = Checkpoint::open(&folder.join("stories260K-f32.gguf")).unwrap();
+    assert_eq!(ours.config(), gguf.config());
+    assert_eq!(ours.architecture_digest().unwrap(), gguf.architecture_digest().unwrap());
+    for spec in ours.config().tensors() {
+        assert_eq!(ours.tensor(&spec.name).unwrap(), gguf.tensor(&spec.name).unwrap(), "{}", spec.name);
+    }
+    let quiet = |_: u64, _: u64| {};
+    assert_ne!(ours.weights_digest(&quiet).unwrap(), gguf.weights_digest(&quiet).unwrap(), "the bytes do differ");
+}
+
+#[test]
+fn the_tiny_models_are_understood() {
+    let Some(folder) = shared("golden/tiny") else { return };
+    let qwen2 = Checkpoint::open(&folder.join("qwen2-tied")).unwrap();
+    let config = qwen2.config();
+    assert_eq!((config.qkv_bias, config.tied_head, config.sliding_window), (true, true, None));
+    assert_eq!(config.rope_theta, 1_000_000.0);
+    let mistral = Checkpoint::open(&folder.join("mistral-sw")).unwrap();
+    let config = mistral.config();
+    assert_eq!((config.qkv_bias, config.tied_head, config.sliding_window), (false, false, Some(24)));
+    assert_eq!((config.heads * config.head_dim, config.hidden_size), (128, 64));
+}
+
+#[test]
+fn the_real_quantised_model_opens() {
+    let Some(path) = smollm2() else { return };
+    let model = Checkpoint::open(&path).unwrap();
+    let config = model.config();
+    assert_eq!((config.layers, config.heads, config.kv_heads, config.head_dim), (30, 9, 3, 64));
+    assert_eq!((config.norm_eps, config.rope_theta, config.tied_head), (1e-5, 100_000.0, true));
+    assert_eq!(model.dtype("model.layers.0.mlp.down_proj.weight"), Some(Dtype::F32));
+    let down = model.tensor("model.layers.0.mlp.down_proj.weight").unwrap();
+    assert_eq!(down.len(), 576 * 1536);
+    assert!(down.iter().all(|weight| weight.is_finite()));
+}

@@ -1,0 +1,102 @@
+//! Σ over samples of |dyᵀx| for every scored matrix: the sums from which SNIP scores are made.
+//!
+//! The absolute value is taken per sample, before the sum, in f32 (Lee et al. 2019; the released
+//! DEAN code does the same in bf16 and loses small increments). At any moment the sums can be
+//! written down and read back, so that a killed run continues with the same bits.
+//! Must not know: where snapshots are kept.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::error::{Error, Result};
+use crate::model::decoder::Decoder;
+use crate::model::decoder::backward::Hook;
+use crate::model::decoder::rows;
+use crate::model::matrix::MatrixId;
+use crate::model::ops::Ops;
+
+/// The running sums of a model's scored matrices.
+pub struct Accumulators {
+    sums: BTreeMap<MatrixId, Option<Tensor<2>>>,
+    ops: Ops,
+    device: Device,
+    /// Rows of each sample of the present batch.
+    rows: Vec<Range<usize>>,
+}
+
+impl Accumulators {
+    /// Zeros for the matrices that `scored` names.
+    pub fn new(decoder: &Decoder, scored: impl Fn(MatrixId) -> bool) -> Self {
+        let zeros = |id| Some(Tensor::zeros(decoder.linear(id).weight.dims(), (&decoder.device, DType::F32)));
+        let wanted = MatrixId::all(decoder.layers.len()).filter(|id| scored(*id));
+        let sums = wanted.map(|id| (id, zeros(id))).collect();
+        Self { sums, ops: Ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
+    }
+
+    /// Tells which samples the batch that follows holds: so many tokens each, one behind another.
+    pub fn expect(&mut self, inputs: impl IntoIterator<Item = usize>) {
+        self.rows = rows::rows(inputs).collect();
+    }
+
+    /// The scored matrices, in the order of layers and of the forward pass.
+    pub fn matrices(&self) -> impl Iterator<Item = MatrixId> + '_ {
+        self.sums.keys().copied()
+    }
+
+    /// The sums of one matrix, row-major [out, in].
+    pub fn values(&self, id: MatrixId) -> Result<Vec<f32>> {
+        let sum = self.sums.get(&id).and_then(Option::as_ref);
+        let sum = sum.ok_or_else(|| Error::fault(format!("{} was not scored", id.weight())))?;
+        sum.try_to_vec_as::<f32>()
+            .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))
+    }
+
+    /// How long [`Accumulators::snapshot`] is, in bytes.
+    pub fn snapshot_len(&self) -> usize {
+        let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
+        self.sums.values().map(count).sum::<usize>() * 4
+    }
+
+    /// Appends all sums as little-endian f32, matrix after matrix.
+    ///
+    /// # Errors
+    /// If the device does not give them back.
+    pub fn snapshot(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        for id in self.matrices() {
+            bytes.extend(self.values(id)?.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Ok(())
+    }
+
+    /// Puts a snapshot back. False, and nothing changed, if its size does not fit.
+    pub fn restore(&mut self, bytes: &[u8]) -> bool {
+        if self.snapshot_len() != bytes.len() {
+            return false;
+        }
+        let mut rest = bytes;
+        for sum in self.sums.values_mut() {
+            let Some(shape) = sum.as_ref().map(Tensor::dims) else { continue };
+            let (mine, others) = rest.split_at(shape[0] * shape[1] * 4);
+            rest = others;
+            let values: Vec<f32> = mine.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+            *sum = Some(Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32)));
+        }
+        true
+    }
+}
+
+impl Hook for Accumulators {
+    fn wants(&self, id: MatrixId) -> bool {
+        self.sums.contains_key(&id)
+    }
+
+    fn take(&mut self, id: MatrixId, dy: &Tensor<2>, x: &Tensor<2>) {
+        if let Some(slot) = self.sums.get_mut(&id)
+            && let Some(sum) = slot.take()
+        {
+            *slot = Some(self.ops.add_abs_gradients(sum, dy, x, &self.rows));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The scoring pass in groups of layers: less memory, the same bits.
+//!
+//! Groups are finished from the top. On the way up through the model each sample leaves its input of
+//! every group behind; the topmost group goes back at once. For every other group a sample is run
+//! forward again from its input, with what the layers keep, and back from dL/dy that the group above
+//! left. So sums exist for one group at a time, and any number of groups costs less than one more
+//! forward pass. One group is the plain pass: there is no other code. Operations and their order are
+//! the same for any grouping. Must not know: scores, how groups are chosen ([`crate::model::decoder::memory_plan`]), files.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::error::{Error, Result};
+use crate::model::decoder::Decoder;
+use crate::model::decoder::backward::{Hook, Sample};
+use crate::model::decoder::rows::Packed;
+
+/// One way through a data set, group after group.
+pub struct Walk {
+    /// The layers of each group, the topmost first; together one range that ends with the last layer.
+    groups: Vec<Range<usize>>,
+    /// The present group.
+    at: usize,
+    /// By group, [T, hidden] of each sample that the group has not had yet.
+    inputs: Vec<VecDeque<Tensor<2>>>,
+    /// dL/dy of the present group's output for the samples that it has not had, then dL/dx of its input for those it
+    /// has: when it has had all, these are dL/dy of the next group's output, in order.
+    gradients: VecDeque<Tensor<2>>,
+    device: Device,
+    dtype: DType,
+    hidden: usize,
+}
+
+impl Walk {
+    /// At the beginning. No gradient flows below the last of the groups, so nothing below it may be scored.
+    pub fn new(decoder: &Decoder, groups: Vec<Range<usize>>) -> Self {
+        Self {
+            at: 0,
+            inputs: vec![VecDeque::new(); groups.len()],
+            gradients: VecDeque::new(),
+            groups,
+            device: decoder.device.clone(),
+            dtype: decoder.dtype,
+            hidden: decoder.config.hidden_size,
+        }
+    }
+
+    /// Goes to the beginning of a group: the first one anew, or the one after a group that has had every batch.
+    pub fn begin(&mut self, group: usize) {
+        self.at = group;
+        if group == 0 {
+            self.inputs.iter_mut().for_each(VecDeque::clear);
+            self.gradients.clear();
+        }
+    }
+
+    /// Takes some samples through the present group. Every group must get the same samples in the same order; how they
+    /// are put together does not matter. The hook should want matrices of the present group only. The losses of the samples, as of
+    /// [`Decoder::losses_and_gradients`], in the topmost group; nothing in the others.
+    ///
+    /// # Errors
+    /// A sample without a response token, a token outside the vocabulary.
+    pub fn add(&mut self, decoder: &Decoder, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
+        let packed = Packed::new(decoder, samples)?;
+        decoder.ops.run(|| self.step(decoder, &packed, hook))
+    }
+
+    fn step(&mut self, decoder: &Decoder, packed: &Packed<'_>, hook: &mut dyn Hook) -> Result<Vec<f64>> {
+        let lost = || Error::fault("a group of layers was begun before the one above it had every sample");
+        let group = self.groups.get(self.at).cloned().ok_or_else(lost)?;
+        let next = |queue: &mut VecDeque<Tensor<2>>| {
+            let count = packed.samples.len();
+            if queue.len() < count { Err(lost()) } else { Ok(packed.join(queue.drain(..count).collect())) }
+        };
+        let (x, dy) = if self.at == 0 {
+            (self.climb(decoder, packed)?, None)
+        } else {
+            let x = next(self.inputs.get_mut(self.at).ok_or_else(lost)?)?;
+            (x, Some(next(&mut self.gradients)?))
+        };
+        let (y, kept) = decoder.forward_keeping(group.clone(), x, packed);
+        let (losses, dy) = match dy {
+            None => decoder.head_backward(&y, packed),
+            Some(dy) => (Vec::new(), dy),
+        };
+        let below = self.at + 1 < self.groups.len();
+        let dx = decoder.backward_layers(group.start, kept, dy, packed, hook, below);
+        if below {
+            let dx = dx.ok_or_else(|| Error::fault("no gradient came out of a group of layers"))?;
+            self.gradients.extend(packed.split(&dx));
+        }
+        Ok(losses)
+    }
+
+    /// Up to the input of the topmost group, leaving behind those of the others.
+    fn climb(&mut self, decoder: &Decoder, packed: &Packed<'_>) -> Result<Tensor<2>> {
+        let mut x = packed.embedded(decoder)?;
+        let mut below = 0;
+        for (group, layers) in self.groups.iter().enumerate().rev() {
+            x = decoder.forward_layers(below..layers.start, x, packed);
+            below = layers.start;
+            if group > 0
+                && let Some(inputs) = self.inputs.get_mut(group)
+            {
+                inputs.extend(packed.split(&x));
+            }
+        }
+        Ok(x)
+    }
+
+    /// Every tensor that waits, in one order.
+    fn queues(&self) -> impl Iterator<Item = &VecDeque<Tensor<2>>> {
+        self.inputs.iter().chain([&self.gradients])
+    }
+
+    /// How long [`Walk::snapshot`] is, in bytes.
+    pub fn snapshot_len(&self) -> usize {
+        let tensors = |queue: &VecDeque<Tensor<2>>| {
+            8 + queue.iter().map(|tensor| 8 + 4 * tensor.dims().iter().product::<usize>()).sum::<usize>()
+        };
+        if self.groups.len() > 1 { self.queues().map(tensors).sum() } else { 0 }
+    }
+
+    /// Appends what waits between groups to some bytes: for each queue its length, for each tensor its rows (u64) and
+    /// its values (f32), all little-endian. Nothing where there is one group.
+    ///
+    /// # Errors
+    /// If the device does not give a tensor back.
+    pub fn snapshot(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        if self.groups.len() < 2 {
+            return Ok(());
+        }
+        for queue in self.queues() {
+            bytes.extend((queue.len() as u64).to_le_bytes());
+            for tensor in queue {
+                bytes.extend((tensor.dims()[0] as u64).to_le_bytes());
+                let values = tensor.clone().cast(DType::F32).try_to_vec_as::<f32>();
+                let values = values
+                    .map_err(|error| Error::fault(format!("the device did not give activations back: {error}")))?;
+                bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a snapshot of the present group back. False, and nothing changed, if it is none.
+    pub fn restore(&mut self, bytes: &[u8]) -> bool {
+        if self.groups.len() < 2 {
+            return bytes.is_empty();
+        }
+        let Some((mut queues, [])) = self.parse(bytes) else { return false };
+        let Some(gradients) = queues.pop() else { return false };
+        (self.inputs, self.gradients) = (queues, gradients);
+        true
+    }
+
+    /// The queues, and the bytes behind them.
+    fn parse<'a>(&self, bytes: &'a [u8]) -> Option<(Vec<VecDeque<Tensor<2>>>, &'a [u8])> {
+        fn number<'a>(bytes: &mut &'a [u8]) -> Option<usize> {
+            let (number, rest): (&'a [u8; 8], _) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            usize::try_from(u64::from_le_bytes(*number)).ok()
+        }
+        let mut rest = bytes;
+        let mut queues = Vec::new();
+        for _ in 0..=self.inputs.len() {
+            let mut queue = VecDeque::new();
+            for _ in 0..number(&mut rest)? {
+                let rows = number(&mut rest)?;
+                let (values, behind) = rest.split_at_checked(rows.checked_mul(self.hidden)?.checked_mul(4)?)?;
+                rest = behind;
+                let values: Vec<f32> =
+                    values.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+                let data = TensorData::new(values, [rows, self.hidden]);
+                queue.push_back(Tensor::from_data(data, (&self.device, self.dtype)));
+            }
+            queues.push(queue);
+        }
+        Some((queues, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests;

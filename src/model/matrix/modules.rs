@@ -1,0 +1,129 @@
+//! Which projections take part: [`Modules`], a set of them with one canonical form.
+//!
+//! Equal choices are equal values and give equal keys, however they were typed: a list of the three MLP projections is
+//! `mlp`. Must not know: layers, shapes, weights.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Projection;
+
+/// A set of projections, never empty. Spelled `mlp`, `self_attn`, `all`, or as a list of projections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modules {
+    /// Bit n stands for the n-th of [`Projection::ALL`].
+    bits: u8,
+}
+
+impl Modules {
+    /// The words that stand for several projections.
+    pub const NAMES: &'static [&'static str] = &["mlp", "self_attn", "all"];
+
+    pub const SELF_ATTN: Self = Self { bits: 0b000_1111 };
+    pub const MLP: Self = Self { bits: 0b111_0000 };
+    pub const ALL: Self = Self { bits: 0b111_1111 };
+
+    /// The set that one word or one projection stands for.
+    fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "mlp" => Some(Self::MLP),
+            "self_attn" => Some(Self::SELF_ATTN),
+            "all" => Some(Self::ALL),
+            name => Projection::NAMES.iter().position(|known| *known == name).map(|place| Self { bits: 1 << place }),
+        }
+    }
+
+    /// The union of what the words stand for; none if a word is unknown or there is no word.
+    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let sets: Option<Vec<Self>> = words.into_iter().map(Self::of_word).collect();
+        sets?.into_iter().reduce(|one, other| Self { bits: one.bits | other.bits })
+    }
+
+    /// Whether the projection of this name (`down_proj`) is one of these.
+    pub fn has(self, projection: &str) -> bool {
+        Self::of_word(projection).is_some_and(|one| self.contains(one))
+    }
+
+    /// Whether everything of `other` is one of these.
+    pub fn contains(self, other: Self) -> bool {
+        self.bits & other.bits == other.bits
+    }
+
+    /// The one word for this set, where there is one.
+    fn word(self) -> Option<&'static str> {
+        Self::NAMES.iter().find(|name| Self::of_word(name) == Some(self)).copied()
+    }
+
+    /// The projections' names, in the order of the forward pass.
+    pub fn projections(self) -> impl Iterator<Item = &'static str> {
+        Projection::NAMES.iter().copied().filter(move |name| self.has(name))
+    }
+}
+
+/// As it is written in pipeline.toml.
+impl fmt::Display for Modules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.word() {
+            Some(word) => write!(f, "\"{word}\""),
+            None => write!(f, "{:?}", self.projections().collect::<Vec<_>>()),
+        }
+    }
+}
+
+impl Serialize for Modules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.word() {
+            Some(word) => serializer.serialize_str(word),
+            None => serializer.collect_seq(self.projections()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Modules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Typed {
+            Word(String),
+            List(Vec<String>),
+        }
+        let words = match Typed::deserialize(deserializer)? {
+            Typed::Word(word) => vec![word],
+            Typed::List(words) => words,
+        };
+        Self::of(words.iter().map(String::as_str))
+            .ok_or_else(|| serde::de::Error::custom(format!("{words:?} are not modules")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modules(words: &[&str]) -> Modules {
+        Modules::of(words.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn equal_modules_are_spelled_alike() {
+        let spelled = |words: &[&str]| serde_json::to_string(&modules(words)).unwrap();
+        assert_eq!(spelled(&["down_proj", "gate_proj", "up_proj"]), "\"mlp\"");
+        assert_eq!(spelled(&["mlp", "self_attn"]), "\"all\"");
+        assert_eq!(spelled(&["down_proj", "q_proj", "down_proj"]), r#"["q_proj","down_proj"]"#);
+        assert_eq!(spelled(&["mlp", "up_proj"]), spelled(&["mlp"]));
+        assert_eq!(modules(&["q_proj", "down_proj"]).to_string(), r#"["q_proj", "down_proj"]"#);
+        assert!(Modules::of([]).is_none() && Modules::of(["mpl"]).is_none());
+        for set in [&["self_attn"][..], &["k_proj"], &["o_proj", "mlp"]].map(modules) {
+            let back: Modules = serde_json::from_value(serde_json::to_value(set).unwrap()).unwrap();
+            assert_eq!(back, set);
+        }
+    }
+
+    #[test]
+    fn modules_know_their_projections() {
+        assert!(Modules::MLP.has("down_proj") && !Modules::MLP.has("q_proj") && !Modules::ALL.has("embed_tokens"));
+        assert!(Modules::ALL.contains(Modules::MLP) && !Modules::MLP.contains(Modules::ALL));
+        assert_eq!(Modules::ALL.projections().collect::<Vec<_>>(), Projection::NAMES);
+    }
+}

@@ -1,0 +1,236 @@
+//! Chat templates: Jinja as transformers renders it, without Python and without a clock.
+//!
+//! The environment is that of transformers' `apply_chat_template`: blocks trimmed, `tools` and
+//! `documents` none, `raise_exception`, `tojson` as Python's json writes it. `strftime_now` returns
+//! the pipeline's `chat_date`, whatever format it is asked for, so that a prompt is a function of its
+//! inputs. Must not know: tokenisers, where a template came from.
+
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Enumerator, Kwargs, Object, Value, ValueKind};
+use minijinja::{Environment, ErrorKind};
+
+use crate::error::{Error, Result};
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user` or `assistant`; the template decides what it accepts.
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: "user".into(), content: content.into() }
+    }
+
+    pub fn system(content: impl Into<String>) -> Self {
+        Self { role: "system".into(), content: content.into() }
+    }
+
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self { role: "assistant".into(), content: content.into() }
+    }
+}
+
+/// A message as templates see it: a map whose keys keep their order.
+impl Object for Message {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "role" => Some(Value::from(self.role.as_str())),
+            "content" => Some(Value::from(self.content.as_str())),
+            _ => None,
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["role", "content"])
+    }
+}
+
+/// Renders a conversation.
+///
+/// `name` is how errors call the template; `specials` are the tokens it may use, such as `bos_token`.
+///
+/// # Errors
+/// The template is malformed, uses what is not supported, or raises an exception of its own.
+pub(in crate::model) fn render(
+    source: &str,
+    name: &str,
+    messages: &[Message],
+    specials: &[(&'static str, String)],
+    add_generation_prompt: bool,
+    chat_date: &str,
+) -> Result<String> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|cause| Error::fault(format!("template syntax: {cause}")))?);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("the template says: {message}")))
+    });
+    let date = chat_date.to_owned();
+    environment.add_function("strftime_now", move |_format: String| date.clone());
+    environment.add_filter("tojson", to_json);
+    for (token, text) in specials {
+        environment.add_global(*token, text.as_str());
+    }
+    // none, not undefined: templates ask `tools is not none`
+    environment.add_global("tools", ());
+    environment.add_global("documents", ());
+    environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
+    environment.add_global("add_generation_prompt", add_generation_prompt);
+    environment
+        .template_from_named_str("chat_template", source)
+        .and_then(|template| template.render(()))
+        .map_err(|cause| failure(name, &cause))
+}
+
+fn failure(name: &str, cause: &minijinja::Error) -> Error {
+    let line = cause.line().map_or_else(String::new, |line| format!(", line {line}"));
+    let detail = cause.detail().map_or_else(|| cause.kind().to_string(), str::to_owned);
+    Error::user(format!("{name}{line}: {detail}"))
+        .hint("correct the template, name another one with chat_template, or set chat_template = \"none\"")
+}
+
+/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`; minijinja's own filter escapes for HTML.
+fn to_json(value: &Value, arguments: Kwargs) -> Result<String, minijinja::Error> {
+    let indent = arguments.get::<Option<usize>>("indent")?;
+    for ignored in ["ensure_ascii", "separators", "sort_keys"] {
+        if arguments.has(ignored) {
+            let message = format!("tojson with {ignored} is not supported");
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
+        }
+    }
+    arguments.assert_all_used()?;
+    let mut out = String::new();
+    write_json(value, indent, 0, &mut out)?;
+    Ok(out)
+}
+
+fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), minijinja::Error> {
+    if depth > 64 {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
+    }
+    let string = |text: &str| serde_json::Value::from(text).to_string();
+    let line = |out: &mut String, depth: usize| {
+        if let Some(width) = indent {
+            out.push('\n');
+            out.push_str(&" ".repeat(width.min(16) * depth));
+        }
+    };
+    let comma = if indent.is_some() { "," } else { ", " };
+    let (open, close) = if value.kind() == ValueKind::Map { ('{', '}') } else { ('[', ']') };
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => out.push_str("null"),
+        ValueKind::Bool | ValueKind::Number => {
+            let number = serde_json::to_string(value);
+            out.push_str(
+                &number
+                    .map_err(|cause| minijinja::Error::new(ErrorKind::BadSerialization, format!("tojson: {cause}")))?,
+            );
+        }
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
+            out.push(open);
+            let mut empty = true;
+            for item in value.try_iter()? {
+                if !empty {
+                    out.push_str(comma);
+                }
+                empty = false;
+                line(out, depth + 1);
+                if open == '{' {
+                    out.push_str(&string(&item.to_string()));
+                    out.push_str(": ");
+                    write_json(&value.get_item(&item)?, indent, depth + 1, out)?;
+                } else {
+                    write_json(&item, indent, depth + 1, out)?;
+                }
+            }
+            if !empty {
+                line(out, depth);
+            }
+            out.push(close);
+        }
+        _ => out.push_str(&string(&value.to_string())),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(source: &str, messages: &[Message]) -> Result<String> {
+        let specials = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
+        render(source, "m: chat template", messages, &specials, true, "26 Jul 2024")
+    }
+
+    #[test]
+    fn blocks_leave_no_trace_of_their_lines() {
+        let source = "{{ bos_token }}\n{% for m in messages %}\n    {% if m.role == 'user' %}\n[{{ m['content'].strip() }}]\n    {% endif %}\n{% endfor %}\n{{ '<a>' if add_generation_prompt }}\n";
+        assert_eq!(with(source, &[Message::system("x"), Message::user(" hi ")]).unwrap(), "<s>\n[hi]\n<a>");
+    }
+
+    #[test]
+    fn dates_come_from_the_pipeline_and_tools_are_none() {
+        let source = "{{ strftime_now('%d %b %Y') }}{% if tools is not none %} tools{% endif %}{{ pad_token }}";
+        assert_eq!(with(source, &[]).unwrap(), "26 Jul 2024");
+    }
+
+    /// The template of Llama 2's chat models, and constructs of Qwen3's that are not in it.
+    #[test]
+    fn the_python_in_published_templates_is_understood() {
+        let llama2 = r"{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\n' + system_message + '\n<</SYS>>\n\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}";
+        let turns = [Message::system("S"), Message::user("a "), Message::assistant("b"), Message::user("c")];
+        let expected = "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST] b </s><s>[INST] c [/INST]";
+        assert_eq!(with(llama2, &turns).unwrap(), expected);
+        assert!(with(llama2, &turns[2..]).unwrap_err().message().ends_with("Conversation roles must alternate"));
+
+        let qwen3 = r"{%- set ns = namespace(last=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if message.role == 'user' and message.content is string and not(message.content.startswith('<t>')) %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{{- ns.last }}
+{%- if enable_thinking is defined and enable_thinking is false %}no{%- endif %}
+{%- for message in messages if '</think>' in message.content %}
+    {%- if message.tool_calls %}calls{%- endif %}
+    {{- message.content.split('</think>')[-1].lstrip('\n') }}
+{%- endfor %}";
+        let turns = [Message::user("a"), Message::assistant("x</think>\n\ny"), Message::user("c")];
+        assert_eq!(with(qwen3, &turns).unwrap(), "0y");
+    }
+
+    #[test]
+    fn loops_may_be_left_and_gone_on_with() {
+        let source = "{% for m in messages %}{% if m.role == 'system' %}{% continue %}{% endif %}{{ m.content }}\
+            {% if loop.index0 == 2 %}{% break %}{% endif %}{% endfor %}";
+        let turns = [Message::user("a"), Message::system("S"), Message::user("b"), Message::user("c")];
+        assert_eq!(with(source, &turns).unwrap(), "ab");
+    }
+
+    #[test]
+    fn json_is_written_as_python_writes_it() {
+        let messages = [Message::user("a <b> \"é\"\n")];
+        assert_eq!(
+            with("{{ messages | tojson }}", &messages).unwrap(),
+            r#"[{"role": "user", "content": "a <b> \"é\"\n"}]"#
+        );
+        let source = "{{ {'b': [1, true, none, 0.5], 'a': []} | tojson(indent=2) }}";
+        let out = with(source, &[]).unwrap();
+        assert!(out.contains("\n    1,\n    true,\n    null,\n    0.5\n  ]") && out.contains("\"a\": []"), "{out}");
+    }
+
+    #[test]
+    fn failures_name_the_template_and_the_line() {
+        let error = with("a\n{{ raise_exception('roles must alternate') }}", &[]).unwrap_err();
+        assert_eq!(error.message(), "m: chat template, line 2: the template says: roles must alternate");
+        assert!(with("{% for %}", &[]).unwrap_err().message().starts_with("m: chat template, line 1: "));
+        assert!(with("{{ messages[0].content.nope() }}", &[Message::user("x")]).is_err());
+    }
+}
