@@ -11,7 +11,6 @@ use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
 use dean::model::source::spec::Source;
 use dean::model::text::chat::prompt_ids;
-use dean::model::text::chat::prompt_ids;
 use dean::model::{Checkpoint, Decoder, Message, source};
 use dean::rank::{MatrixRanks, Point, RankTable, Rule, select, top};
 use dean::score;

@@ -8,7 +8,6 @@ use dean::choice::Choice;
 use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
 use dean::model::text::chat::prompt_ids;
-use dean::model::text::chat::prompt_ids;
 use dean::model::{Checkpoint, Decoder, Message};
 use dean::score;
 use serde_json::Value;
