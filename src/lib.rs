@@ -18,7 +18,8 @@
 //! * [`data`] and [`stats`]: rows and which are drawn, intervals;
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read.
 //!
-//! [`export`] takes patched models out again, as a Hugging Face directory or as the patch alone.
+//! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
+//! Hugging Face directory or as the patch alone.
 //!
 //! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
 //! the keys), [`files`] and one way to write Parquet. On top is [`cli`], the only room that prints.
@@ -47,5 +48,6 @@ pub mod spelling;
 pub mod stages;
 pub mod stats;
 pub mod store;
+pub mod sweep;
 pub mod tables;
 pub mod tensors;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::print;
 use crate::config::{self, Pipeline};
 use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
@@ -79,11 +78,10 @@ impl Job {
         Planner::new(&self.pipeline, &self.store, &self.models)
     }
 
-    /// The planner and the plan as the store is now; what a person should know before anything runs is told.
+    /// The planner and the plan as the store is now.
     pub fn plan(&self) -> Result<(Planner<'_>, Plan)> {
         let planner = self.planner();
         let plan = planner.plan(false)?;
-        plan.warnings.iter().for_each(print::warning);
         Ok((planner, plan))
     }
 

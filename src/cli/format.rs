@@ -36,22 +36,6 @@ pub fn long(whole: u64) -> String {
     }
 }
 
-/// An amount of work: `812 MFLOP`, `3.4 TFLOP`.
-pub fn operations(flops: f64) -> String {
-    const UNITS: [&str; 5] = ["kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"];
-    let mut value = flops / 1e3;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    for next in units {
-        if value < 999.5 {
-            break;
-        }
-        value /= 1e3;
-        unit = next;
-    }
-    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
-
 /// The shortest scientific form that reads back: `1e-5`, `2.5e-7`.
 pub fn number(value: f64) -> String {
     format!("{value:e}")
@@ -127,14 +111,6 @@ mod tests {
         );
         assert_eq!(seconds(f64::NAN), "? s");
         assert_eq!(seconds(-1.0), "? s");
-    }
-
-    #[test]
-    fn work_has_a_unit() {
-        assert_eq!(
-            [0.0, 1234.0, 9.96e5, 9.996e8, 3.39e12, 7.434e14, 5e19].map(operations),
-            ["0.0 kFLOP", "1.2 kFLOP", "996 kFLOP", "1.0 GFLOP", "3.4 TFLOP", "743 TFLOP", "50000 PFLOP"]
-        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::args::{JsonArg, PipelineArgs};
 use super::format::{count, point};
 use super::print;
 use super::table::{Align, Table};
-use crate::engine::grid::{GridPoint, grid};
 use crate::error::Result;
+use crate::sweep::grid::{GridPoint, grid};
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {

@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{Job, JsonArg, PipelineArgs};
-use super::format::{WIDTH, bytes, count, operations, wrap};
+use super::format::{WIDTH, count, wrap};
 use super::print;
 use super::table::{Align, Table};
 use crate::engine::{Plan, Planned, State};
 use crate::error::Result;
-use crate::model::decoder::memory_plan::Estimate;
+use crate::stages::{Forecast, Role};
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -58,16 +58,9 @@ impl Row {
         }
     }
 
-    fn in_full(job: &Job, planned: &Planned, cost: Option<&Estimate>) -> Self {
-        let cost = cost.map(|cost| {
-            let groups: Vec<[usize; 2]> = cost.groups.iter().map(|group| [group.start, group.end]).collect();
-            json!({
-                "operations": cost.flops.needed(), "recomputed": cost.flops.recomputed,
-                "peak_bytes": cost.peak_bytes, "groups": groups, "batch_tokens": cost.batch_tokens,
-            })
-        });
+    fn in_full(job: &Job, planned: &Planned, forecast: Option<&Forecast>) -> Self {
         Self {
-            cost,
+            cost: forecast.map(|forecast| forecast.facts.clone()),
             waits_for: Some(planned.waits_for.clone()),
             params: Some(planned.node.params.clone()),
             ..Self::of(job, planned)
@@ -78,16 +71,18 @@ impl Row {
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let (planner, plan) = job.plan()?;
-    planner.check(&plan, &|_| true)?;
-    let costs = plan.nodes.iter().map(|planned| planner.cost(&plan, planned)).collect::<Result<Vec<_>>>()?;
-    let rows = || plan.nodes.iter().zip(&costs);
+    planner.check(&plan, &|_| true)?.iter().for_each(print::warning);
+    let forecasts = plan.nodes.iter().map(|planned| planner.forecast(&plan, planned)).collect::<Result<Vec<_>>>()?;
+    let rows = || plan.nodes.iter().zip(&forecasts);
     if args.json.json {
-        let rows = rows().map(|(planned, cost)| Row::in_full(&job, planned, cost.as_ref()));
+        let rows = rows().map(|(planned, forecast)| Row::in_full(&job, planned, forecast.as_ref()));
         return print::json(&rows.collect::<Vec<_>>());
     }
     print::line(table(&plan));
-    let lines: Vec<String> =
-        rows().filter_map(|(planned, cost)| Some(takes(&planned.node.name, cost.as_ref()?))).collect();
+    let line = |(planned, forecast): (&Planned, &Option<Forecast>)| {
+        forecast.as_ref().map(|forecast| format!("{} {}", planned.node.name, forecast.words))
+    };
+    let lines: Vec<String> = rows().filter_map(line).collect();
     if !lines.is_empty() {
         print::line(format_args!("\n{}", lines.join("\n")));
     }
@@ -119,25 +114,14 @@ pub fn table(plan: &Plan) -> Table {
     table
 }
 
-/// What a node will take, in a line.
-fn takes(node: &str, cost: &Estimate) -> String {
-    let (needed, peak) = (operations(cost.flops.needed()), bytes(cost.peak_bytes));
-    match cost.groups.len() {
-        0 | 1 => format!("{node} takes {needed} and at most {peak}, all layers at once"),
-        groups => {
-            let again = operations(cost.flops.recomputed);
-            format!("{node} takes {needed}, {again} more for {groups} groups of layers, and at most {peak}")
-        }
-    }
-}
-
 /// What a run would do now, in a sentence.
 fn outlook(plan: &Plan) -> String {
     let missing = || plan.nodes.iter().filter(|planned| planned.state != State::Hit);
     let ready: Vec<&str> =
         missing().filter(|planned| planned.key.is_some()).map(|planned| planned.node.name.as_str()).collect();
     let waiting = missing().filter(|planned| planned.key.is_none()).count();
-    let fetched: Vec<&str> = ["model", "judge model"]
+    let fetched: Vec<&str> = [Role::Subject, Role::Judge]
+        .map(Role::name)
         .into_iter()
         .filter(|model| missing().any(|planned| planned.waits_for.iter().any(|cause| cause == model)))
         .collect();

@@ -17,6 +17,7 @@ use super::{print, report_table};
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
 use crate::stages::REGISTRY;
+use crate::stages::report::VariantReport;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -45,9 +46,11 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let job = args.pipeline.job()?;
     let summary = compute(&job, args.quiet, args.until.as_deref())?;
+    let report = job.output(&summary.plan, "report", "report")?;
+    let report = report.as_deref().map(report_table::rows).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json.json {
-        return print::json(&in_json(&summary, seconds)?);
+        return print::json(&in_json(&summary, seconds, report.as_deref()));
     }
     print::line(wrap(&in_words(&summary, seconds), WIDTH, 2));
     for damage in &summary.damage {
@@ -57,8 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
             2,
         ));
     }
-    match &summary.report {
-        Some(report) => print::line(format_args!("\n{}", report_table::show(&report_table::rows(report)?)?)),
+    match &report {
+        Some(rows) => print::line(format_args!("\n{}", report_table::show(rows)?)),
         None => print::line("there is no report yet; `dean run` goes on to it"),
     }
     Ok(())
@@ -133,19 +136,15 @@ fn in_words(summary: &Summary, seconds: f64) -> String {
     text
 }
 
-fn in_json(summary: &Summary, seconds: f64) -> Result<Value> {
+fn in_json(summary: &Summary, seconds: f64, report: Option<&[VariantReport]>) -> Value {
     let computed: Vec<Value> =
         summary.computed.iter().map(|(node, seconds)| json!({ "node": node, "seconds": seconds })).collect();
-    let report = match &summary.report {
-        Some(bytes) => Some(report_table::rows(bytes)?),
-        None => None,
-    };
-    Ok(json!({
+    json!({
         "run": summary.run,
         "seconds": seconds,
         "computed": computed,
         "hits": hits(summary),
         "damage": summary.damage,
         "report": report,
-    }))
+    })
 }

@@ -9,8 +9,8 @@ use super::format::{WIDTH, number, point, wrap};
 use super::print;
 use super::run::compute;
 use super::table::{Align, Table};
-use crate::engine::stability::{MaskRow, Stability, TopRow, compare, is_ready, widened};
 use crate::error::Result;
+use crate::sweep::stability::{MaskRow, Stability, TopRow, compare, is_ready, widened};
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {

@@ -5,12 +5,12 @@
 use super::args::Job;
 use super::format;
 use crate::digest::Digest;
-use crate::engine::grid::grid;
 use crate::engine::{ModelDigests, Plan, Planner};
 use crate::error::{Error, Result};
 use crate::export::Base;
 use crate::model::patch::Patch;
 use crate::rank::SelectedPoint;
+use crate::sweep::grid::grid;
 
 /// The grid of a pipeline whose rank tables are there.
 pub fn points(planner: &Planner<'_>, plan: &Plan) -> Result<Vec<SelectedPoint>> {

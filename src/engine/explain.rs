@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::plan::{Plan, Planned, Planner, State};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
-use crate::stages::{Input, Role};
+use crate::stages::Input;
 
 /// One difference, or one cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -140,10 +140,7 @@ fn differences(planned: &Planned, old: &Manifest, new: &Manifest) -> Vec<Reason>
 fn origin(input: &Input) -> String {
     match input {
         Input::File(path) => path.display().to_string(),
-        Input::Model { role, .. } => match role {
-            Role::Subject => "model.source".into(),
-            Role::Judge => "judge.source".into(),
-        },
+        Input::Model { role, .. } => role.setting().into(),
         Input::Output { node, .. } | Input::Mask { node, .. } | Input::Unknown { node } => node.clone(),
     }
 }

@@ -2,16 +2,14 @@
 //!
 //! [`plan::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
 //! files beside the pipeline; [`run::Runner`] does what the plan says is missing, planning again after
-//! every node with the same function; [`explain`] compares a node with its last time; [`grid`] shows
-//! what selection would find; [`stability`] what it would find on other rows. Nothing here prints: [`events::Observer`] is told.
+//! every node with the same function; [`explain`] compares a node with its last time. Nothing here
+//! prints: [`events::Observer`] is told.
 
 pub mod events;
 pub mod explain;
-pub mod grid;
 pub mod plan;
 pub mod run;
 mod sources;
-pub mod stability;
 
 pub use events::Observer;
 pub use plan::{Plan, Planned, Planner, State};

@@ -5,7 +5,6 @@
 //! before they were selected in earnest. Must not know: any particular stage.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +14,9 @@ use super::sources::{ModelDigests, Sources};
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::model::decoder::memory_plan::Estimate;
 use crate::model::{Checkpoint, Models};
-use crate::rank;
 use crate::stages::{
-    Context, FileInput, Input, Node, Outputs, Planning, Preview, Progress, REGISTRY, Role, Shards, Stage,
+    Context, FileInput, Forecast, Input, Node, Outputs, Planning, Preview, Progress, REGISTRY, Role, Shards, Stage,
 };
 use crate::store::{Record, Store};
 
@@ -63,8 +60,6 @@ impl Planned {
 /// The nodes of a pipeline, in an order in which each comes after those it reads.
 pub struct Plan {
     pub nodes: Vec<Planned>,
-    /// What a person should know before anything runs.
-    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -93,10 +88,14 @@ impl<'a> Planner<'a> {
         Self { pipeline, store, models, sources, evaluated: Mutex::default() }
     }
 
+    /// What is planned.
+    pub fn pipeline(&self) -> &'a Pipeline {
+        self.pipeline
+    }
+
     /// The plan as the store is now. `verify` looks into blobs that were never checked, so that damage is a miss.
     pub fn plan(&self, verify: bool) -> Result<Plan> {
-        let warnings = self.preflight()?;
-        let mut plan = Plan { nodes: Vec::new(), warnings };
+        let mut plan = Plan { nodes: Vec::new() };
         for stage in REGISTRY {
             let nodes = {
                 let output = |node: &str, output: &str| self.output_bytes(&plan, node, output);
@@ -110,23 +109,13 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    /// Layers that the model lacks and points whose k is 0 are found from its shapes, before anything is scored.
-    fn preflight(&self) -> Result<Vec<String>> {
-        let Some(path) = self.sources.located(Role::Subject)? else { return Ok(Vec::new()) };
-        let (score, select) = (&self.pipeline.score, &self.pipeline.select);
-        let count = self.models.checkpoint(&path)?.config().layers;
-        score.layers.fit("score.layers", count)?;
-        select.layers.fit("select.layers", count)?;
-        let shapes = self.models.shapes(&path, select.modules, &select.layers)?;
-        rank::check_k(&select.points, &shapes)
-    }
-
-    /// Asks the stages of missing nodes whether they could do their work, before anything is computed. Models that are
-    /// not on this machine cannot be asked yet.
+    /// Asks the stages of missing nodes whether they could do their work, before anything is computed, and returns what a
+    /// person should know before it is. Models that are not on this machine cannot be asked yet.
     ///
     /// # Errors
     /// What the first of the `wanted` nodes that cannot be computed would say.
-    pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<()> {
+    pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
         // Variants that differ in their patch alone are one question.
         let mut answered = HashSet::new();
         for planned in &plan.nodes {
@@ -141,23 +130,23 @@ impl<'a> Planner<'a> {
                 answered.insert(question);
             } else if wanted(planned) && self.has_models_of(node)? {
                 if answered.insert(question) {
-                    self.ask(plan, planned, |preview| planned.stage.check(preview))?;
+                    warnings.extend(self.ask(plan, planned, |preview| planned.stage.check(preview))?);
                 }
-                self.cost(plan, planned)?;
+                self.forecast(plan, planned)?;
             }
         }
-        Ok(())
+        Ok(warnings)
     }
 
     /// What a missing node will take, as far as that is known now.
     ///
     /// # Errors
     /// If it takes more than it may have.
-    pub fn cost(&self, plan: &Plan, planned: &Planned) -> Result<Option<Estimate>> {
+    pub fn forecast(&self, plan: &Plan, planned: &Planned) -> Result<Option<Forecast>> {
         if planned.state == State::Hit || !self.has_models_of(&planned.node)? {
             return Ok(None);
         }
-        self.ask(plan, planned, |preview| planned.stage.cost(preview))
+        self.ask(plan, planned, |preview| planned.stage.forecast(preview))
     }
 
     fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Preview<'_>) -> Result<R>) -> Result<R> {
@@ -170,11 +159,11 @@ impl<'a> Planner<'a> {
         let preview = Preview {
             node: &node.name,
             params: &node.params,
+            unkeyed: &node.unkeyed,
             file: &|name| self.file(node, name, digest(name)),
             known: &known,
             models: self.models,
-            model_path: &|role| self.model_path(role),
-            memory: self.pipeline.score.memory,
+            model_path: &|role| self.sources.located(role),
         };
         question(&preview).map_err(|error| error.within(&node.name))
     }
@@ -194,13 +183,6 @@ impl<'a> Planner<'a> {
             Some(Input::File(path)) => self.sources.read(path, planned),
             _ => Err(missing_input(node, name)),
         }
-    }
-
-    fn model_path(&self, role: Role) -> Result<PathBuf> {
-        let source = self.sources.source(role)?;
-        self.sources
-            .located(role)?
-            .ok_or_else(|| Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it"))
     }
 
     fn place(&self, plan: &Plan, stage: &'static dyn Stage, node: Node, verify: bool) -> Result<Planned> {
@@ -254,10 +236,7 @@ impl<'a> Planner<'a> {
             Input::File(path) => Ok(self.sources.file(path)?),
             Input::Model { role, part } => match self.sources.model(*role, &|_, _| ())? {
                 Some(digests) => Ok(digests.part(*part)),
-                None => Err(match role {
-                    Role::Subject => "model".to_owned(),
-                    Role::Judge => "judge model".to_owned(),
-                }),
+                None => Err(role.name().to_owned()),
             },
             Input::Output { node, output } => {
                 plan.find(node).and_then(|planned| planned.output(output)).ok_or_else(|| node.clone())
@@ -272,7 +251,9 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// User: the model is not on this machine, or cannot be read.
     pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
-        let checkpoint = self.models.checkpoint(&self.model_path(role)?)?;
+        let source = self.sources.source(role)?;
+        let missing = || Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it");
+        let checkpoint = self.models.checkpoint(&self.sources.located(role)?.ok_or_else(missing)?)?;
         let digests = self.sources.model(role, &|_, _| ())?;
         Ok((checkpoint, digests.ok_or_else(|| Error::fault("an opened model has no digests"))?))
     }
@@ -293,7 +274,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Bytes of an output that is known.
-    pub(super) fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+    pub fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
         let Some(planned) = plan.find(node) else { return Ok(None) };
         if let Some(outputs) = &planned.evaluated {
             return Ok(outputs.iter().find(|(name, _)| name == output).map(|(_, bytes)| bytes.clone()));
@@ -352,13 +333,13 @@ impl<'a> Planner<'a> {
             .run(&Context {
                 node: &node.name,
                 params: &node.params,
+                unkeyed: &node.unkeyed,
                 input: &input,
                 inputs: &manifest.inputs,
                 file: &file,
                 earlier: &earlier,
                 models: self.models,
-                model_path: &|role| self.model_path(role),
-                memory: self.pipeline.score.memory,
+                model_path: &|role| self.sources.located(role),
                 shards: &Guarded { shards: place.shards, unchanged: &unchanged },
                 progress: place.progress,
                 stop: place.stop,

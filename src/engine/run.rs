@@ -4,12 +4,12 @@
 //! real run cannot disagree. A node is computed only while its claim is held; a panic in a stage ends
 //! the run as a fault of ours, never as half an artifact. Must not know: any particular stage.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::events::Observer;
-use super::plan::{Place, Plan, Planned, Planner, State};
+use super::plan::{Place, Plan, Planned, Planner, State, roles};
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Progress, Role, Shards};
 use crate::store::{Acquired, Claim, Damage, Run, RunNode, new_run_id, now_rfc3339};
@@ -35,8 +35,6 @@ pub struct Summary {
     pub computed: Vec<(String, f64)>,
     /// Blobs that turned out damaged and were computed again.
     pub damage: Vec<Damage>,
-    /// Bytes of the report, if the run came that far.
-    pub report: Option<Vec<u8>>,
 }
 
 impl Runner<'_> {
@@ -64,21 +62,20 @@ impl Runner<'_> {
         let mut computed = Vec::new();
         let mut repairs = 0;
         let mut checked = false;
-        let mut costed = HashSet::new();
+        let mut foreseen = HashSet::new();
         loop {
             let plan = self.planner.plan(true)?;
             let wanted = |planned: &Planned| {
                 until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
             };
             if !checked {
-                plan.warnings.iter().for_each(|warning| self.observer.note("plan", warning));
-                self.planner.check(&plan, &wanted)?;
+                self.planner.check(&plan, &wanted)?.iter().for_each(|warning| self.observer.note("plan", warning));
                 checked = true;
             }
             // What a node takes may be known only now; better told before the nodes that come before it.
             for planned in plan.nodes.iter().filter(|planned| wanted(planned) && planned.key.is_some()) {
-                if planned.state != State::Hit && costed.insert(planned.node.name.clone()) {
-                    self.planner.cost(&plan, planned)?;
+                if planned.state != State::Hit && foreseen.insert(planned.node.name.clone()) {
+                    self.planner.forecast(&plan, planned)?;
                 }
             }
             let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
@@ -97,9 +94,8 @@ impl Runner<'_> {
                         stuck.node.name, stuck.waits_for
                     )));
                 }
-                let report = self.planner.output_bytes(&plan, "report", "report")?;
                 let damage = self.planner.store.damage();
-                return Ok(Summary { run: run.id, plan, computed, damage, report });
+                return Ok(Summary { run: run.id, plan, computed, damage });
             };
             if (self.stop)() {
                 return Err(Error::stopped(format!("stopped before {}", planned.node.name)));
@@ -122,20 +118,18 @@ impl Runner<'_> {
         }
     }
 
+    /// Brings the models that nodes read, if anything is to be computed: with a pin that the store remembers, everything
+    /// may be a hit without the file.
     fn bring_models(&self) -> Result<()> {
-        let mut models = vec![Role::Subject];
-        if self.planner.pipeline.judge.model().is_some() {
-            models.push(Role::Judge);
+        let plan = self.planner.plan(false)?;
+        if plan.is_complete() {
+            return Ok(());
         }
-        for model in models {
-            // With a pin that the store remembers, everything may be a hit without the file.
-            let known = self.planner.sources.model(model, &|_, _| ())?.is_some();
-            if known && self.planner.plan(false)?.is_complete() {
-                continue;
-            }
-            self.planner.sources.fetched(model, &|text| self.observer.note("model", text))?;
+        let read: BTreeSet<Role> = plan.nodes.iter().flat_map(|planned| roles(&planned.node)).collect();
+        for role in read {
+            self.planner.sources.fetched(role, &|text| self.observer.note("model", text))?;
             let progress = |done: u64, total: u64| self.observer.progress("model", done, total, "bytes hashed");
-            self.planner.sources.model(model, &progress)?;
+            self.planner.sources.model(role, &progress)?;
         }
         Ok(())
     }

@@ -11,8 +11,6 @@ use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
 use crate::model::device::{self, Chosen};
-use crate::model::matrix::MatrixId;
-use crate::model::matrix::{Layers, Modules};
 
 /// Opened checkpoints and the decoder that is on the device now.
 pub struct Models {
@@ -51,15 +49,6 @@ impl Models {
         let checkpoint = Arc::new(Checkpoint::open(path)?);
         open.push((path.to_owned(), checkpoint.clone()));
         Ok(checkpoint)
-    }
-
-    /// Name and size of every matrix of some modules and layers, from the checkpoint's configuration alone.
-    pub fn shapes(&self, path: &Path, modules: Modules, layers: &Layers) -> Result<Vec<(String, u64)>> {
-        let checkpoint = self.checkpoint(path)?;
-        let config = checkpoint.config();
-        let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
-        let chosen = linears.filter(|linear| MatrixId::parse(&linear.name).is_some_and(|id| id.is_in(modules, layers)));
-        Ok(chosen.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect())
     }
 
     /// The decoder of a checkpoint on the device, loaded once as long as no other is asked for.

@@ -19,7 +19,6 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::patch::Patch;
 use crate::model::{Checkpoint, Decoder, Models};
-use crate::size::Budget;
 
 /// Bytes of an output by node and name, if they are known.
 pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Vec<u8>>> + 'a;
@@ -80,26 +79,44 @@ pub struct Preview<'a> {
     /// The node's name, for messages.
     pub node: &'a str,
     pub params: &'a Value,
+    /// [`Node::unkeyed`](super::Node::unkeyed).
+    pub unkeyed: &'a Value,
     /// The content of an input that is a file.
     pub file: &'a dyn Fn(&str) -> Result<FileInput>,
     /// The bytes of an input that is known already.
     pub known: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>,
     pub models: &'a Models,
-    pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
-    /// How much memory may be taken; must not change a result.
-    pub memory: Budget,
+    /// Where a model lies, if it is on this machine.
+    pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
 }
 
 impl Preview<'_> {
     /// The parameters as the stage's own type.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P> {
-        serde_json::from_value(self.params.clone())
+        self.typed(self.params)
+    }
+
+    /// The settings that change no result, as the stage's own type.
+    pub fn unkeyed<P: DeserializeOwned>(&self) -> Result<P> {
+        self.typed(self.unkeyed)
+    }
+
+    fn typed<P: DeserializeOwned>(&self, value: &Value) -> Result<P> {
+        P::deserialize(value)
             .map_err(|error| Error::fault(format!("parameters of {} do not read back: {error}", self.node)))
     }
 
     /// A model's configuration and text; its weights stay where they are.
+    ///
+    /// # Errors
+    /// A model that is not on this machine or cannot be used.
     pub fn checkpoint(&self, role: Role) -> Result<Arc<Checkpoint>> {
-        self.models.checkpoint(&(self.model_path)(role)?)
+        self.models.checkpoint(&here(role, (self.model_path)(role)?)?)
+    }
+
+    /// The same, or none while the model is not on this machine.
+    pub fn checkpoint_if_here(&self, role: Role) -> Result<Option<Arc<Checkpoint>>> {
+        (self.model_path)(role)?.map(|path| self.models.checkpoint(&path)).transpose()
     }
 
     /// The text of the input `template`, where `kind` says that there is one.
@@ -116,6 +133,8 @@ pub struct Context<'a> {
     /// The node's name, for messages.
     pub node: &'a str,
     pub params: &'a Value,
+    /// [`Node::unkeyed`](super::Node::unkeyed).
+    pub unkeyed: &'a Value,
     /// Bytes of an input that another node put out.
     pub input: &'a dyn Fn(&str) -> Result<Vec<u8>>,
     /// The inputs: name and content digest.
@@ -125,9 +144,8 @@ pub struct Context<'a> {
     /// An output of an earlier run of this stage with the same inputs, whose parameters the closure accepts.
     pub earlier: &'a Earlier<'a>,
     pub models: &'a Models,
-    pub model_path: &'a dyn Fn(Role) -> Result<PathBuf>,
-    /// How much memory may be taken; must not change a result.
-    pub memory: Budget,
+    /// Where a model lies, if it is on this machine.
+    pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
     pub shards: &'a dyn Shards,
     pub progress: &'a dyn Progress,
     /// True once a signal asked to stop.
@@ -142,11 +160,11 @@ impl Context<'_> {
         Preview {
             node: self.node,
             params: self.params,
+            unkeyed: self.unkeyed,
             file: self.file,
             known: &nothing,
             models: self.models,
             model_path: self.model_path,
-            memory: self.memory,
         }
     }
 
@@ -173,7 +191,7 @@ impl Context<'_> {
     /// A model of the pipeline on the device.
     pub fn decoder(&self, role: Role, dtype: &str) -> Result<Arc<Decoder>> {
         let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
-        self.models.decoder(&(self.model_path)(role)?, dtype, &mut loading)
+        self.models.decoder(&here(role, (self.model_path)(role)?)?, dtype, &mut loading)
     }
 
     /// The base model, or the base with this node's patch.
@@ -185,6 +203,12 @@ impl Context<'_> {
         let patch = Patch::from_safetensors(&self.read("patch")?)?;
         Ok(Arc::new(base.edited(&patch.edits()?)?))
     }
+}
+
+/// The path, or that there is none.
+fn here(role: Role, path: Option<PathBuf>) -> Result<PathBuf> {
+    let missing = || Error::user(format!("the {} is not on this machine", role.name())).hint("`dean run` fetches it");
+    path.ok_or_else(missing)
 }
 
 fn nothing(_: &str) -> Result<Option<Vec<u8>>> {

@@ -82,8 +82,8 @@ impl Stage for Generate {
         })
     }
 
-    fn check(&self, preview: &Preview<'_>) -> Result<()> {
-        questions(preview).map(|_| ())
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
+        questions(preview).map(|_| Vec::new())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

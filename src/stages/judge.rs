@@ -90,10 +90,10 @@ impl Stage for Judge {
         })
     }
 
-    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
         let params: Params = preview.params()?;
         if params.dtype.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let template = match params.template {
             Some(_) => Template::own()?,
@@ -110,7 +110,7 @@ impl Stage for Judge {
                 &[Message::user(example)],
             )?;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

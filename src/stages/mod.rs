@@ -19,7 +19,6 @@ use crate::config::Template;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::decoder::memory_plan::Estimate;
 
 mod context;
 mod generate;
@@ -66,20 +65,21 @@ pub trait Stage: Sync {
     /// The applications of this stage that a pipeline asks for, as far as they are known.
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>>;
 
-    /// What would make `run` fail, as far as files, configurations and tokenisers tell. The engine asks before it
-    /// computes anything, and only for nodes that are missing; it must be quick and read no weights.
+    /// What would make `run` fail, as far as files, configurations and tokenisers tell; what a person should know
+    /// besides is returned as sentences. The engine asks before it computes anything, and only for nodes that are
+    /// missing; it must be quick and read no weights.
     ///
     /// # Errors
     /// The same as `run`'s, hours earlier.
-    fn check(&self, _: &Preview<'_>) -> Result<()> {
-        Ok(())
+    fn check(&self, _: &Preview<'_>) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// What `run` will take, where that can be told before it and is worth telling. Asked like `check`.
     ///
     /// # Errors
     /// If it takes more than it may have.
-    fn cost(&self, _: &Preview<'_>) -> Result<Option<Estimate>> {
+    fn forecast(&self, _: &Preview<'_>) -> Result<Option<Forecast>> {
         Ok(None)
     }
 
@@ -93,12 +93,23 @@ pub trait Stage: Sync {
 }
 
 /// One application of a stage, before its inputs' digests are known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     /// `score[privacy]`
     pub name: String,
     pub params: Value,
+    /// Settings that change no result, such as how much memory may be taken. They enter no key.
+    pub unkeyed: Value,
     pub inputs: BTreeMap<String, Input>,
+}
+
+/// What a node will take, as its stage tells it before it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// What follows the node's name in a sentence: `takes 3 TFLOP and at most 2 GiB`.
+    pub words: String,
+    /// The same for a program.
+    pub facts: Value,
 }
 
 /// Where an input comes from.
@@ -124,6 +135,24 @@ pub enum Role {
     Subject,
     /// `[judge]`: the one that judges, if a model does.
     Judge,
+}
+
+impl Role {
+    /// What a person calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Subject => "model",
+            Self::Judge => "judge model",
+        }
+    }
+
+    /// The setting that names it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Subject => "model.source",
+            Self::Judge => "judge.source",
+        }
+    }
 }
 
 /// What of a model a stage reads.
@@ -180,12 +209,13 @@ mod tests {
     #[test]
     fn the_registry_names_every_file_of_the_room() {
         let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stages");
-        let rooms: Vec<String> = files::list(&room)
+        let mut rooms: Vec<String> = files::list(&room)
             .unwrap()
             .iter()
             .filter_map(|path| path.file_stem()?.to_str().map(str::to_owned))
             .filter(|name| !["context", "mod", "variant"].contains(&name.as_str()))
             .collect();
+        rooms.dedup();
         let mut names: Vec<String> = REGISTRY.iter().map(|stage| stage.name().to_owned()).collect();
         names.sort();
         assert_eq!(rooms, names, "one file and one line for each stage");

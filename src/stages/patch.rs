@@ -42,7 +42,7 @@ impl Stage for Patch {
                 "mask".into(),
                 Input::Mask { digest: variant.mask?, node: "select".into(), output: "masks".into() },
             );
-            Some(Node { name: variant.node(self.name()), params: params.clone(), inputs })
+            Some(Node { name: variant.node(self.name()), params: params.clone(), inputs, ..Node::default() })
         };
         Ok(variants.iter().filter_map(node).collect())
     }

@@ -59,7 +59,7 @@ impl Stage for Perplexity {
         })
     }
 
-    fn check(&self, preview: &Preview<'_>) -> Result<()> {
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
         let params: Params = preview.params()?;
         let checkpoint = preview.checkpoint(Role::Subject)?;
         let window = window(&params, &checkpoint)?;
@@ -69,9 +69,9 @@ impl Stage for Perplexity {
         let beginning = corpus.get(..corpus.floor_char_boundary(window.saturating_mul(BEGINNING))).unwrap_or(&corpus);
         let text = checkpoint.text()?;
         if beginning.len() < corpus.len() && text.encode(beginning, true)?.len() >= window.saturating_mul(2) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        must_fill(window, text.encode(&corpus, true)?.len())
+        must_fill(window, text.encode(&corpus, true)?.len()).map(|()| Vec::new())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

@@ -114,7 +114,7 @@ impl Stage for Report {
         }
         let Some(selection) = selection(planning)? else {
             inputs.insert("variants".into(), Input::Unknown { node: "select".into() });
-            return Ok(vec![Node { name: "report".into(), params, inputs }]);
+            return Ok(vec![Node { name: "report".into(), params, inputs, ..Node::default() }]);
         };
         let masks = selection.masks.iter().filter(|mask| !mask.is_empty()).map(|mask| Variant::of_mask(mask.digest));
         for variant in std::iter::once(Variant::base()).chain(masks) {
@@ -129,7 +129,7 @@ impl Stage for Report {
                 add("perplexity", "perplexity");
             }
         }
-        Ok(vec![Node { name: "report".into(), params, inputs }])
+        Ok(vec![Node { name: "report".into(), params, inputs, ..Node::default() }])
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

@@ -10,21 +10,24 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of};
+use self::memory::{Unkeyed, forecast, within_memory};
+use self::saved::Saved;
+use super::{
+    Context, Forecast, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of,
+};
 use crate::choice::Choice;
-use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::decoder::Decoder;
 use crate::model::decoder::backward::Sample;
-use crate::model::decoder::memory_plan::{self, Estimate, Length, Setup};
-use crate::model::device;
 use crate::model::matrix::MatrixId;
 use crate::model::matrix::{Layers, Modules};
 use crate::rank::{RankTable, top};
 use crate::score::{Keep, Method, Scorer};
-use crate::size::{Budget, size};
 use crate::tables::Tokens;
 use crate::tensors;
+
+mod memory;
+mod saved;
 
 pub struct Score;
 
@@ -79,6 +82,7 @@ impl Stage for Score {
             dtype: reads.weights.then(|| pipeline.model.dtype.to_string()),
             keep: pipeline.score.keep,
         })?;
+        let unkeyed = params_of(&Unkeyed { memory: pipeline.score.memory })?;
         let nodes = pipeline.data.keys().map(|name| {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Architecture]);
             if reads.weights {
@@ -88,18 +92,27 @@ impl Stage for Score {
             if reads.tokens {
                 inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
             }
-            Node { name: format!("score[{name}]"), params: params.clone(), inputs }
+            Node { name: format!("score[{name}]"), params: params.clone(), unkeyed: unkeyed.clone(), inputs }
         });
         Ok(nodes.collect())
     }
 
-    fn cost(&self, preview: &Preview<'_>) -> Result<Option<Estimate>> {
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
+        let params: Params = preview.params()?;
+        params.layers.fit("score.layers", preview.checkpoint(Role::Subject)?.config().layers)?;
+        Ok(Vec::new())
+    }
+
+    fn forecast(&self, preview: &Preview<'_>) -> Result<Option<Forecast>> {
         let params: Params = preview.params()?;
         if !params.method.in_groups() {
             return Ok(None);
         }
         match (preview.known)("tokens")? {
-            Some(bytes) => within_memory(preview, &params, &Tokens::from_parquet(bytes)?.samples()).map(Some),
+            Some(bytes) => {
+                let estimate = within_memory(preview, &params, &Tokens::from_parquet(bytes)?.samples())?;
+                Ok(Some(forecast(&estimate)))
+            }
             // What does not fit with the shortest of samples never will.
             None => within_memory(preview, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
         }
@@ -203,53 +216,6 @@ fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[MatrixId], params: &P
     Ok(Finished { table, full })
 }
 
-/// The groups of layers in which scoring stays within `score.memory`, and what it then takes.
-///
-/// # Errors
-/// If no grouping does.
-fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[Sample]) -> Result<Estimate> {
-    let checkpoint = preview.checkpoint(Role::Subject)?;
-    let config = checkpoint.config();
-    let chosen = preview.models.device()?;
-    let matrices: Vec<MatrixId> =
-        MatrixId::all(config.layers).filter(|id| id.is_in(params.modules, &params.layers)).collect();
-    let lengths: Vec<Length> =
-        samples.iter().map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() }).collect();
-    let on_host = chosen.is_cpu();
-    let setup = Setup {
-        value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
-        batch_tokens: chosen.batch_tokens(),
-        fused: on_host,
-        budget: match preview.memory {
-            Budget::Bytes(bytes) => Some(bytes),
-            Budget::Auto => device::allowance(&chosen),
-        },
-        // Shards and kept scores are made where the program runs.
-        saved: on_host,
-        packs: on_host,
-        kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },
-        score_bytes: if on_host && params.keep == Keep::Full { 8 } else { 0 },
-    };
-    let estimate = memory_plan::estimate(config, &matrices, &lengths, &setup);
-    match setup.budget {
-        Some(budget) if !estimate.fits => Err(too_little(preview.memory, budget, &estimate)),
-        _ => Ok(estimate),
-    }
-}
-
-fn too_little(memory: Budget, budget: u64, estimate: &Estimate) -> Error {
-    let (needed, budget) = (estimate.peak_bytes, size(budget));
-    let less = "fewer or shorter samples need less, and so do fewer modules and layers";
-    let needs = format!("scoring needs {} at least, with layers in groups", size(needed));
-    match memory {
-        Budget::Auto => Error::user(format!("{needs}, and {budget} are available")).hint(format!(
-            "free memory or take a larger machine; {less}; score.memory = {needed} tries it all the same"
-        )),
-        Budget::Bytes(_) => Error::user(format!("{needs}, and score.memory allows {budget}"))
-            .hint(format!("raise score.memory to {needed} or more; {less}")),
-    }
-}
-
 fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
     let samples = Tokens::from_parquet(context.read("tokens")?)?.samples();
     if samples.is_empty() {
@@ -279,94 +245,4 @@ fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
     }
     matrices.sort_by_key(|(place, _)| *place);
     Ok(RankTable { cap, matrices: matrices.into_iter().map(|(_, ranks)| ranks).collect() })
-}
-
-/// The shards of one way through the samples. Their names hold what the rounds are, so that a shard of other matrices or
-/// of another grouping is never taken for one of these.
-struct Saved<'a> {
-    context: &'a Context<'a>,
-    params: &'a Params,
-    rounds: Vec<Vec<MatrixId>>,
-    /// A short digest of them.
-    geometry: String,
-}
-
-impl<'a> Saved<'a> {
-    fn new(context: &'a Context<'a>, params: &'a Params, rounds: Vec<Vec<MatrixId>>) -> Self {
-        let geometry = Digest::of(format!("{rounds:?}").as_bytes()).short();
-        Self { context, params, rounds, geometry }
-    }
-
-    fn name(&self, what: &str, round: usize) -> String {
-        format!("{what}-{}-{round:04}", self.geometry)
-    }
-
-    fn sums(&self, round: usize, samples: usize) -> String {
-        format!("{}-{samples:08}", self.name("sums", round))
-    }
-
-    /// Keeps the state after some samples of a round; of the other shards only what earlier rounds came to stays.
-    fn put_sums(&self, round: usize, samples: usize, state: &[u8]) -> Result<()> {
-        let name = self.sums(round, samples);
-        self.context.shards.put(&name, state)?;
-        let earlier: Vec<String> =
-            (0..round).flat_map(|round| [self.name("ranks", round), self.name("scores", round)]).collect();
-        for old in self.context.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(old)) {
-            self.context.shards.remove(old)?;
-        }
-        Ok(())
-    }
-
-    fn put_finished(&self, round: usize, found: &Finished) -> Result<()> {
-        if self.params.keep == Keep::Full {
-            self.context.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
-        }
-        self.context.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
-    }
-
-    /// What an earlier round came to; none if that is not there in full.
-    fn finished(&self, round: usize) -> Result<Option<Finished>> {
-        let Some(table) = self.context.shards.get(&self.name("ranks", round))? else { return Ok(None) };
-        let table = RankTable::from_parquet(table)?;
-        let mut full = Vec::new();
-        if self.params.keep == Keep::Full {
-            let Some(bytes) = self.context.shards.get(&self.name("scores", round))? else { return Ok(None) };
-            full = tensors::read(&bytes)?;
-            full.sort_by_key(|(tensor, ..)| MatrixId::parse(tensor));
-        }
-        Ok(Some(Finished { table, full }))
-    }
-
-    /// Puts the newest usable state back: what earlier rounds came to, and how many samples of the next one the scorer
-    /// holds.
-    fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<Finished>, usize)> {
-        let names = self.context.shards.names()?;
-        let prefix = format!("sums-{}-", self.geometry);
-        let place = |name: &String| -> Option<(usize, usize)> {
-            let (round, done) = name.strip_prefix(&prefix)?.split_once('-')?;
-            Some((round.parse().ok()?, done.parse().ok()?))
-        };
-        let mut places: Vec<(usize, usize)> = names.iter().filter_map(place).collect();
-        places.retain(|(round, done)| *round < self.rounds.len() && (1..total).contains(done));
-        places.sort_unstable();
-        for (round, done) in places.into_iter().rev() {
-            let Some(finished) = (0..round).map(|round| self.finished(round)).collect::<Result<Option<Vec<_>>>>()?
-            else {
-                continue;
-            };
-            scorer.begin(decoder, round);
-            if let Some(state) = self.context.shards.get(&self.sums(round, done))?
-                && scorer.restore(&state)
-            {
-                let place = match self.rounds.len() {
-                    1 => String::new(),
-                    rounds => format!(" in group {} of {rounds}", round + 1),
-                };
-                self.context.progress.note(&format!("going on after sample {done} of {total}{place}"));
-                return Ok((finished, done));
-            }
-        }
-        scorer.begin(decoder, 0);
-        Ok((Vec::new(), 0))
-    }
 }

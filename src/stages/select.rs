@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
+use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, params_of};
 use crate::error::{Error, Result};
 use crate::model::matrix::MatrixId;
 use crate::model::matrix::{Layers, Modules};
@@ -27,6 +27,17 @@ pub struct Params {
     pub layers: Layers,
     /// Sorted and distinct: (p, q), p null for a rule without a minus.
     pub points: Vec<(Option<f64>, f64)>,
+}
+
+impl Params {
+    fn points(&self) -> Vec<Point> {
+        self.points.iter().map(|(p, q)| Point { p: *p, q: *q }).collect()
+    }
+
+    /// Whether a matrix takes part.
+    fn takes(&self, tensor: &str) -> bool {
+        MatrixId::parse(tensor).is_some_and(|id| id.is_in(self.modules, &self.layers))
+    }
 }
 
 impl Stage for Select {
@@ -56,20 +67,34 @@ impl Stage for Select {
             .iter()
             .map(|name| (name.clone(), Input::output(&format!("score[{name}]"), "ranks")))
             .collect();
-        Ok(vec![Node { name: "select".into(), params, inputs }])
+        Ok(vec![Node { name: "select".into(), params, inputs, ..Node::default() }])
+    }
+
+    /// Selection reads rank tables alone. With the shapes of the model's matrices, points that select nothing are found
+    /// before anything is scored.
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
+        let params: Params = preview.params()?;
+        let Some(checkpoint) = preview.checkpoint_if_here(Role::Subject)? else { return Ok(Vec::new()) };
+        let config = checkpoint.config();
+        params.layers.fit("select.layers", config.layers)?;
+        let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
+        let selected = linears.filter(|linear| params.takes(&linear.name));
+        let shapes: Vec<(String, u64)> =
+            selected.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect();
+        rank::check_k(&params.points(), &shapes)
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let params: Params = context.params()?;
         let rule = Rule::parse(&params.rule)?;
-        let points: Vec<Point> = params.points.iter().map(|(p, q)| Point { p: *p, q: *q }).collect();
+        let points = params.points();
         let mut tables = BTreeMap::new();
         for name in context.inputs.keys() {
             let table = RankTable::from_parquet(context.read(name)?).map_err(|error| error.within(name))?;
             tables.insert(name.clone(), table);
         }
         tables.values().try_for_each(|table| check_held(&params, table))?;
-        let keep = |tensor: &str| MatrixId::parse(tensor).is_some_and(|id| id.is_in(params.modules, &params.layers));
+        let keep = |tensor: &str| params.takes(tensor);
         let shapes: Vec<(String, u64)> = tables
             .values()
             .next()
@@ -79,9 +104,8 @@ impl Stage for Select {
             .filter(|matrix| keep(&matrix.tensor))
             .map(|matrix| (matrix.tensor.clone(), matrix.numel))
             .collect();
-        for warning in rank::check_k(&points, &shapes)? {
-            context.progress.note(&warning);
-        }
+        // What is no error was told by `check`.
+        rank::check_k(&points, &shapes)?;
         let selection = rank::select(&rule, &points, &tables, &keep)?;
         Ok(vec![("masks".into(), selection.masks_parquet()?), ("points".into(), selection.points_parquet()?)])
     }

@@ -82,13 +82,13 @@ impl Stage for Tokenize {
                     must_exist(path).map_err(|error| error.within("tokenize.chat_template"))?;
                     inputs.insert("template".into(), Input::File(path.clone()));
                 }
-                Ok(Node { name: format!("tokenize[{name}]"), params: params_of(&params)?, inputs })
+                Ok(Node { name: format!("tokenize[{name}]"), params: params_of(&params)?, inputs, ..Node::default() })
             })
             .collect()
     }
 
-    fn check(&self, preview: &Preview<'_>) -> Result<()> {
-        tokens(preview).map(|_| ())
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
+        tokens(preview).map(|_| Vec::new())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

@@ -66,8 +66,8 @@ pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
 pub fn unknown_node(stage: &str) -> Node {
     Node {
         name: format!("{stage}[…]"),
-        params: Value::Null,
         inputs: [("patch".to_owned(), Input::Unknown { node: "select".into() })].into(),
+        ..Node::default()
     }
 }
 
@@ -80,7 +80,12 @@ pub fn per_variant(
     inputs: impl Fn(&Variant) -> BTreeMap<String, Input>,
 ) -> Result<Vec<Node>> {
     let (variants, known) = variants(planning)?;
-    let node = |variant: &Variant| Node { name: variant.node(stage), params: params.clone(), inputs: inputs(variant) };
+    let node = |variant: &Variant| Node {
+        name: variant.node(stage),
+        params: params.clone(),
+        inputs: inputs(variant),
+        ..Node::default()
+    };
     let mut nodes: Vec<Node> = variants.iter().map(node).collect();
     if !known {
         nodes.push(unknown_node(stage));

@@ -297,7 +297,7 @@ fn points_that_mean_nothing() {
     hint: it is the share of each matrix that a rank table keeps; 1e-3 serves every sweep
     ");
     insta::assert_snapshot!(run_with(&project, "select.points=[[0.02, 0.002], [0.02, 0.001]]"), @"
-    error: nothing can be selected: q = 2e-3 is less than one weight even of the largest of 6 matrices, which has 384
+    error: select: nothing can be selected: q = 2e-3 is less than one weight even of the largest of 6 matrices, which has 384
     hint: raise select.q above 2.6e-3
     ");
     assert!(!project.store.join("records").exists(), "k = 0 is found before anything is scored");

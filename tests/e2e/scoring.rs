@@ -30,7 +30,7 @@ fn scoring_all_once_serves_every_choice_of_modules_and_layers() {
 fn layers_that_the_model_lacks_or_that_were_not_scored_are_refused() {
     let project = Project::new();
     insta::assert_snapshot!(project.refused(&["plan", "--set", "score.layers=0..3"]), @r#"
-    error: score.layers = "0..3" names layer 2, but the model has 2 layers
+    error: score[fairness]: score.layers = "0..3" names layer 2, but the model has 2 layers
     hint: layers are counted from 0, so the last one is 1
     "#);
     insta::assert_snapshot!(project.refused(&["plan", "--set", "score.layers=[0]", "--set", "select.layers=[1]"]), @r#"

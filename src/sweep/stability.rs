@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::plan::{Plan, Planner, State};
 use crate::config::{Data, Pipeline};
+use crate::engine::{Plan, Planner, State};
 use crate::error::{Error, Result};
 use crate::model::matrix::MatrixId;
 use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Selection, Setting, TopOverlap};
@@ -135,12 +135,12 @@ pub fn is_ready(plan: &Plan) -> bool {
 /// # Errors
 /// Rank tables that are not there, or damaged.
 pub fn compare(planner: &Planner<'_>, plan: &Plan, seeds: u64) -> Result<Stability> {
-    let select = &planner.pipeline.select;
+    let select = &planner.pipeline().select;
     let keep = |tensor: &str| MatrixId::parse(tensor).is_some_and(|id| id.is_in(select.modules, &select.layers));
     let mut stability = Stability { rule: select.rule.to_string(), tops: Vec::new(), masks: Vec::new() };
     for (one, other, compared) in comparisons(seeds) {
         let (here, there) = (tables(planner, plan, one)?, tables(planner, plan, other)?);
-        for (data, setting, fraction) in fractions(planner.pipeline) {
+        for (data, setting, fraction) in fractions(planner.pipeline()) {
             let (Some(mine), Some(theirs)) = (here.get(data), there.get(data)) else { continue };
             let (rows, others) = (tokens(planner, plan, &one.of(data))?, tokens(planner, plan, &other.of(data))?);
             stability.tops.push(TopRow {
@@ -219,7 +219,7 @@ fn tables(planner: &Planner<'_>, plan: &Plan, part: Part) -> Result<BTreeMap<Str
         let bytes = planner.output_bytes(plan, &node, "ranks")?.ok_or_else(|| missing(&node))?;
         Ok((name.clone(), RankTable::from_parquet(bytes).map_err(|error| error.within(&node))?))
     };
-    planner.pipeline.select.rule.names().iter().map(read).collect()
+    planner.pipeline().select.rule.names().iter().map(read).collect()
 }
 
 fn tokens(planner: &Planner<'_>, plan: &Plan, data: &str) -> Result<Tokens> {

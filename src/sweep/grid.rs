@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::plan::{Plan, Planner};
 use crate::digest::Digest;
+use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
 use crate::rank::Selection;
 
