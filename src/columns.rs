@@ -17,6 +17,8 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
@@ -75,6 +77,12 @@ impl Writer {
         self.writer.write(&batch).map_err(unwritten)
     }
 
+    /// Adds rows to the present row group: structs whose fields are the columns.
+    pub(crate) fn records<R: Serialize>(&mut self, rows: &[R]) -> Result<()> {
+        let batch = serde_arrow::to_record_batch(self.schema.fields(), &rows).map_err(unwritten)?;
+        self.writer.write(&batch).map_err(unwritten)
+    }
+
     /// Ends the row group; one without rows leaves no trace.
     pub(crate) fn end_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(unwritten)
@@ -121,13 +129,14 @@ pub(crate) fn read<T>(
     guarded(what, attempt)
 }
 
-/// All rows of a file, whatever its columns are.
-pub(crate) fn batches(what: &str, bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
-    guarded(what, || {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
-        let reader = builder.and_then(|builder| builder.with_batch_size(BATCH).build());
-        reader.map_err(|cause| damaged(what, cause))?.map(|batch| batch.map_err(|cause| damaged(what, cause))).collect()
-    })
+/// All rows of a file as structs. Its columns must be exactly `fields`, which are the structs' own.
+pub(crate) fn records<R: DeserializeOwned>(what: &str, bytes: Vec<u8>, fields: &[Field]) -> Result<Vec<R>> {
+    let each = |rows: &mut Vec<R>, batch: &RecordBatch| {
+        let more: Vec<R> = serde_arrow::from_record_batch(batch).map_err(|cause| damaged(what, cause))?;
+        rows.extend(more);
+        Ok(())
+    };
+    read(what, bytes, fields, "", |_| Ok(Vec::new()), each)
 }
 
 /// The Parquet crate returns errors for most malformed input, but not for all of it.
@@ -149,22 +158,13 @@ pub(crate) fn text<'a>(what: &str, batch: &'a RecordBatch, name: &str) -> Result
     column.filter(|column| column.null_count() == 0).ok_or_else(|| damaged(what, format!("column {name} has gaps")))
 }
 
-/// A column of numbers, possibly with gaps.
-pub(crate) fn gappy<'a, T: ArrowPrimitiveType>(
-    what: &str,
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Result<&'a PrimitiveArray<T>> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<PrimitiveArray<T>>());
-    column.ok_or_else(|| damaged(what, format!("column {name} has another type")))
-}
-
 /// A column of numbers without gaps.
 pub(crate) fn numbers<'a, T: ArrowPrimitiveType>(
     what: &str,
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a [T::Native]> {
-    let column = gappy::<T>(what, batch, name)?;
+    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<PrimitiveArray<T>>());
+    let column = column.ok_or_else(|| damaged(what, format!("column {name} has another type")))?;
     if column.null_count() == 0 { Ok(column.values()) } else { Err(damaged(what, format!("column {name} has gaps"))) }
 }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow::datatypes::{DataType, Field, Float64Type, UInt32Type, UInt64Type};
+use arrow::array::{RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, UInt32Type};
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, BATCH, Writer, damaged};
 use crate::digest::Digest;
@@ -109,14 +110,16 @@ impl Selection {
 
     /// Columns p (null if the rule does not use it), q, rule, mask, weights.
     pub fn points_parquet(&self) -> Result<Vec<u8>> {
+        let row = |point: &SelectedPoint| PointRow {
+            p: point.p,
+            q: point.q,
+            rule: self.rule.clone(),
+            mask: point.mask.to_string(),
+            weights: point.weights,
+        };
+        let rows: Vec<PointRow> = self.points.iter().map(row).collect();
         let mut writer = Writer::new(point_fields(), None, &["rule", "mask"], &[])?;
-        writer.rows(vec![
-            Arc::new(self.points.iter().map(|point| point.p).collect::<Float64Array>()),
-            Arc::new(Float64Array::from_iter_values(self.points.iter().map(|point| point.q))),
-            Arc::new(StringArray::from_iter_values(self.points.iter().map(|_| &self.rule))),
-            Arc::new(StringArray::from_iter_values(self.points.iter().map(|point| point.mask.to_string()))),
-            Arc::new(UInt64Array::from_iter_values(self.points.iter().map(|point| point.weights))),
-        ])?;
+        writer.records(&rows)?;
         writer.end_group()?;
         writer.finish()
     }
@@ -146,11 +149,10 @@ impl Selection {
     /// # Errors
     /// Malformed Parquet, or a file without points.
     pub fn points_from_parquet(points: Vec<u8>) -> Result<(String, Vec<SelectedPoint>)> {
-        let (rule, points) = columns::read(POINTS, points, &point_fields(), "", |_| Ok((None, vec![])), add_points)?;
-        match rule {
-            Some(rule) => Ok((rule, points)),
-            None => Err(damaged(POINTS, "it has no rows")),
-        }
+        let rows: Vec<PointRow> = columns::records(POINTS, points, &point_fields())?;
+        let rule = rows.first().map(|row| row.rule.clone()).ok_or_else(|| damaged(POINTS, "it has no rows"))?;
+        let points = rows.into_iter().map(|row| row.point(&rule)).collect::<Result<_>>()?;
+        Ok((rule, points))
     }
 
     /// Reads both tables back. The empty mask has no rows and is known from the points.
@@ -222,25 +224,28 @@ fn add_mask_rows(rows: &mut MaskRows, batch: &RecordBatch) -> Result<()> {
     Ok(())
 }
 
-fn add_points(state: &mut (Option<String>, Vec<SelectedPoint>), batch: &RecordBatch) -> Result<()> {
-    let (known, points) = state;
-    let p = columns::gappy::<Float64Type>(POINTS, batch, "p")?;
-    let q = columns::numbers::<Float64Type>(POINTS, batch, "q")?;
-    let rule = columns::text(POINTS, batch, "rule")?;
-    let mask = columns::text(POINTS, batch, "mask")?;
-    let weights = columns::numbers::<UInt64Type>(POINTS, batch, "weights")?;
-    let rows = p.iter().zip(q).zip(rule.iter().flatten()).zip(mask.iter().flatten()).zip(weights);
-    for ((((p, &q), rule), mask), &weights) in rows {
-        if known.get_or_insert_with(|| rule.to_owned()) != rule {
+/// A row of the table of points, as it is in the file.
+#[derive(Serialize, Deserialize)]
+struct PointRow {
+    p: Option<f64>,
+    q: f64,
+    rule: String,
+    mask: String,
+    weights: u64,
+}
+
+impl PointRow {
+    fn point(self, rule: &str) -> Result<SelectedPoint> {
+        let Self { p, q, mask, weights, .. } = self;
+        if self.rule != rule {
             return Err(damaged(POINTS, "it has more than one rule"));
         }
         if !p.iter().chain([&q]).all(|fraction| (0.0..=1.0).contains(fraction)) {
             return Err(damaged(POINTS, format!("p = {p:?}, q = {q} is not a point")));
         }
         let mask = mask.parse().map_err(|_| damaged(POINTS, format!("`{mask}` is not a digest")))?;
-        points.push(SelectedPoint { p, q, mask, weights });
+        Ok(SelectedPoint { p, q, mask, weights })
     }
-    Ok(())
 }
 
 #[cfg(test)]

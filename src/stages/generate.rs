@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::generate::{Continuation, Stop, batches};
 use crate::model::text::chat::prompt_ids;
-use crate::tables::{Answer, Answers};
+use crate::tables::{Answer, Row};
 
 pub struct Generate;
 
@@ -122,7 +122,7 @@ impl Stage for Generate {
                 answer.answer_ids = continuation.ids;
             }
         }
-        Ok(vec![("answers".into(), Answers(answers).to_parquet()?)])
+        Ok(vec![("answers".into(), Answer::to_parquet(&answers)?)])
     }
 }
 

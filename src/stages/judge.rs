@@ -14,10 +14,10 @@ use super::{
 use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::judge::{self, Completer, Entry, Exchange, Parse, Parts, Template};
+use crate::judge::{Completer, Entry, Exchange, Parse, Parts, Template};
 use crate::model::completer::ModelCompleter;
 use crate::model::text::{Message, chat};
-use crate::tables::{Answers, VerdictRow, Verdicts};
+use crate::tables::{Answer, Row, VerdictRow};
 
 pub struct Judge;
 
@@ -115,7 +115,7 @@ impl Stage for Judge {
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let params: Params = context.params()?;
-        let answers = Answers::from_parquet(context.read("answers")?)?;
+        let answers = Answer::from_parquet(context.read("answers")?)?;
         let template = match context.inputs.contains_key("template") {
             true => Some(template_of(&(context.file)("template")?)?),
             false => None,
@@ -133,13 +133,13 @@ impl Stage for Judge {
             template,
             parse: params.parse.unwrap_or_default(),
         })?;
-        let total = answers.0.len() as u64;
+        let total = answers.len() as u64;
         let mut verdicts = Vec::new();
-        for (number, batch) in answers.0.chunks(BATCH).enumerate() {
+        for (number, batch) in answers.chunks(BATCH).enumerate() {
             context.check_stop()?;
             let name = format!("batch-{number:06}");
-            let rows = match context.shards.get(&name)?.and_then(|bytes| Verdicts::from_parquet(bytes).ok()) {
-                Some(rows) if rows.0.len() == batch.len() => rows,
+            let rows = match context.shards.get(&name)?.and_then(|bytes| VerdictRow::from_parquet(bytes).ok()) {
+                Some(rows) if rows.len() == batch.len() => rows,
                 _ => {
                     let exchanges: Vec<Exchange<'_>> = batch
                         .iter()
@@ -149,23 +149,20 @@ impl Stage for Judge {
                     if said.len() != batch.len() {
                         return Err(Error::fault("a judge did not say as many verdicts as there are answers"));
                     }
-                    let row = |(answer, verdict): (&crate::tables::Answer, judge::Verdict)| VerdictRow {
-                        set: answer.set.clone(),
-                        row: answer.row,
-                        verdict,
-                    };
-                    let rows = Verdicts(batch.iter().zip(said).map(row).collect());
+                    let pairs = batch.iter().zip(said);
+                    let rows: Vec<VerdictRow> =
+                        pairs.map(|(answer, verdict)| VerdictRow::new(&answer.set, answer.row, verdict)).collect();
                     // A lexical judge is done before a shard is written.
                     if params.dtype.is_some() {
-                        context.shards.put(&name, &rows.to_parquet()?)?;
+                        context.shards.put(&name, &VerdictRow::to_parquet(&rows)?)?;
                     }
                     rows
                 }
             };
-            verdicts.extend(rows.0);
+            verdicts.extend(rows);
             context.progress.at(verdicts.len() as u64, total, "answers");
         }
-        Ok(vec![("verdicts".into(), Verdicts(verdicts).to_parquet()?)])
+        Ok(vec![("verdicts".into(), VerdictRow::to_parquet(&verdicts)?)])
     }
 }
 

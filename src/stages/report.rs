@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::judge::{Entry, Label};
 use crate::rank::Selection;
 use crate::stats::wilson;
-use crate::tables::{Answers, Tokens, Verdicts};
+use crate::tables::{Answer, Row, Tokens, VerdictRow};
 
 pub struct Report;
 
@@ -194,15 +194,15 @@ fn row(
     };
     let mut sets: BTreeMap<String, SetReport> = BTreeMap::new();
     if let (Some(answers), Some(verdicts)) = (given("answers")?, given("verdicts")?) {
-        let (answers, verdicts) = (Answers::from_parquet(answers)?, Verdicts::from_parquet(verdicts)?);
-        if answers.0.len() != verdicts.0.len() {
+        let (answers, verdicts) = (Answer::from_parquet(answers)?, VerdictRow::from_parquet(verdicts)?);
+        if answers.len() != verdicts.len() {
             return Err(Error::fault(format!("{label} has not as many verdicts as answers")));
         }
-        for (answer, verdict) in answers.0.iter().zip(&verdicts.0) {
+        for (answer, verdict) in answers.iter().zip(&verdicts) {
             let set = sets.entry(answer.set.clone()).or_insert_with(SetReport::nothing);
             set.questions += 1;
             set.empty += u64::from(answer.answer.is_empty());
-            match verdict.verdict.label {
+            match verdict.verdict {
                 Label::Safe => set.safe += 1,
                 Label::Unsafe => set.not_safe += 1,
                 Label::Unparsed => set.unparsed += 1,

@@ -3,16 +3,13 @@
 //! Columns: set, row, question, prompt_ids, answer_ids (with the stop id), answer, stop (eos or length).
 //! Must not know: judges.
 
-use std::sync::Arc;
+use arrow::datatypes::Field;
+use serde::{Deserialize, Serialize};
 
-use arrow::array::{StringArray, UInt32Array};
-use arrow::datatypes::UInt32Type;
-
-use super::{Table, id_lists, write};
-use crate::error::Result;
+use super::{Row, ids, text, whole};
 
 /// What a variant said to one question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The question set's name.
     pub set: String,
@@ -28,45 +25,19 @@ pub struct Answer {
     pub stop: String,
 }
 
-/// All answers of one variant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answers(pub Vec<Answer>);
+impl Row for Answer {
+    const TABLE: &'static str = "the table of answers";
 
-impl Answers {
-    pub fn to_parquet(&self) -> Result<Vec<u8>> {
-        let text = |field: fn(&Answer) -> &str| Arc::new(StringArray::from_iter_values(self.0.iter().map(field)));
-        write(
-            vec![
-                ("set", text(|answer| &answer.set)),
-                ("row", Arc::new(UInt32Array::from_iter_values(self.0.iter().map(|answer| answer.row)))),
-                ("question", text(|answer| &answer.question)),
-                ("prompt_ids", id_lists(self.0.iter().map(|answer| answer.prompt_ids.as_slice()))),
-                ("answer_ids", id_lists(self.0.iter().map(|answer| answer.answer_ids.as_slice()))),
-                ("answer", text(|answer| &answer.answer)),
-                ("stop", text(|answer| &answer.stop)),
-            ],
-            &[],
-        )
-    }
-
-    pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
-        let table = Table::read(bytes, "answers")?;
-        let rows = table.whole_numbers::<UInt32Type>("row")?;
-        let text = |name: &str| table.whole_text(name).map(Vec::into_iter);
-        let lists = |name: &str| table.lists::<UInt32Type>(name).map(Vec::into_iter);
-        let (sets, questions, texts, stops) = (text("set")?, text("question")?, text("answer")?, text("stop")?);
-        let columns = rows.into_iter().zip(sets).zip(questions).zip(lists("prompt_ids")?);
-        let columns = columns.zip(lists("answer_ids")?).zip(texts).zip(stops);
-        let answers = columns.map(|((((((row, set), question), prompt_ids), answer_ids), answer), stop)| Answer {
-            set,
-            row,
-            question,
-            prompt_ids,
-            answer_ids,
-            answer,
-            stop,
-        });
-        Ok(Self(answers.collect()))
+    fn columns() -> Vec<Field> {
+        vec![
+            text("set"),
+            whole("row"),
+            text("question"),
+            ids("prompt_ids"),
+            ids("answer_ids"),
+            text("answer"),
+            text("stop"),
+        ]
     }
 }
 
@@ -85,8 +56,9 @@ mod tests {
             answer: text.into(),
             stop: "eos".into(),
         };
-        let answers = Answers(vec![answer(0, "No."), answer(1, "")]);
-        assert_eq!(Answers::from_parquet(answers.to_parquet().unwrap()).unwrap(), answers);
-        assert_eq!(Answers::from_parquet(Answers::default().to_parquet().unwrap()).unwrap(), Answers::default());
+        let answers = [answer(0, "No."), answer(1, "")];
+        let bytes = Answer::to_parquet(&answers).unwrap();
+        assert_eq!(Answer::from_parquet(bytes).unwrap(), answers);
+        assert_eq!(Answer::from_parquet(Answer::to_parquet(&[]).unwrap()).unwrap(), []);
     }
 }

@@ -1,114 +1,130 @@
 //! Parquet tables that stages hand to each other: plain column names, which DuckDB and pandas read.
 //!
-//! Equal tables give equal bytes: one row group, one compression, no clock, a fixed writer name.
-//! Rank tables and masks have their own forms in [`crate::rank`]. Must not know: stages, files.
+//! A table is a list of one struct, whose fields are the columns. Equal tables give equal bytes: one row
+//! group, one compression, no clock, a fixed writer name. Rank tables and masks have their own forms in
+//! [`crate::rank`]. Must not know: stages, files.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field};
+use arrow::datatypes::{DataType, Field};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::columns::{self, Writer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 mod answers;
 mod tokens;
 mod verdicts;
 
-pub use answers::{Answer, Answers};
+pub use answers::Answer;
 pub use tokens::Tokens;
-pub use verdicts::{VerdictRow, Verdicts};
+pub use verdicts::VerdictRow;
 
-/// Named columns of equal length as a Parquet file. `optional` names those that may hold nulls, so that the schema
-/// does not depend on the rows.
-pub(crate) fn write(columns: Vec<(&str, ArrayRef)>, optional: &[&str]) -> Result<Vec<u8>> {
-    let field =
-        |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), optional.contains(name));
-    let mut writer = Writer::plain(columns.iter().map(field).collect())?;
-    writer.rows(columns.into_iter().map(|(_, array)| array).collect())?;
-    writer.finish()
+/// One row of a table. Its fields are the columns, under their names and in their order.
+pub trait Row: Serialize + DeserializeOwned {
+    /// Names the table in messages: `the table of answers`.
+    const TABLE: &'static str;
+
+    /// The columns with their types, and whether they may hold nulls. Said here and not traced from the rows, so
+    /// that the schema of a file does not depend on what is in it.
+    fn columns() -> Vec<Field>;
+
+    /// The rows as a file.
+    ///
+    /// # Errors
+    /// Fault: rows that do not fit [`Self::columns`].
+    fn to_parquet(rows: &[Self]) -> Result<Vec<u8>> {
+        let mut writer = Writer::plain(Self::columns())?;
+        writer.records(rows)?;
+        writer.finish()
+    }
+
+    /// The rows of a file.
+    ///
+    /// # Errors
+    /// User: bytes that are no Parquet file, other columns, nulls where there must be none.
+    fn from_parquet(bytes: Vec<u8>) -> Result<Vec<Self>> {
+        columns::records(Self::TABLE, bytes, &Self::columns())
+    }
 }
 
-/// A Parquet file in memory.
-pub(crate) struct Table {
-    batches: Vec<RecordBatch>,
-    what: &'static str,
+/// A column of text.
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, false)
 }
 
-impl Table {
-    /// `what` names the table in messages.
-    pub fn read(bytes: Vec<u8>, what: &'static str) -> Result<Self> {
-        let batches = columns::batches(&format!("the {what} table"), bytes)?;
-        Ok(Self { batches, what })
-    }
-
-    fn column(&self, name: &str) -> Result<Vec<&ArrayRef>> {
-        self.batches
-            .iter()
-            .map(|batch| batch.column_by_name(name))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Error::user(format!("the {} table has no column `{name}`", self.what)))
-    }
-
-    fn mismatch(&self, name: &str) -> Error {
-        Error::user(format!("column `{name}` of the {} table has another type", self.what))
-    }
-
-    /// A column of numbers.
-    pub fn numbers<T: ArrowPrimitiveType>(&self, name: &str) -> Result<Vec<Option<T::Native>>> {
-        let mut values = Vec::new();
-        for array in self.column(name)? {
-            let array = array.as_primitive_opt::<T>().ok_or_else(|| self.mismatch(name))?;
-            values.extend(array.iter());
-        }
-        Ok(values)
-    }
-
-    /// A column of numbers without nulls.
-    pub fn whole_numbers<T: ArrowPrimitiveType>(&self, name: &str) -> Result<Vec<T::Native>> {
-        self.numbers::<T>(name)?.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| self.mismatch(name))
-    }
-
-    /// A column of text.
-    pub fn text(&self, name: &str) -> Result<Vec<Option<String>>> {
-        let mut values = Vec::new();
-        for array in self.column(name)? {
-            let array = array.as_string_opt::<i32>().ok_or_else(|| self.mismatch(name))?;
-            values.extend(array.iter().map(|value| value.map(str::to_owned)));
-        }
-        Ok(values)
-    }
-
-    /// A column of text without nulls.
-    pub fn whole_text(&self, name: &str) -> Result<Vec<String>> {
-        self.text(name)?.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| self.mismatch(name))
-    }
-
-    /// A column of lists of numbers.
-    pub fn lists<T: ArrowPrimitiveType>(&self, name: &str) -> Result<Vec<Vec<T::Native>>> {
-        let mut values = Vec::new();
-        for array in self.column(name)? {
-            let lists = array.as_list_opt::<i32>().ok_or_else(|| self.mismatch(name))?;
-            for list in lists.iter() {
-                let list = list.ok_or_else(|| self.mismatch(name))?;
-                let list = list.as_primitive_opt::<T>().ok_or_else(|| self.mismatch(name))?;
-                values.push(list.values().to_vec());
-            }
-        }
-        Ok(values)
-    }
+/// A column of whole numbers.
+fn whole(name: &str) -> Field {
+    Field::new(name, DataType::UInt32, false)
 }
 
 /// A column of lists of token ids.
-pub(crate) fn id_lists<'a>(rows: impl Iterator<Item = &'a [u32]>) -> ArrayRef {
-    let mut builder = arrow::array::ListBuilder::new(arrow::array::UInt32Builder::new()).with_field(Field::new(
-        "item",
-        DataType::UInt32,
-        false,
-    ));
-    for ids in rows {
-        builder.values().append_slice(ids);
-        builder.append(true);
+fn ids(name: &str) -> Field {
+    Field::new(name, DataType::List(Arc::new(whole("item"))), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::judge::{Label, Verdict};
+
+    /// Digests of tables as they were written column by column, before rows were. Another digest is other bytes for the
+    /// same rows: raise the version of the stage whose table it is.
+    #[test]
+    fn the_bytes_of_a_table_stay() {
+        let answer = |row: u32| Answer {
+            set: "privacy".into(),
+            row,
+            question: "Where does she live?\nTell me.".into(),
+            prompt_ids: vec![1, 2],
+            answer_ids: vec![3; row as usize],
+            answer: "No.".into(),
+            stop: "eos".into(),
+        };
+        let verdict = |label, score, category: Option<&str>| {
+            let category = category.map(str::to_owned);
+            VerdictRow::new("fairness", 3, Verdict { label, score, category, raw: "I cannot".into() })
+        };
+        let verdicts = [
+            verdict(Label::Safe, Some(0.25), Some("refusal")),
+            verdict(Label::Unsafe, None, None),
+            verdict(Label::Unparsed, None, None),
+        ];
+        let mut tokens = Tokens::default();
+        (0..3).for_each(|row| tokens.push(row, vec![1; row], row).unwrap());
+        for (bytes, expected) in [
+            (
+                Answer::to_parquet(&[0, 1].map(answer)),
+                "1cbd8369d144c9fed6aa190ee4fedceeedcd211a8e85ef3c6ff03c2714f9c5c5",
+            ),
+            (Answer::to_parquet(&[]), "57e167e9e467fc51f5603cf4e29cbeb348cebfec3fc4829a90810a849e9c679d"),
+            (VerdictRow::to_parquet(&verdicts), "6b200323d5dff67fa393c86391f3053c6caeeaca7a6185f1c224f8bfa4fefda1"),
+            (tokens.to_parquet(), "85dc4408f70af6bd6589f070452e6e52ad2d2f43e642e1be16f860d5d9d96d41"),
+        ] {
+            assert_eq!(Digest::of(&bytes.unwrap()).to_string(), expected);
+        }
     }
-    Arc::new(builder.finish())
+
+    #[test]
+    fn what_is_no_such_table_is_a_sentence() {
+        let said = |bytes: Vec<u8>| Answer::from_parquet(bytes).unwrap_err().message().to_owned();
+        let verdicts = said(VerdictRow::to_parquet(&[]).unwrap());
+        assert!(verdicts.starts_with("the table of answers cannot be used: its columns are (set"), "{verdicts}");
+        let nonsense = said(b"nonsense".to_vec());
+        assert!(nonsense.starts_with("the table of answers cannot be used"), "{nonsense}");
+
+        #[derive(Serialize)]
+        struct Gap {
+            row: u32,
+            input_ids: Vec<u32>,
+            response_start: Option<u32>,
+        }
+        let columns = vec![whole("row"), ids("input_ids"), whole("response_start").with_nullable(true)];
+        let mut writer = Writer::plain(columns).unwrap();
+        writer.records(&[Gap { row: 0, input_ids: vec![1], response_start: None }]).unwrap();
+        let gap = Tokens::from_parquet(writer.finish().unwrap()).unwrap_err();
+        assert!(gap.message().starts_with("the table of token ids cannot be used"), "{}", gap.message());
+    }
 }

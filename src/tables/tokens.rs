@@ -3,24 +3,35 @@
 //! Must not know: text.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use arrow::array::UInt32Array;
-use arrow::datatypes::UInt32Type;
+use arrow::datatypes::Field;
+use serde::{Deserialize, Serialize};
 
-use super::{Table, id_lists, write};
+use super::{Row, ids, whole};
 use crate::error::{Error, Result};
 use crate::model::decoder::backward::Sample;
 
+/// One calibration pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pair {
+    /// The row of the data file, from 0.
+    row: u32,
+    input_ids: Vec<u32>,
+    /// Where the response begins in the ids.
+    response_start: u32,
+}
+
+impl Row for Pair {
+    const TABLE: &'static str = "the table of token ids";
+
+    fn columns() -> Vec<Field> {
+        vec![whole("row"), ids("input_ids"), whole("response_start")]
+    }
+}
+
 /// Calibration pairs as token ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// The row of the data file, from 0.
-    rows: Vec<u32>,
-    ids: Vec<Vec<u32>>,
-    /// Where the response begins in the ids.
-    starts: Vec<u32>,
-}
+pub struct Tokens(Vec<Pair>);
 
 fn narrow(value: usize) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::user("a data file has more than four billion rows"))
@@ -28,50 +39,41 @@ fn narrow(value: usize) -> Result<u32> {
 
 impl Tokens {
     pub fn push(&mut self, row: usize, ids: Vec<u32>, response_start: usize) -> Result<()> {
-        self.rows.push(narrow(row)?);
-        self.starts.push(narrow(response_start)?);
-        self.ids.push(ids);
+        self.0.push(Pair { row: narrow(row)?, input_ids: ids, response_start: narrow(response_start)? });
         Ok(())
     }
 
-    pub fn rows(&self) -> &[u32] {
-        &self.rows
+    /// The rows of the data file that the pairs come from, in their order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.0.iter().map(|pair| pair.row)
     }
 
     pub fn samples(&self) -> Vec<Sample> {
-        let pairs = self.ids.iter().zip(&self.starts);
-        pairs.map(|(ids, start)| Sample { ids: ids.clone(), response: *start as usize }).collect()
+        let sample = |pair: &Pair| Sample { ids: pair.input_ids.clone(), response: pair.response_start as usize };
+        self.0.iter().map(sample).collect()
     }
 
     /// How many pairs repeat an earlier one, token for token. They count as often as they occur.
     pub fn repeated(&self) -> usize {
-        self.ids.len() - self.ids.iter().collect::<BTreeSet<_>>().len()
+        self.0.len() - self.distinct().len()
     }
 
     /// How many pairs occur in another table as well, token for token.
     pub fn shared(&self, other: &Self) -> usize {
-        let there: BTreeSet<&Vec<u32>> = other.ids.iter().collect();
-        self.ids.iter().filter(|ids| there.contains(ids)).count()
+        let there = other.distinct();
+        self.0.iter().filter(|pair| there.contains(pair.input_ids.as_slice())).count()
+    }
+
+    fn distinct(&self) -> BTreeSet<&[u32]> {
+        self.0.iter().map(|pair| pair.input_ids.as_slice()).collect()
     }
 
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
-        write(
-            vec![
-                ("row", Arc::new(UInt32Array::from(self.rows.clone()))),
-                ("input_ids", id_lists(self.ids.iter().map(Vec::as_slice))),
-                ("response_start", Arc::new(UInt32Array::from(self.starts.clone()))),
-            ],
-            &[],
-        )
+        Pair::to_parquet(&self.0)
     }
 
     pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
-        let table = Table::read(bytes, "tokens")?;
-        Ok(Self {
-            rows: table.whole_numbers::<UInt32Type>("row")?,
-            ids: table.lists::<UInt32Type>("input_ids")?,
-            starts: table.whole_numbers::<UInt32Type>("response_start")?,
-        })
+        Pair::from_parquet(bytes).map(Self)
     }
 }
 

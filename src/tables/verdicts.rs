@@ -3,56 +3,43 @@
 //! Columns: set, row, verdict (safe, unsafe or unparsed), score, category, raw. Must not know: how a
 //! verdict came about.
 
-use std::sync::Arc;
+use arrow::datatypes::{DataType, Field};
+use serde::{Deserialize, Serialize};
 
-use arrow::array::{Float64Array, StringArray, UInt32Array};
-use arrow::datatypes::{Float64Type, UInt32Type};
-
-use super::{Table, write};
-use crate::error::{Error, Result};
+use super::{Row, text, whole};
 use crate::judge::{Label, Verdict};
 
 /// What a judge said of one answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerdictRow {
     pub set: String,
     pub row: u32,
-    pub verdict: Verdict,
+    pub verdict: Label,
+    pub score: Option<f64>,
+    pub category: Option<String>,
+    pub raw: String,
 }
 
-/// All verdicts on one variant.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdicts(pub Vec<VerdictRow>);
-
-impl Verdicts {
-    pub fn to_parquet(&self) -> Result<Vec<u8>> {
-        let rows = &self.0;
-        write(
-            vec![
-                ("set", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.set)))),
-                ("row", Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.row)))),
-                ("verdict", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.verdict.label.name())))),
-                ("score", Arc::new(rows.iter().map(|row| row.verdict.score).collect::<Float64Array>())),
-                ("category", Arc::new(rows.iter().map(|row| row.verdict.category.as_deref()).collect::<StringArray>())),
-                ("raw", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.verdict.raw)))),
-            ],
-            &["score", "category"],
-        )
+impl VerdictRow {
+    /// A verdict with the question set and the row that it is about.
+    pub fn new(set: &str, row: u32, verdict: Verdict) -> Self {
+        let Verdict { label, score, category, raw } = verdict;
+        Self { set: set.to_owned(), row, verdict: label, score, category, raw }
     }
+}
 
-    pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
-        let table = Table::read(bytes, "verdicts")?;
-        let label = |word: &str| {
-            let found = Label::ALL.iter().find(|label| label.name() == word).copied();
-            found.ok_or_else(|| Error::user(format!("`{word}` is not a verdict")))
-        };
-        let labels = table.whole_text("verdict")?.iter().map(|text| label(text)).collect::<Result<Vec<_>>>()?;
-        let columns = table.whole_text("set")?.into_iter().zip(table.whole_numbers::<UInt32Type>("row")?).zip(labels);
-        let columns = columns.zip(table.numbers::<Float64Type>("score")?).zip(table.text("category")?);
-        let rows = columns.zip(table.whole_text("raw")?).map(|(((((set, row), label), score), category), raw)| {
-            VerdictRow { set, row, verdict: Verdict { label, score, category, raw } }
-        });
-        Ok(Self(rows.collect()))
+impl Row for VerdictRow {
+    const TABLE: &'static str = "the table of verdicts";
+
+    fn columns() -> Vec<Field> {
+        vec![
+            text("set"),
+            whole("row"),
+            text("verdict"),
+            Field::new("score", DataType::Float64, true),
+            text("category").with_nullable(true),
+            text("raw"),
+        ]
     }
 }
 
@@ -62,16 +49,16 @@ mod tests {
 
     #[test]
     fn verdicts_survive_the_file() {
-        let row = |label, score, category: Option<&str>| VerdictRow {
-            set: "fairness".into(),
-            row: 3,
-            verdict: Verdict { label, score, category: category.map(str::to_owned), raw: "I cannot".into() },
+        let row = |label, score, category: Option<&str>| {
+            let category = category.map(str::to_owned);
+            VerdictRow::new("fairness", 3, Verdict { label, score, category, raw: "I cannot".into() })
         };
-        let verdicts = Verdicts(vec![
+        let verdicts = [
             row(Label::Safe, Some(0.25), Some("refusal")),
             row(Label::Unsafe, None, None),
             row(Label::Unparsed, None, None),
-        ]);
-        assert_eq!(Verdicts::from_parquet(verdicts.to_parquet().unwrap()).unwrap(), verdicts);
+        ];
+        let bytes = VerdictRow::to_parquet(&verdicts).unwrap();
+        assert_eq!(VerdictRow::from_parquet(bytes).unwrap(), verdicts);
     }
 }
