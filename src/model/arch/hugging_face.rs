@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::model::arch::config::{DecoderConfig, RopeScaling};
 use crate::model::arch::families::{self, FAMILIES};
-use crate::model::checkpoint::Dtype;
 use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::checkpoint::weights::Dtype;
 use crate::model::text::Parts;
 
 /// Names and contents.

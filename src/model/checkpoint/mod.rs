@@ -10,67 +10,32 @@ mod pickle;
 mod pytorch;
 mod safetensors;
 mod shard_index;
+pub(in crate::model) mod weights;
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use memmap2::Mmap;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::digest::Digest;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::model::arch::config::{DecoderConfig, Linear};
 use crate::model::arch::{families, hugging_face};
-use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::checkpoint::gguf::{GgufFile, GgufWeights};
 use crate::model::checkpoint::pytorch::PytorchFiles;
-use crate::model::checkpoint::safetensors::Shards;
+use crate::model::checkpoint::safetensors::SafetensorsFiles;
+pub use crate::model::checkpoint::weights::Dtype;
+use crate::model::checkpoint::weights::Weights;
 use crate::model::text::Text;
-
-/// The float format of a tensor as stored; GGUF's quantised formats count as what they expand to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
-    F32,
-    F16,
-    BF16,
-}
-
-/// What a file says of one tensor.
-pub(in crate::model) struct Stored {
-    pub shape: Vec<usize>,
-    /// The format's own name, for messages and digests: `BF16`, `Q4_1`.
-    pub label: String,
-    /// `None`: a format that cannot be read, such as I64. Fine for a tensor that nobody needs.
-    pub dtype: Option<Dtype>,
-    /// `Some(heads)`: the rows of each head are interleaved in the file.
-    pub heads: Option<usize>,
-}
-
-/// A file format of weights. Names are Hugging Face's.
-pub(in crate::model) trait Weights: Send + Sync {
-    fn names(&self) -> Vec<&str>;
-    fn stored(&self, name: &str) -> Option<&Stored>;
-    /// How many [`Self::bytes`] there are.
-    fn size(&self, name: &str) -> Result<usize>;
-    /// The tensor's bytes as they lie in the file.
-    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>>;
-    /// The values, row-major.
-    fn read(&self, name: &str) -> Result<Vec<f32>>;
-    /// Where the values lie as they are, row-major, in a file that others read too: the file and the bytes in it.
-    fn place(&self, _: &str) -> Option<(&Path, Range<usize>)> {
-        None
-    }
-    fn files(&self) -> Vec<PathBuf>;
-}
 
 /// Where configuration and text come from.
 enum Source {
     Directory { config: Value },
-    Gguf(std::sync::Arc<GgufFile>),
+    Gguf(Arc<GgufFile>),
 }
 
 /// An opened model. `Sync`: tensors may be read from several threads at once.
@@ -78,7 +43,7 @@ pub struct Checkpoint {
     path: PathBuf,
     config: DecoderConfig,
     source: Source,
-    weights: std::sync::Arc<dyn Weights>,
+    weights: Arc<dyn Weights>,
     text: OnceLock<Result<Text>>,
 }
 
@@ -120,10 +85,10 @@ impl Checkpoint {
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
         let decoder = families::from_config(&file, map)?;
         // like transformers, safetensors before what PyTorch saved
-        let weights: std::sync::Arc<dyn Weights> = if Shards::present(path) {
-            std::sync::Arc::new(Shards::open(path)?)
+        let weights: Arc<dyn Weights> = if SafetensorsFiles::present(path) {
+            Arc::new(SafetensorsFiles::open(path)?)
         } else if PytorchFiles::present(path) {
-            std::sync::Arc::new(PytorchFiles::open(path)?)
+            Arc::new(PytorchFiles::open(path)?)
         } else {
             return Err(no_weights(path));
         };
@@ -131,13 +96,13 @@ impl Checkpoint {
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
-        let file = std::sync::Arc::new(GgufFile::open(path)?);
+        let file = Arc::new(GgufFile::open(path)?);
         let decoder = gguf::config::decoder(&file)?;
-        let weights = std::sync::Arc::new(gguf::config::GgufWeights::new(file.clone(), &decoder)?);
+        let weights = Arc::new(GgufWeights::new(file.clone(), &decoder)?);
         Ok(Self::new(path, decoder, Source::Gguf(file), weights))
     }
 
-    fn new(path: &Path, config: DecoderConfig, source: Source, weights: std::sync::Arc<dyn Weights>) -> Self {
+    fn new(path: &Path, config: DecoderConfig, source: Source, weights: Arc<dyn Weights>) -> Self {
         Self { path: path.to_owned(), config, source, weights, text: OnceLock::new() }
     }
 
@@ -332,25 +297,6 @@ fn no_weights(directory: &Path) -> Error {
 
 fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
-}
-
-/// Maps a file into memory for reading.
-#[expect(unsafe_code, reason = "memory maps are a promise that nobody changes the file")]
-pub(in crate::model) fn map_file(path: &Path) -> Result<Mmap> {
-    let file = files::open(path)?;
-    // SAFETY: the mapping is read-only, and model files are not written while a run reads them; if one
-    // is truncated under us the process gets SIGBUS, as every program that maps weights does.
-    unsafe { Mmap::map(&file) }.at("map", path)
-}
-
-/// Little-endian floats of any of the three formats; a trailing part of a float is dropped.
-pub(in crate::model) fn floats(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
-    let two = |pair: &[u8; 2]| u16::from_le_bytes(*pair);
-    match dtype {
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|pair| half::f16::from_bits(two(pair)).to_f32()).collect(),
-        Dtype::BF16 => bytes.as_chunks().0.iter().map(|pair| half::bf16::from_bits(two(pair)).to_f32()).collect(),
-    }
 }
 
 #[cfg(test)]

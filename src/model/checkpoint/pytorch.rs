@@ -18,7 +18,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::{pickle, shard_index};
 use crate::error::{Error, Result};
-use crate::model::checkpoint::{Dtype, Stored, Weights, floats, map_file};
+use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats, map_file};
 
 pub(in crate::model) const SINGLE: &str = "pytorch_model.bin";
 pub(in crate::model) const INDEX: &str = "pytorch_model.bin.index.json";

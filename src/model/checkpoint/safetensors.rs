@@ -14,13 +14,13 @@ use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
 use crate::model::checkpoint::shard_index;
-use crate::model::checkpoint::{Dtype, Stored, Weights, floats, map_file};
+use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats, map_file};
 
 pub(in crate::model) const SINGLE: &str = "model.safetensors";
 pub(in crate::model) const INDEX: &str = "model.safetensors.index.json";
 
 /// The opened shards of one directory.
-pub struct Shards {
+pub struct SafetensorsFiles {
     shards: Vec<(PathBuf, Mmap)>,
     tensors: BTreeMap<String, Located>,
 }
@@ -31,7 +31,7 @@ struct Located {
     bytes: Range<usize>,
 }
 
-impl Shards {
+impl SafetensorsFiles {
     /// Whether a directory has weights of this kind.
     pub fn present(directory: &Path) -> bool {
         directory.join(SINGLE).is_file() || directory.join(INDEX).is_file()
@@ -88,7 +88,7 @@ impl Shards {
     }
 }
 
-impl Weights for Shards {
+impl Weights for SafetensorsFiles {
     fn names(&self) -> Vec<&str> {
         self.tensors.keys().map(String::as_str).collect()
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::checkpoint::map_file;
+use crate::model::checkpoint::weights::map_file;
 use crate::model::text::sentence_piece::{Pieces, Prefix, Search, spaces};
 
 /// Published files have up to 4 MB.
