@@ -50,7 +50,7 @@ fn cost(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample]) -> Estimate 
 }
 
 fn cost_within(decoder: &Decoder, scored: Scored<'_>, samples: &[&Sample], budget: Option<u64>) -> Estimate {
-    let matrices: Vec<_> = MatrixId::all(decoder.config.layers).filter(|id| scored(*id)).collect();
+    let matrices: Vec<_> = MatrixId::all(decoder.config.layers()).filter(|id| scored(*id)).collect();
     let length = |sample: &&Sample| Length { inputs: sample.inputs(), labels: sample.labels().len() };
     let setup =
         Setup { budget, batch_tokens: CPU_BATCH_TOKENS, packs: true, kept_percent: Setup::KEPT_ON_CPU, ..Setup::CPU };
@@ -157,7 +157,7 @@ fn loss(decoder: &Decoder, sample: &Sample) -> f64 {
 /// backward pass through all layers besides, the scored matrices' gradients and sums besides. The least of three turns,
 /// because differences are taken of them.
 fn parts(decoder: &Decoder, samples: &[Sample]) -> Value {
-    let last = decoder.config.layers - 1;
+    let last = decoder.config.layers() - 1;
     let forward = move |id: MatrixId| id == MatrixId::new(last, Projection::Down);
     let backward = |id: MatrixId| id == MatrixId::new(0, Projection::Down);
     let sets: [(&str, Scored<'_>); 3] = [("forward", &forward), ("backward", &backward), ("all", &in_mlp)];
@@ -212,7 +212,7 @@ fn serve(file: &str) {
     let mut scorer = start(&decoder, &in_mlp);
     println!(
         "{}",
-        json!({"ready": "dean", "start_seconds": started.elapsed().as_secs_f64(), "needed": whole.flops.needed(), "predicted_peak": whole.peak_bytes, "layers": decoder.config.layers})
+        json!({"ready": "dean", "start_seconds": started.elapsed().as_secs_f64(), "needed": whole.flops.needed(), "predicted_peak": whole.peak_bytes, "layers": decoder.config.layers()})
     );
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let mut words = line.split_whitespace();

@@ -30,7 +30,7 @@ fn sharded() -> TempDir {
     let config = small();
     let put = |name: &str, bytes: &[u8]| files::write_atomic(&dir.path().join(name), bytes).unwrap();
     let json = json!({"model_type": "llama", "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers,
+        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers(),
         "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
         "max_position_embeddings": config.context, "rms_norm_eps": 1e-5, "tie_word_embeddings": true});
     put("config.json", json.to_string().as_bytes());

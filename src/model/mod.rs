@@ -27,7 +27,8 @@ pub mod text;
 #[cfg(test)]
 mod fuzz_tests;
 
-pub use arch::config::{DecoderConfig, Linear, Module, RopeScaling, TensorSpec};
+pub use arch::config::{DecoderConfig, Linear, Module, TensorSpec};
+pub use arch::rope::RopeScaling;
 pub use checkpoint::{Checkpoint, Dtype};
 pub use decoder::Decoder;
 pub use matrix::{MatrixId, Projection};

@@ -54,7 +54,7 @@ mod tests {
         let decoder = random(&small(), &Device::flex(), 8);
         let up = |id: MatrixId| id.projection == Projection::Up;
         let scorer = Magnitude.start(&decoder, &up).unwrap();
-        assert_eq!(scorer.matrices().len(), small().layers);
+        assert_eq!(scorer.matrices().len(), small().layers());
         let scores = scorer.finish(&decoder, MatrixId::new(1, Projection::Up)).unwrap();
         let weights: Vec<f32> = decoder.layers[1].up.weight.to_data().iter().collect();
         assert!(weights.iter().any(|weight| *weight < 0.0));

@@ -162,7 +162,7 @@ mod tests {
             scorer.add(&decoder, std::slice::from_ref(&sample)).unwrap();
             decoder.visit_inputs(&sample.ids[..sample.ids.len() - 1], &mut rows).unwrap();
         }
-        assert_eq!(scorer.matrices().len(), 7 * small().layers);
+        assert_eq!(scorer.matrices().len(), 7 * small().layers());
         for id in scorer.matrices() {
             let weight = &decoder.linear(id).weight;
             let [out, input] = weight.dims();

@@ -99,7 +99,7 @@ impl Stage for Score {
 
     fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
         let params: Params = preview.params()?;
-        params.layers.fit("score.layers", preview.checkpoint(Role::Subject)?.config().layers)?;
+        params.layers.fit("score.layers", preview.checkpoint(Role::Subject)?.config().layers())?;
         Ok(Vec::new())
     }
 

@@ -76,8 +76,8 @@ impl Stage for Select {
         let params: Params = preview.params()?;
         let Some(checkpoint) = preview.checkpoint_if_here(Role::Subject)? else { return Ok(Vec::new()) };
         let config = checkpoint.config();
-        params.layers.fit("select.layers", config.layers)?;
-        let linears = (0..config.layers).flat_map(|layer| config.linears(layer));
+        params.layers.fit("select.layers", config.layers())?;
+        let linears = (0..config.layers()).flat_map(|layer| config.linears(layer));
         let selected = linears.filter(|linear| params.takes(&linear.name));
         let shapes: Vec<(String, u64)> =
             selected.map(|linear| (linear.name, linear.out as u64 * linear.input as u64)).collect();

@@ -1,50 +1,90 @@
-//! The one decoder block, described: every number and switch that tells a Llama from a Qwen3.
+//! A decoder, described: every number and switch that tells a Llama from a Gemma, and a [`Block`] for each layer.
 //!
 //! A [`DecoderConfig`] is what a family in `families/` makes of a config.json or of a GGUF header.
 //! It knows which tensors such a decoder has and of which shape, so that a checkpoint can be
 //! checked whole before anything is computed. Must not know: files, tensors' values, devices.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::rope::Rope;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-/// How rotary frequencies are stretched for contexts longer than the model was first trained on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum RopeScaling {
-    None,
-    /// Positions divided by `factor`.
-    Linear {
-        factor: f64,
-    },
-    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a ramp between them.
-    Llama3 {
-        factor: f64,
-        low_freq_factor: f64,
-        high_freq_factor: f64,
-        original_context: usize,
-    },
-    /// Dynamic NTK: plain up to `original_context` positions, which is the whole context; beyond them the base grows
-    /// with the length.
-    Dynamic {
-        factor: f64,
-        original_context: usize,
-    },
+/// Which function opens the gate of the MLP: down(f(gate(x)) * up(x)) (Shazeer 2020).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// x * sigmoid(x)
+    Silu,
+    /// 0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))), PyTorch's `gelu(approximate="tanh")` (Gemma)
+    GeluTanh,
 }
 
-/// A decoder-only transformer of the Llama kind: RMSNorm, rotary grouped-query attention, SwiGLU.
-///
-/// Serialised (as canonical JSON) it is the model's architecture digest, so a field added later
-/// changes keys; skip it in serialisation while it has the value that was implied before.
+/// Where the RMS norms of a layer stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norms {
+    /// Before attention and before the MLP.
+    Before,
+    /// Before and after each of them, the second one before the residual is added (Gemma 2 and 3).
+    Around,
+}
+
+impl Norms {
+    /// Hugging Face's names, in the order of the forward pass. Mind `post_attention_layernorm`: with two norms it stands
+    /// before the MLP, with four after attention.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Before => &["input_layernorm", "post_attention_layernorm"],
+            Self::Around => &[
+                "input_layernorm",
+                "post_attention_layernorm",
+                "pre_feedforward_layernorm",
+                "post_feedforward_layernorm",
+            ],
+        }
+    }
+}
+
+/// How one layer works, where layers of a model may differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Block {
+    /// With `Some(w)` position i sees position j when `i - w < j <= i`.
+    pub window: Option<usize>,
+    pub rope: Rope,
+    pub norms: Norms,
+    pub gate: Gate,
+}
+
+impl Block {
+    /// A layer of the Llama kind: it sees everything before it, has norms before its halves, and SiLU.
+    pub fn llama(rope: Rope) -> Self {
+        Self { window: None, rope, norms: Norms::Before, gate: Gate::Silu }
+    }
+
+    /// So many layers alike. The number comes from a file, so it is looked at before memory is taken.
+    ///
+    /// # Errors
+    /// User: a number that no model has.
+    pub fn alike(self, layers: usize) -> Result<Vec<Self>> {
+        if layers == 0 || layers > MOST_LAYERS {
+            return Err(Error::user(format!("num_hidden_layers is {layers}; it must lie between 1 and {MOST_LAYERS}")));
+        }
+        Ok(vec![self; layers])
+    }
+}
+
+/// A decoder-only transformer: RMS norms, rotary grouped-query attention, and an MLP with a gate.
+///
+/// Its canonical JSON ([`DecoderConfig::digest`]) is the model's architecture in keys.
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
     /// The family that read it: a name of [`crate::model::arch::families::FAMILIES`].
     pub family: String,
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
-    pub layers: usize,
     /// Query heads; a multiple of `kv_heads`.
     pub heads: usize,
     pub kv_heads: usize,
@@ -53,10 +93,8 @@ pub struct DecoderConfig {
     /// Positions the model was made for (`max_position_embeddings`).
     pub context: usize,
     pub norm_eps: f64,
-    pub rope_theta: f64,
-    pub rope_scaling: RopeScaling,
-    /// With `Some(w)` position i sees position j when `i - w < j <= i`, in every layer.
-    pub sliding_window: Option<usize>,
+    /// Norms multiply by 1 + w where others multiply by w (Gemma).
+    pub norm_offset: bool,
     /// `q_proj`, `k_proj` and `v_proj` have biases.
     pub qkv_bias: bool,
     /// `o_proj` has a bias.
@@ -67,6 +105,16 @@ pub struct DecoderConfig {
     pub qk_norm: bool,
     /// The head's weight is the embedding's.
     pub tied_head: bool,
+    /// What embeddings are multiplied by before the first layer (Gemma: the square root of `hidden_size`).
+    pub embedding_scale: Option<f64>,
+    /// What products of queries and keys are multiplied by; `None` stands for 1 / sqrt(head_dim).
+    pub attention_scale: Option<f64>,
+    /// With `Some(c)` attention scores s become c * tanh(s / c) before they are masked (Gemma 2).
+    pub attention_cap: Option<f64>,
+    /// With `Some(c)` logits z become c * tanh(z / c) (Gemma 2).
+    pub logit_cap: Option<f64>,
+    /// One for each layer, the first one first.
+    pub blocks: Vec<Block>,
 }
 
 /// Which half of a layer a linear belongs to.
@@ -107,11 +155,28 @@ pub struct TensorSpec {
     pub keys: &'static str,
 }
 
+const MOST_LAYERS: usize = 1 << 12;
+
 const Q_KEYS: &str = "num_attention_heads, head_dim, hidden_size";
 const KV_KEYS: &str = "num_key_value_heads, head_dim, hidden_size";
 const MLP_KEYS: &str = "intermediate_size, hidden_size";
 
 impl DecoderConfig {
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// What products of queries and keys are multiplied by.
+    pub fn scale(&self) -> f64 {
+        self.attention_scale.unwrap_or_else(|| (self.head_dim as f64).sqrt().recip())
+    }
+
+    /// The block that all layers have, where all are alike.
+    pub fn one_block(&self) -> Option<&Block> {
+        self.blocks.first().filter(|first| self.blocks.iter().all(|block| block == *first))
+    }
+
     /// The linears of one layer, in the order of the forward pass.
     pub fn linears(&self, layer: usize) -> Vec<Linear> {
         self.layer_linears()
@@ -145,10 +210,10 @@ impl DecoderConfig {
         let spec = |name: String, shape: Vec<usize>, keys| TensorSpec { name, shape, keys };
         let table = vec![self.vocab_size, self.hidden_size];
         let mut all = vec![spec("model.embed_tokens.weight".into(), table.clone(), "vocab_size, hidden_size")];
-        for layer in 0..self.layers {
+        for (layer, block) in self.blocks.iter().enumerate() {
             let at = |rest: &str| format!("model.layers.{layer}.{rest}");
-            for norm in ["input_layernorm.weight", "post_attention_layernorm.weight"] {
-                all.push(spec(at(norm), vec![self.hidden_size], "hidden_size"));
+            for norm in block.norms.names() {
+                all.push(spec(at(&format!("{norm}.weight")), vec![self.hidden_size], "hidden_size"));
             }
             for (module, short, out, input, keys, bias) in self.layer_linears() {
                 all.push(spec(at(&format!("{}.{short}.weight", module.name())), vec![out, input], keys));
@@ -169,43 +234,50 @@ impl DecoderConfig {
         all
     }
 
-    /// The `head_dim / 2` rotary frequencies for a sequence of `positions` tokens: the angle of
-    /// pair i at position t is `t * f[i]`. Only [`RopeScaling::Dynamic`] looks at `positions`.
-    ///
-    /// Follows `modeling_rope_utils.py` of transformers, which computes in f32.
-    pub fn rope_frequencies(&self, positions: usize) -> Vec<f32> {
-        let dim = self.head_dim as f64;
-        let base = match self.rope_scaling {
-            RopeScaling::Dynamic { factor, original_context } if positions > original_context && dim > 2.0 => {
-                let stretch = factor * positions as f64 / original_context as f64 - (factor - 1.0);
-                self.rope_theta * stretch.powf(dim / (dim - 2.0))
-            }
-            _ => self.rope_theta,
-        };
-        (0..self.head_dim / 2)
-            .map(|pair| {
-                let exponent = (2 * pair) as f32 / self.head_dim as f32;
-                let frequency = 1.0 / base.powf(f64::from(exponent)) as f32;
-                self.scale_frequency(frequency)
-            })
-            .collect()
-    }
-
-    fn scale_frequency(&self, frequency: f32) -> f32 {
-        match self.rope_scaling {
-            RopeScaling::None | RopeScaling::Dynamic { .. } => frequency,
-            RopeScaling::Linear { factor } => frequency / factor as f32,
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                llama3_frequency(frequency, factor, low_freq_factor, high_freq_factor, original_context)
-            }
-        }
-    }
-
     /// The digest of everything in this struct.
+    ///
+    /// # Errors
+    /// Fault: a number that JSON cannot hold, which [`DecoderConfig::check`] refuses.
     pub fn digest(&self) -> Result<Digest> {
-        serde_json::to_value(self)
+        self.to_json()
             .map(|value| Digest::of_json(&value))
             .map_err(|cause| Error::fault(format!("the decoder's configuration cannot be written as JSON: {cause}")))
+    }
+
+    /// What the digest is taken of. It is written as it always was where nothing is said that could not be said before
+    /// layers might differ: keys of existing artifacts depend on it. So a field that is added later is left out while it has the
+    /// value that was implied before.
+    fn to_json(&self) -> serde_json::Result<Value> {
+        let mut json = json!({
+            "family": self.family, "vocab_size": self.vocab_size, "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size, "layers": self.layers(), "heads": self.heads,
+            "kv_heads": self.kv_heads, "head_dim": self.head_dim, "context": self.context, "norm_eps": self.norm_eps,
+            "qkv_bias": self.qkv_bias, "o_bias": self.o_bias, "mlp_bias": self.mlp_bias, "qk_norm": self.qk_norm,
+            "tied_head": self.tied_head,
+        });
+        match self.one_block() {
+            Some(Block { window, rope, norms: Norms::Before, gate: Gate::Silu }) => {
+                json["sliding_window"] = serde_json::to_value(window)?;
+                json["rope_theta"] = serde_json::to_value(rope.theta)?;
+                json["rope_scaling"] = serde_json::to_value(&rope.scaling)?;
+            }
+            _ => json["blocks"] = serde_json::to_value(&self.blocks)?,
+        }
+        if self.norm_offset {
+            json["norm_offset"] = true.into();
+        }
+        let scales = [
+            ("embedding_scale", self.embedding_scale),
+            ("attention_scale", self.attention_scale),
+            ("attention_cap", self.attention_cap),
+            ("logit_cap", self.logit_cap),
+        ];
+        for (name, scale) in scales {
+            if let Some(scale) = scale {
+                json[name] = serde_json::to_value(scale)?;
+            }
+        }
+        Ok(json)
     }
 
     /// Refuses what no decoder of this kind can be. After it, no product of two sizes overflows.
@@ -214,12 +286,11 @@ impl DecoderConfig {
             ("vocab_size", self.vocab_size, 1 << 24),
             ("hidden_size", self.hidden_size, 1 << 18),
             ("intermediate_size", self.intermediate_size, 1 << 22),
-            ("num_hidden_layers", self.layers, 1 << 12),
+            ("num_hidden_layers", self.layers(), MOST_LAYERS),
             ("num_attention_heads", self.heads, 1 << 12),
             ("num_key_value_heads", self.kv_heads, 1 << 12),
             ("head_dim", self.head_dim, 1 << 14),
             ("max_position_embeddings", self.context, 1 << 32),
-            ("sliding_window", self.sliding_window.unwrap_or(1), 1 << 32),
         ];
         for (key, size, most) in sizes {
             if size == 0 || size > most {
@@ -241,66 +312,37 @@ impl DecoderConfig {
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(Error::user(format!("rms_norm_eps is {}; it must lie between 0 and 1", self.norm_eps)));
         }
-        if !(self.rope_theta > 1.0 && self.rope_theta < 1e18) {
-            return Err(Error::user(format!("rope_theta is {}; it must be above 1", self.rope_theta)));
-        }
-        self.check_scaling()
-    }
-
-    fn check_scaling(&self) -> Result<()> {
-        let (factor, original) = match self.rope_scaling {
-            RopeScaling::None => return Ok(()),
-            RopeScaling::Linear { factor } => (factor, 1),
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
-                if !(low_freq_factor > 0.0 && high_freq_factor > low_freq_factor && high_freq_factor < 1e6) {
-                    return Err(Error::user(format!(
-                        "rope_scaling has low_freq_factor {low_freq_factor} and high_freq_factor {high_freq_factor}: the second must be the greater one"
-                    )));
-                }
-                (factor, original_context)
+        let scales = [
+            ("the embeddings' scale", self.embedding_scale),
+            ("query_pre_attn_scalar", self.attention_scale),
+            ("attn_logit_softcapping", self.attention_cap),
+            ("final_logit_softcapping", self.logit_cap),
+        ];
+        for (key, scale) in scales {
+            if let Some(scale) = scale
+                && !(scale > 0.0 && scale < 1e9)
+            {
+                return Err(Error::user(format!("{key} comes to {scale}; it must be a number above 0")));
             }
-            RopeScaling::Dynamic { original_context, .. } if original_context < self.context => {
+        }
+        for block in &self.blocks {
+            let window = block.window.unwrap_or(1);
+            if window == 0 || window > 1 << 32 {
                 return Err(Error::user(format!(
-                    "rope_scaling is dynamic beyond {original_context} positions, but max_position_embeddings is {}: \
-                     keys that were cached would have other angles than the queries that meet them",
-                    self.context
+                    "sliding_window is {window}; it must lie between 1 and {}",
+                    1_u64 << 32
                 )));
             }
-            RopeScaling::Dynamic { factor, original_context } => (factor, original_context),
-        };
-        if !(1.0..1e6).contains(&factor) {
-            return Err(Error::user(format!("rope_scaling has factor {factor}; it must be 1 or more")));
-        }
-        if original == 0 || original > 1 << 32 {
-            return Err(Error::user(format!("rope_scaling has an original context of {original} positions")));
+            block.rope.check(self.context)?;
         }
         Ok(())
-    }
-}
-
-/// One Llama 3.1 frequency (`_compute_llama3_parameters` of transformers).
-pub(in crate::model) fn llama3_frequency(
-    frequency: f32,
-    factor: f64,
-    low: f64,
-    high: f64,
-    original_context: usize,
-) -> f32 {
-    let original = original_context as f64;
-    let wavelength = std::f64::consts::TAU / f64::from(frequency);
-    if wavelength > original / low {
-        frequency / factor as f32
-    } else if wavelength < original / high {
-        frequency
-    } else {
-        let smooth = (original / wavelength - low) / (high - low);
-        ((1.0 - smooth) * f64::from(frequency) / factor + smooth * f64::from(frequency)) as f32
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::arch::rope::RopeScaling;
 
     pub(crate) fn small() -> DecoderConfig {
         DecoderConfig {
@@ -308,20 +350,40 @@ pub(crate) mod tests {
             vocab_size: 32,
             hidden_size: 16,
             intermediate_size: 24,
-            layers: 2,
             heads: 4,
             kv_heads: 2,
             head_dim: 4,
             context: 64,
             norm_eps: 1e-5,
-            rope_theta: 10000.0,
-            rope_scaling: RopeScaling::None,
-            sliding_window: None,
+            norm_offset: false,
             qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
             qk_norm: false,
             tied_head: true,
+            embedding_scale: None,
+            attention_scale: None,
+            attention_cap: None,
+            logit_cap: None,
+            blocks: vec![Block::llama(Rope::plain(10000.0)); 2],
+        }
+    }
+
+    impl DecoderConfig {
+        /// The same decoder with so many layers like its first one.
+        pub(crate) fn with_layers(self, layers: usize) -> Self {
+            Self { blocks: vec![self.blocks[0].clone(); layers], ..self }
+        }
+
+        /// The same decoder with another block in every layer.
+        pub(crate) fn with_blocks(mut self, change: impl Fn(&mut Block)) -> Self {
+            self.blocks.iter_mut().for_each(change);
+            self
+        }
+
+        /// The same decoder with a window in every layer.
+        pub(crate) fn with_window(self, window: usize) -> Self {
+            self.with_blocks(|block| block.window = Some(window))
         }
     }
 
@@ -350,9 +412,9 @@ pub(crate) mod tests {
             (|c| c.hidden_size = 0, "hidden_size"),
             (|c| c.vocab_size = usize::MAX, "vocab_size"),
             (|c| c.norm_eps = f64::NAN, "rms_norm_eps"),
-            (|c| c.rope_theta = 0.0, "rope_theta"),
-            (|c| c.rope_scaling = RopeScaling::Linear { factor: 0.0 }, "rope_scaling"),
-            (|c| c.rope_scaling = RopeScaling::Dynamic { factor: 2.0, original_context: 32 }, "rope_scaling"),
+            (|c| c.blocks[1].rope.theta = 0.0, "rope_theta"),
+            (|c| c.blocks[0].rope.scaling = RopeScaling::Linear { factor: 0.0 }, "rope_scaling"),
+            (|c| c.blocks[0].rope.scaling = RopeScaling::Dynamic { factor: 2.0, original_context: 32 }, "rope_scaling"),
         ];
         small().check().unwrap();
         for (change, key) in cases {
@@ -364,44 +426,49 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn rotary_frequencies_follow_each_scaling() {
-        let plain = DecoderConfig { head_dim: 128, rope_theta: 500_000.0, ..small() };
-        let frequencies = plain.rope_frequencies(1);
-        assert_eq!((frequencies.len(), frequencies[0]), (64, 1.0));
-        assert!((f64::from(frequencies[32]) - 500_000f64.powf(-0.5)).abs() < 1e-9);
-
-        let linear = DecoderConfig { rope_scaling: RopeScaling::Linear { factor: 4.0 }, ..plain.clone() };
-        assert_eq!(linear.rope_frequencies(1)[5], frequencies[5] / 4.0);
-
-        let llama3 = DecoderConfig {
-            rope_scaling: RopeScaling::Llama3 {
-                factor: 8.0,
-                low_freq_factor: 1.0,
-                high_freq_factor: 4.0,
-                original_context: 8192,
-            },
-            ..plain.clone()
-        };
-        let scaled = llama3.rope_frequencies(1);
-        assert_eq!((scaled[0], scaled[63]), (frequencies[0], frequencies[63] / 8.0));
-        assert!(scaled.iter().zip(&frequencies).any(|(s, f)| *s < *f && *s > *f / 8.0), "no ramp");
-
-        let dynamic =
-            DecoderConfig { rope_scaling: RopeScaling::Dynamic { factor: 2.0, original_context: 64 }, ..plain };
-        assert_eq!(dynamic.rope_frequencies(64), frequencies);
-        // base * (2 * 128 / 64 - 1)^(128 / 126), by hand
-        let base = 500_000.0 * 3f64.powf(128.0 / 126.0);
-        assert!((f64::from(dynamic.rope_frequencies(128)[32]) - base.powf(-0.5)).abs() < 1e-9);
-    }
-
-    #[test]
     fn the_architecture_digest_sees_every_switch() {
         let base = small().digest().unwrap();
         assert_eq!(base, small().digest().unwrap());
-        assert_ne!(base, DecoderConfig { sliding_window: Some(24), ..small() }.digest().unwrap());
+        assert_ne!(base, small().with_window(24).digest().unwrap());
         assert_ne!(
             base,
-            DecoderConfig { rope_scaling: RopeScaling::Linear { factor: 2.0 }, ..small() }.digest().unwrap()
+            small().with_blocks(|block| block.rope.scaling = RopeScaling::Linear { factor: 2.0 }).digest().unwrap()
         );
+        type Change = fn(&mut DecoderConfig);
+        let changes: [Change; 9] = [
+            |c| c.blocks[1].window = Some(24),
+            |c| c.blocks[0].rope.theta = 5e5,
+            |c| c.blocks.iter_mut().for_each(|block| block.norms = Norms::Around),
+            |c| c.blocks.iter_mut().for_each(|block| block.gate = Gate::GeluTanh),
+            |c| c.norm_offset = true,
+            |c| c.embedding_scale = Some(4.0),
+            |c| c.attention_scale = Some(0.25),
+            |c| c.attention_cap = Some(50.0),
+            |c| c.logit_cap = Some(30.0),
+        ];
+        let digests: std::collections::BTreeSet<_> = changes
+            .iter()
+            .map(|change| {
+                let mut config = small();
+                change(&mut config);
+                config.digest().unwrap().to_string()
+            })
+            .chain([base.to_string()])
+            .collect();
+        assert_eq!(digests.len(), changes.len() + 1);
+    }
+
+    /// Keys of artifacts that exist depend on this text.
+    #[test]
+    fn what_could_be_said_before_layers_might_differ_is_written_as_it_was() {
+        let rope = |block: &mut Block| block.rope.scaling = RopeScaling::Linear { factor: 2.0 };
+        let written = small().with_window(8).with_blocks(rope).to_json().unwrap();
+        let expected = json!({
+            "family": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "layers": 2, "heads": 4,
+            "kv_heads": 2, "head_dim": 4, "context": 64, "norm_eps": 1e-5, "rope_theta": 10000.0,
+            "rope_scaling": {"kind": "linear", "factor": 2.0}, "sliding_window": 8, "qkv_bias": false, "o_bias": false,
+            "mlp_bias": false, "qk_norm": false, "tied_head": true,
+        });
+        assert_eq!(written, expected);
     }
 }

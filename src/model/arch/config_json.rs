@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::model::arch::config::{DecoderConfig, RopeScaling};
+use crate::model::arch::config::{Block, DecoderConfig};
+use crate::model::arch::rope::{Rope, RopeScaling};
 
 /// What transformers assumes where config.json is silent; it differs from family to family.
 pub struct Defaults {
@@ -186,26 +187,28 @@ impl<'a> Settings<'a> {
             }
         };
         let context = self.size_if("max_position_embeddings")?.unwrap_or(defaults.context);
-        let (rope_theta, rope_scaling) = self.rope(context)?;
+        let (theta, scaling) = self.rope(context)?;
         Ok(DecoderConfig {
             family: family.to_owned(),
             vocab_size: self.size("vocab_size")?,
             hidden_size,
             intermediate_size: self.size("intermediate_size")?,
-            layers: self.size("num_hidden_layers")?,
             heads,
             kv_heads,
             head_dim,
             context,
             norm_eps: self.number_or("rms_norm_eps", 1e-6)?,
-            rope_theta,
-            rope_scaling,
-            sliding_window: None,
+            norm_offset: false,
             qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
             qk_norm: false,
             tied_head: self.flag_or("tie_word_embeddings", false)?,
+            embedding_scale: None,
+            attention_scale: None,
+            attention_cap: None,
+            logit_cap: None,
+            blocks: Block::llama(Rope { theta, scaling }).alike(self.size("num_hidden_layers")?)?,
         })
     }
 
@@ -251,22 +254,38 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Settles `layer_types` with the window that the other keys ask for.
+    /// Which layers slide, as `layer_types` says; none where it says nothing.
     ///
-    /// Every layer must be alike: all of `full_attention`, or all of `sliding_attention` with a window.
-    pub fn window(&self, layers: usize, window: Option<usize>) -> Result<Option<usize>> {
-        let Some(value) = self.get("layer_types") else { return Ok(window) };
+    /// # Errors
+    /// User: the list has another length, or names a type that is not supported.
+    pub fn layer_types(&self, layers: usize) -> Result<Option<Vec<bool>>> {
+        let Some(value) = self.get("layer_types") else { return Ok(None) };
         let types = value.as_array().filter(|types| types.len() == layers);
         let types = types.ok_or_else(|| self.refuse("layer_types", "it must list one type per layer"))?;
-        let all = |kind: &str| types.iter().all(|entry| entry.as_str() == Some(kind));
-        match window {
-            None if all("full_attention") => Ok(None),
-            Some(width) if all("sliding_attention") => Ok(Some(width)),
-            _ => Err(self.refuse(
+        let slides = |entry: &Value| match entry.as_str() {
+            Some("full_attention") => Ok(false),
+            Some("sliding_attention") => Ok(true),
+            _ => Err(self.refuse("layer_types", "supported types are full_attention and sliding_attention")),
+        };
+        types.iter().map(slides).collect::<Result<_>>().map(Some)
+    }
+
+    /// The decoder with a window in every layer or in none, for families that have no other choice. A list of
+    /// `layer_types` must say the same.
+    ///
+    /// # Errors
+    /// User: it says something else.
+    pub fn with_window(&self, mut config: DecoderConfig, window: Option<usize>) -> Result<DecoderConfig> {
+        if let Some(types) = self.layer_types(config.layers())?
+            && types.iter().any(|slides| *slides != window.is_some())
+        {
+            return Err(self.refuse(
                 "layer_types",
-                "every layer must be full_attention, or every layer sliding_attention with a sliding_window; mixed or other types are not supported",
-            )),
+                "in this family every layer is full_attention, or every layer sliding_attention with a sliding_window",
+            ));
         }
+        config.blocks.iter_mut().for_each(|block| block.window = window);
+        Ok(config)
     }
 
     /// Goes through the keys nobody asked for.

@@ -10,8 +10,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::arch::config::{DecoderConfig, RopeScaling};
+use crate::model::arch::config::{Block, DecoderConfig};
 use crate::model::arch::families::{self, FAMILIES};
+use crate::model::arch::rope::RopeScaling;
 use crate::model::checkpoint::gguf::GgufFile;
 use crate::model::checkpoint::weights::Dtype;
 use crate::model::text::Parts;
@@ -72,9 +73,14 @@ fn torch_name(dtype: Dtype) -> &'static str {
 fn config_json(config: &DecoderConfig) -> Result<Map<String, Value>> {
     let own = FAMILIES.iter().filter(|family| family.name == config.family);
     let others = FAMILIES.iter().filter(|family| family.name != config.family);
+    let unsaid = || {
+        Error::user("no config.json of a supported family says what this header says")
+            .hint("export the model's Hugging Face directory instead of its GGUF file")
+    };
+    let block = config.one_block().ok_or_else(unsaid)?;
     for family in own.chain(others) {
-        for window in windows(config) {
-            let mut map = common(config);
+        for window in windows(block) {
+            let mut map = common(config, block);
             map.insert("model_type".into(), family.name.into());
             map.insert("architectures".into(), json!([family.architecture]));
             map.extend(window);
@@ -85,25 +91,24 @@ fn config_json(config: &DecoderConfig) -> Result<Map<String, Value>> {
             }
         }
     }
-    Err(Error::user("no config.json of a supported family says what this header says")
-        .hint("export the model's Hugging Face directory instead of its GGUF file"))
+    Err(unsaid())
 }
 
 /// The settings that all families spell alike. A bias that only one family has, and always, has no key.
-fn common(config: &DecoderConfig) -> Map<String, Value> {
+fn common(config: &DecoderConfig, block: &Block) -> Map<String, Value> {
     let mut map = Map::new();
     let mut set = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
     set("vocab_size", config.vocab_size.into());
     set("hidden_size", config.hidden_size.into());
     set("intermediate_size", config.intermediate_size.into());
-    set("num_hidden_layers", config.layers.into());
+    set("num_hidden_layers", config.layers().into());
     set("num_attention_heads", config.heads.into());
     set("num_key_value_heads", config.kv_heads.into());
     set("head_dim", config.head_dim.into());
     set("hidden_act", "silu".into());
     set("max_position_embeddings", config.context.into());
     set("rms_norm_eps", config.norm_eps.into());
-    set("rope_theta", config.rope_theta.into());
+    set("rope_theta", block.rope.theta.into());
     set("tie_word_embeddings", config.tied_head.into());
     if config.qkv_bias && config.o_bias {
         set("attention_bias", true.into());
@@ -111,7 +116,7 @@ fn common(config: &DecoderConfig) -> Map<String, Value> {
     if config.mlp_bias {
         set("mlp_bias", true.into());
     }
-    match config.rope_scaling {
+    match block.rope.scaling {
         RopeScaling::None => {}
         RopeScaling::Linear { factor } => set("rope_scaling", json!({"rope_type": "linear", "factor": factor})),
         RopeScaling::Dynamic { factor, .. } => set("rope_scaling", json!({"rope_type": "dynamic", "factor": factor})),
@@ -125,8 +130,8 @@ fn common(config: &DecoderConfig) -> Map<String, Value> {
 }
 
 /// The ways in which families say a window, or that there is none.
-fn windows(config: &DecoderConfig) -> Vec<Map<String, Value>> {
-    let ways = match config.sliding_window {
+fn windows(block: &Block) -> Vec<Map<String, Value>> {
+    let ways = match block.window {
         None => vec![json!({}), json!({"sliding_window": null})],
         Some(width) => vec![
             json!({"sliding_window": width}),
@@ -140,6 +145,7 @@ fn windows(config: &DecoderConfig) -> Vec<Map<String, Value>> {
 mod tests {
     use super::*;
     use crate::model::arch::config::tests::small;
+    use crate::model::arch::rope::Rope;
 
     #[test]
     fn every_decoder_of_a_gguf_file_has_a_config_json() {
@@ -149,12 +155,12 @@ mod tests {
         let cases = [
             (small(), "llama"),
             (DecoderConfig { qkv_bias: true, o_bias: true, mlp_bias: true, tied_head: false, ..small() }, "llama"),
-            (DecoderConfig { rope_scaling: scaled, rope_theta: 5e5, ..small() }, "llama"),
-            (DecoderConfig { rope_scaling: RopeScaling::Linear { factor: 4.0 }, ..small() }, "llama"),
+            (small().with_blocks(|block| block.rope = Rope { theta: 5e5, scaling: scaled.clone() }), "llama"),
+            (small().with_blocks(|block| block.rope.scaling = RopeScaling::Linear { factor: 4.0 }), "llama"),
             // its GGUF files call themselves llama
-            (DecoderConfig { sliding_window: Some(8), ..small() }, "mistral"),
+            (small().with_window(8), "mistral"),
             (DecoderConfig { qkv_bias: true, ..family("qwen2") }, "qwen2"),
-            (DecoderConfig { qkv_bias: true, sliding_window: Some(8), ..family("qwen2") }, "qwen2"),
+            (DecoderConfig { qkv_bias: true, ..family("qwen2") }.with_window(8), "qwen2"),
             (DecoderConfig { qk_norm: true, head_dim: 8, ..family("qwen3") }, "qwen3"),
         ];
         for (config, name) in cases {

@@ -52,7 +52,7 @@ fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool
 
 fn config_json(config: &DecoderConfig) -> Value {
     json!({"model_type": "llama", "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers,
+        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers(),
         "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
         "max_position_embeddings": config.context, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})
 }
@@ -241,11 +241,11 @@ fn the_tiny_models_are_understood() {
     let Some(folder) = shared("golden/tiny") else { return };
     let qwen2 = Checkpoint::open(&folder.join("qwen2-tied")).unwrap();
     let config = qwen2.config();
-    assert_eq!((config.qkv_bias, config.tied_head, config.sliding_window), (true, true, None));
-    assert_eq!(config.rope_theta, 1_000_000.0);
+    assert_eq!((config.qkv_bias, config.tied_head, config.blocks[0].window), (true, true, None));
+    assert_eq!(config.blocks[0].rope.theta, 1_000_000.0);
     let mistral = Checkpoint::open(&folder.join("mistral-sw")).unwrap();
     let config = mistral.config();
-    assert_eq!((config.qkv_bias, config.tied_head, config.sliding_window), (false, false, Some(24)));
+    assert_eq!((config.qkv_bias, config.tied_head, config.blocks[0].window), (false, false, Some(24)));
     assert_eq!((config.heads * config.head_dim, config.hidden_size), (128, 64));
 }
 
@@ -254,8 +254,8 @@ fn the_real_quantised_model_opens() {
     let Some(path) = smollm2() else { return };
     let model = Checkpoint::open(&path).unwrap();
     let config = model.config();
-    assert_eq!((config.layers, config.heads, config.kv_heads, config.head_dim), (30, 9, 3, 64));
-    assert_eq!((config.norm_eps, config.rope_theta, config.tied_head), (1e-5, 100_000.0, true));
+    assert_eq!((config.layers(), config.heads, config.kv_heads, config.head_dim), (30, 9, 3, 64));
+    assert_eq!((config.norm_eps, config.blocks[0].rope.theta, config.tied_head), (1e-5, 100_000.0, true));
     assert_eq!(model.dtype("model.layers.0.mlp.down_proj.weight"), Some(Dtype::F32));
     let down = model.tensor("model.layers.0.mlp.down_proj.weight").unwrap();
     assert_eq!(down.len(), 576 * 1536);

@@ -37,7 +37,7 @@ pub fn random(config: &DecoderConfig, device: &Device, seed: u64) -> Decoder {
         up: linear(inner, h, config.mlp_bias),
         down: linear(h, inner, config.mlp_bias),
     };
-    let layers = (0..config.layers).map(layer).collect();
+    let layers = (0..config.layers()).map(layer).collect();
     let embedding = matrix(config.vocab_size, h);
     let head = if config.tied_head { embedding.clone() } else { matrix(config.vocab_size, h) };
     let norm = vector(h);
@@ -163,9 +163,9 @@ pub fn kinds() -> [DecoderConfig; 6] {
         small(),
         DecoderConfig { qkv_bias: true, tied_head: false, ..small() },
         DecoderConfig { qk_norm: true, head_dim: 8, ..small() },
-        DecoderConfig { sliding_window: Some(3), o_bias: true, mlp_bias: true, ..small() },
+        DecoderConfig { o_bias: true, mlp_bias: true, ..small() }.with_window(3),
         DecoderConfig { kv_heads: 4, ..small() },
-        DecoderConfig { kv_heads: 1, layers: 1, ..small() },
+        DecoderConfig { kv_heads: 1, ..small() }.with_layers(1),
     ]
 }
 
@@ -244,7 +244,7 @@ proptest! {
 
 #[test]
 fn reading_with_a_cache_is_reading_without_one() {
-    let config = DecoderConfig { sliding_window: Some(5), ..small() };
+    let config = small().with_window(5);
     let decoder = random(&config, &Device::flex(), 3);
     let prompts: Vec<Vec<u32>> = vec![vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9], vec![10]];
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
@@ -295,8 +295,8 @@ fn an_edit_changes_one_weight_of_one_model() {
 
 #[test]
 fn long_texts_are_read_in_blocks_that_change_nothing() {
-    let config = DecoderConfig { context: 1024, sliding_window: Some(100), ..small() };
-    for config in [config.clone(), DecoderConfig { sliding_window: None, ..config }] {
+    let config = DecoderConfig { context: 1024, ..small() }.with_window(100);
+    for config in [config.clone(), config.with_blocks(|block| block.window = None)] {
         let decoder = random(&config, &Device::flex(), 9);
         let long = sample(&config, 601, 1, 4);
         let whole = decoder.negative_log_likelihood(&long.ids).unwrap();

@@ -24,7 +24,7 @@ impl LayerCache {
         dtype: DType,
     ) -> Vec<Self> {
         let empty = || Some(Tensor::zeros([sequences, config.kv_heads, slots, config.head_dim], (device, dtype)));
-        (0..config.layers).map(|_| Self { k: empty(), v: empty(), filled: 0 }).collect()
+        (0..config.layers()).map(|_| Self { k: empty(), v: empty(), filled: 0 }).collect()
     }
 
     /// Writes the next T keys and values and returns all so far, [B, kv heads, filled, head size].

@@ -124,7 +124,7 @@ mod tests {
         let kinds = [
             small(),
             DecoderConfig { qk_norm: true, head_dim: 8, qkv_bias: true, ..small() },
-            DecoderConfig { sliding_window: Some(3), o_bias: true, mlp_bias: true, ..small() },
+            DecoderConfig { o_bias: true, mlp_bias: true, ..small() }.with_window(3),
         ];
         for config in kinds {
             let decoder = random(&config, &Device::flex(), 4);
@@ -133,7 +133,7 @@ mod tests {
             let mut oracle = Kept { until: MatrixId::new(0, Projection::Q), seen: Inputs::new() };
             decoder.losses_and_gradients(std::slice::from_ref(&sample), &mut oracle).unwrap();
             for until in
-                [(config.layers - 1, Projection::Down), (1, Projection::Up), (1, Projection::O), (0, Projection::Q)]
+                [(config.layers() - 1, Projection::Down), (1, Projection::Up), (1, Projection::O), (0, Projection::Q)]
                     .map(|(layer, projection)| MatrixId::new(layer, projection))
             {
                 let mut found = Kept { until, seen: Inputs::new() };

@@ -5,10 +5,10 @@
 //! the formulas and works them out for a 7B model; its numbers are checked in cost_tests.rs.
 //! Must not know: tensors, devices, how fast a machine is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::model::arch::config::DecoderConfig;
+use crate::model::arch::config::{DecoderConfig, Norms};
 use crate::model::decoder::rows::together;
 use crate::model::matrix::{MatrixId, Projection};
 
@@ -137,14 +137,14 @@ pub struct Estimate {
 ///
 /// `config` has passed [`DecoderConfig::check`]. Matrices outside it are ignored.
 pub fn estimate(config: &DecoderConfig, matrices: &[MatrixId], lengths: &[Length], setup: &Setup) -> Estimate {
-    let scored: BTreeSet<MatrixId> = matrices.iter().copied().filter(|id| id.layer < config.layers).collect();
+    let scored: BTreeSet<MatrixId> = matrices.iter().copied().filter(|id| id.layer < config.layers()).collect();
     let job = Job::new(config, scored, lengths, setup);
     let lowest = job.lowest();
-    let layers = config.layers - lowest;
+    let layers = config.layers() - lowest;
     let mut least: Option<Estimate> = None;
     for groups in 1..=layers.max(1) {
         for batch_tokens in batches(setup.batch_tokens) {
-            let estimate = job.in_groups(split(lowest..config.layers, groups), batch_tokens);
+            let estimate = job.in_groups(split(lowest..config.layers(), groups), batch_tokens);
             if estimate.fits {
                 return estimate;
             }
@@ -153,7 +153,7 @@ pub fn estimate(config: &DecoderConfig, matrices: &[MatrixId], lengths: &[Length
             }
         }
     }
-    least.unwrap_or_else(|| job.in_groups(split(lowest..config.layers, 1), 0))
+    least.unwrap_or_else(|| job.in_groups(split(lowest..config.layers(), 1), 0))
 }
 
 /// Fewer and fewer tokens, down to one sample at a time.
@@ -209,7 +209,7 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(config: &'a DecoderConfig, scored: BTreeSet<MatrixId>, lengths: &'a [Length], setup: &'a Setup) -> Self {
         let weights = config.tensors().iter().map(|spec| numel(&spec.shape)).sum();
-        let mut sizes = vec![0; config.layers];
+        let mut sizes = vec![0; config.layers()];
         for id in &scored {
             sizes[id.layer] += size(config, id.projection);
         }
@@ -218,7 +218,7 @@ impl<'a> Job<'a> {
 
     /// No gradient flows below this layer.
     fn lowest(&self) -> usize {
-        self.scored.first().map_or(self.config.layers, |id| id.layer)
+        self.scored.first().map_or(self.config.layers(), |id| id.layer)
     }
 
     fn size(&self, projection: Projection) -> u128 {
@@ -237,15 +237,25 @@ impl<'a> Job<'a> {
         self.lengths.iter().map(|length| length.inputs as u128).sum()
     }
 
-    /// Pairs of a query and a key that it sees, over all samples: 1 + 2 + … + T, less what a window hides.
-    fn pairs(&self) -> u128 {
+    /// Pairs of a query and a key that it sees, over all samples and some layers: 1 + 2 + … + T in each, less what its
+    /// window hides.
+    fn pairs(&self, layers: Range<usize>) -> u128 {
         let triangle = |side: u128| side * (side + 1) / 2;
-        let window = self.config.sliding_window.map_or(u128::MAX, |window| window as u128);
-        let pairs = self.lengths.iter().map(|length| {
-            let tokens = length.inputs as u128;
-            triangle(tokens) - triangle(tokens.saturating_sub(window))
-        });
-        pairs.sum()
+        let in_one = |window: Option<usize>| -> u128 {
+            let window = window.map_or(u128::MAX, |window| window as u128);
+            let tokens = self.lengths.iter().map(|length| length.inputs as u128);
+            tokens.map(|tokens| triangle(tokens) - triangle(tokens.saturating_sub(window))).sum()
+        };
+        let mut counts = BTreeMap::new();
+        for block in &self.config.blocks[layers] {
+            *counts.entry(block.window).or_insert(0_u128) += 1;
+        }
+        counts.into_iter().map(|(window, count)| count * in_one(window)).sum()
+    }
+
+    /// Operations of one product over the pairs of some layers: of queries and keys, or of probabilities and values.
+    fn attention(&self, layers: Range<usize>) -> u128 {
+        2 * self.pairs(layers) * (self.config.heads * self.config.head_dim) as u128
     }
 
     /// Does any of these matrices of this layer have a score?
@@ -266,20 +276,22 @@ impl<'a> Job<'a> {
     fn flops(&self, groups: &[Range<usize>]) -> Flops {
         let config = self.config;
         let (tokens, lowest) = (self.tokens(), self.lowest());
-        let layers = config.layers as u128;
+        let (layers, lowest_layer) = (config.layers(), lowest..(lowest + 1).min(config.layers()));
         let labels: u128 = self.lengths.iter().map(|length| length.labels as u128).sum();
-        let product = 2 * self.pairs() * (config.heads * config.head_dim) as u128;
-        let (below, through) = if lowest < config.layers { self.lowest_backward(lowest) } else { (0, false) };
-        let above = (config.layers - lowest).saturating_sub(1) as u128;
+        let (below, through) = if lowest < layers { self.lowest_backward(lowest) } else { (0, false) };
+        let above = (layers - lowest).saturating_sub(1) as u128;
         // The topmost group is run forward and at once backward, sample by sample; the others a second time.
-        let again: u128 = groups.iter().skip(1).map(|group| group.len() as u128).sum();
+        let again = groups.iter().skip(1);
+        let again =
+            again.map(|group| 2 * tokens * group.len() as u128 * self.layer_size() + 2 * self.attention(group.clone()));
+        let backward = self.attention(lowest_layer.end..layers) + u128::from(through) * self.attention(lowest_layer);
         Flops {
-            forward: amount(2 * tokens * layers * self.layer_size()),
+            forward: amount(2 * tokens * layers as u128 * self.layer_size()),
             backward: amount(2 * tokens * (above * self.layer_size() + below)),
-            gradients: amount(2 * tokens * self.scored_size(&(0..config.layers))),
+            gradients: amount(2 * tokens * self.scored_size(&(0..config.layers()))),
             head: amount(4 * labels * config.vocab_size as u128 * config.hidden_size as u128),
-            attention: amount(product * (2 * layers + 4 * (above + u128::from(through)))),
-            recomputed: amount(again * (2 * tokens * self.layer_size() + 2 * product)),
+            attention: amount(2 * self.attention(0..layers) + 4 * backward),
+            recomputed: amount(again.sum()),
         }
     }
 
@@ -304,12 +316,14 @@ impl<'a> Job<'a> {
         let (tokens, rows) = self.batch(batch_tokens);
 
         let weights = self.weights;
-        let scored = self.scored_size(&(0..config.layers));
+        let scored = self.scored_size(&(0..config.layers()));
         let most = groups.iter().map(|group| self.scored_size(group)).max().unwrap_or(0);
         let deepest = groups.iter().map(Range::len).max().unwrap_or(0) as u128;
-        // A layer keeps its input, the middle, q, k, v, what attention gives, gate and up; with head norms q and k twice.
+        // A layer keeps its input, the middle, q, k, v, what attention gives, gate and up; with head norms q and k twice;
+        // with norms behind its halves also what these are taken of.
         let twice = if config.qk_norm { q + kv } else { 0 };
-        let kept = 2 * hidden + 2 * q + 2 * kv + 2 * inner + twice;
+        let behind = if config.blocks.iter().any(|block| block.norms == Norms::Around) { 2 * hidden } else { 0 };
+        let kept = 2 * hidden + 2 * q + 2 * kv + 2 * inner + twice + behind;
         // On the way back: the gated product and three gradients of its width, dy and two norms of the hidden width.
         let gradient = if self.setup.fused {
             0

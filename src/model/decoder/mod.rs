@@ -137,10 +137,17 @@ impl Decoder {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let config = checkpoint.config().clone();
+        if config.one_block().is_none() {
+            return Err(Error::user(format!(
+                "{}: layers of more than one kind are not computed yet",
+                checkpoint.path().display()
+            ))
+            .hint("choose a model whose layers are alike"));
+        }
         let shapes: HashMap<String, Vec<usize>> =
             config.tensors().into_iter().map(|spec| (spec.name, spec.shape)).collect();
         let mut reader = Reader { checkpoint, device, dtype, shapes, done: 0, progress };
-        let layers = (0..config.layers).map(|index| reader.layer(&config, index)).collect::<Result<Vec<_>>>()?;
+        let layers = (0..config.layers()).map(|index| reader.layer(&config, index)).collect::<Result<Vec<_>>>()?;
         let embedding = reader.matrix("model.embed_tokens.weight")?;
         let head = if config.tied_head { embedding.clone() } else { reader.matrix("lm_head.weight")? };
         let norm = reader.vector("model.norm.weight")?;
@@ -155,7 +162,12 @@ impl Decoder {
             starts.iter().flat_map(|start| (first..first + tokens).map(|slot| slot.saturating_sub(*start))).collect();
         let angles = Angles::of(&self.config, &positions);
         let sequences = starts.len();
-        Batch { sequences, tokens, angles, mask: Mask::new(starts, first, self.config.sliding_window) }
+        Batch {
+            sequences,
+            tokens,
+            angles,
+            mask: Mask::new(starts, first, self.config.blocks.first().and_then(|block| block.window)),
+        }
     }
 
     /// Embeddings [B*T, hidden] of token ids, row after row.

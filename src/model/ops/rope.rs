@@ -8,7 +8,8 @@
 //! cached keys keep the angles of their time, and frequencies depend on what was read before.)
 //! Must not know: attention, caches.
 
-use crate::model::arch::config::{DecoderConfig, RopeScaling};
+use crate::model::arch::config::DecoderConfig;
+use crate::model::arch::rope::RopeScaling;
 
 /// Cosines and sines of B sequences of T positions, row-major [B, T, d/2].
 #[derive(Clone, Debug)]
@@ -20,11 +21,12 @@ pub struct Angles {
 impl Angles {
     /// The angles of the given positions, one after another. Positions times frequencies in f32, as transformers.
     pub fn of(config: &DecoderConfig, positions: &[usize]) -> Self {
-        let reach = match config.rope_scaling {
+        let rope = &config.blocks[0].rope;
+        let reach = match rope.scaling {
             RopeScaling::Dynamic { .. } => positions.iter().max().map_or(1, |last| last + 1),
             _ => 1,
         };
-        let frequencies = config.rope_frequencies(reach);
+        let frequencies = rope.frequencies(config.head_dim, reach);
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for position in positions {
             #[expect(clippy::cast_precision_loss, reason = "contexts are far below 2^24")]
@@ -49,7 +51,7 @@ mod tests {
     fn within_the_context_no_angle_depends_on_its_batch() {
         let plain = small();
         let scaling = RopeScaling::Dynamic { factor: 4.0, original_context: plain.context };
-        let dynamic = DecoderConfig { rope_scaling: scaling, ..plain.clone() };
+        let dynamic = plain.clone().with_blocks(|block| block.rope.scaling = scaling.clone());
         dynamic.check().unwrap();
         let whole: Vec<usize> = (0..plain.context).collect();
         let (expected, all) = (Angles::of(&plain, &whole), Angles::of(&dynamic, &whole));

@@ -32,7 +32,7 @@ pub(super) fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[S
     let config = checkpoint.config();
     let chosen = preview.models.device()?;
     let matrices: Vec<MatrixId> =
-        MatrixId::all(config.layers).filter(|id| id.is_in(params.modules, &params.layers)).collect();
+        MatrixId::all(config.layers()).filter(|id| id.is_in(params.modules, &params.layers)).collect();
     let lengths: Vec<Length> =
         samples.iter().map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() }).collect();
     let on_host = chosen.is_cpu();

@@ -18,11 +18,7 @@ fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {
     let config = settings.decoder(FAMILY.name, &Defaults { kv_heads: None, head_dim: None, context: 2048 })?;
     // one switch for q, k, v and o
     let attention_bias = settings.flag_or("attention_bias", false)?;
-    Ok(DecoderConfig {
-        qkv_bias: attention_bias,
-        o_bias: attention_bias,
-        mlp_bias: settings.flag_or("mlp_bias", false)?,
-        sliding_window: settings.window(config.layers, None)?,
-        ..config
-    })
+    let mlp_bias = settings.flag_or("mlp_bias", false)?;
+    let config = DecoderConfig { qkv_bias: attention_bias, o_bias: attention_bias, mlp_bias, ..config };
+    settings.with_window(config, None)
 }

@@ -16,5 +16,5 @@ fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {
         None => Some(4096),
         Some(_) => settings.size_if("sliding_window")?,
     };
-    Ok(DecoderConfig { sliding_window: settings.window(config.layers, window)?, ..config })
+    settings.with_window(config, window)
 }

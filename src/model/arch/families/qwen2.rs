@@ -16,11 +16,11 @@ pub const FAMILY: Family = Family {
 
 fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {
     let config = settings.decoder(FAMILY.name, &Defaults { kv_heads: Some(32), head_dim: None, context: 32_768 })?;
-    Ok(DecoderConfig { qkv_bias: true, sliding_window: window(settings, config.layers)?, ..config })
+    with_windows(settings, DecoderConfig { qkv_bias: true, ..config })
 }
 
-/// `use_sliding_window` switches the window on for the layers from `max_window_layers` upwards.
-pub(super) fn window(settings: &Settings<'_>, layers: usize) -> Result<Option<usize>> {
+/// Sets the layers' windows: those from `max_window_layers` on slide, unless `layer_types` lists them.
+pub(super) fn with_windows(settings: &Settings<'_>, mut config: DecoderConfig) -> Result<DecoderConfig> {
     let on = settings.flag_or("use_sliding_window", false)?;
     let width = match settings.raw("sliding_window") {
         None => Some(4096),
@@ -31,16 +31,14 @@ pub(super) fn window(settings: &Settings<'_>, layers: usize) -> Result<Option<us
         return Err(settings.refuse("max_window_layers", "it must be a whole number"));
     };
     let width = width.filter(|_| on);
-    if settings.get("layer_types").is_some() {
-        // the list decides; a window that no layer uses is none
-        return settings.window(layers, width).or_else(|error| settings.window(layers, None).map_err(|_| error));
+    let types = settings.layer_types(config.layers())?;
+    for (layer, block) in config.blocks.iter_mut().enumerate() {
+        let slides = types.as_ref().map_or(layer as u64 >= from, |types| types[layer]);
+        block.window = width.filter(|_| slides);
+        if types.is_some() && slides && width.is_none() {
+            let why = "a sliding_attention layer needs use_sliding_window and a sliding_window";
+            return Err(settings.refuse("layer_types", why));
+        }
     }
-    match width {
-        Some(width) if from == 0 => Ok(Some(width)),
-        Some(_) if from < layers as u64 => Err(settings.refuse(
-            "max_window_layers",
-            &format!("with use_sliding_window it splits the {layers} layers in two kinds, which is not supported"),
-        )),
-        _ => Ok(None),
-    }
+    Ok(config)
 }

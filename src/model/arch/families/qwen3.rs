@@ -18,11 +18,6 @@ fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {
     let defaults = Defaults { kv_heads: Some(32), head_dim: Some(128), context: 32_768 };
     let config = settings.decoder(FAMILY.name, &defaults)?;
     let attention_bias = settings.flag_or("attention_bias", false)?;
-    Ok(DecoderConfig {
-        qkv_bias: attention_bias,
-        o_bias: attention_bias,
-        qk_norm: true,
-        sliding_window: qwen2::window(settings, config.layers)?,
-        ..config
-    })
+    let config = DecoderConfig { qkv_bias: attention_bias, o_bias: attention_bias, qk_norm: true, ..config };
+    qwen2::with_windows(settings, config)
 }

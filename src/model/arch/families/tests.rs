@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::arch::config::RopeScaling;
+use crate::model::arch::rope::RopeScaling;
 
 /// A complete config.json of a family, with some keys set; null removes nothing.
 fn config(family: &str, changes: Value) -> Result<DecoderConfig> {
@@ -133,33 +133,40 @@ fn a_family_is_named_in_its_own_file_only() {
 fn silence_means_what_transformers_means() {
     let llama = config("llama", json!({"num_key_value_heads": null})).unwrap();
     assert_eq!((llama.kv_heads, llama.head_dim, llama.context), (4, 16, 2048));
-    assert_eq!((llama.rope_theta, llama.norm_eps, llama.tied_head), (10000.0, 1e-6, false));
-    assert_eq!(config("mistral", json!({})).unwrap().sliding_window, Some(4096));
-    assert_eq!(config("mistral", json!({"sliding_window": null})).unwrap().sliding_window, None);
+    assert_eq!((llama.blocks[0].rope.theta, llama.norm_eps, llama.tied_head), (10000.0, 1e-6, false));
+    assert_eq!(config("mistral", json!({})).unwrap().blocks[0].window, Some(4096));
+    assert_eq!(config("mistral", json!({"sliding_window": null})).unwrap().blocks[0].window, None);
     let qwen2 = config("qwen2", json!({"sliding_window": 24, "max_window_layers": 0})).unwrap();
-    assert_eq!((qwen2.qkv_bias, qwen2.o_bias, qwen2.qk_norm, qwen2.sliding_window), (true, false, false, None));
+    assert_eq!((qwen2.qkv_bias, qwen2.o_bias, qwen2.qk_norm, qwen2.blocks[0].window), (true, false, false, None));
     let qwen3 = config("qwen3", json!({})).unwrap();
     assert_eq!((qwen3.head_dim, qwen3.qkv_bias, qwen3.qk_norm), (128, false, true));
 }
 
 #[test]
-fn windows_are_for_every_layer_or_for_none() {
+fn each_layer_has_the_window_that_the_settings_give_it() {
     let on = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 0});
-    assert_eq!(config("qwen2", on).unwrap().sliding_window, Some(24));
+    assert_eq!(config("qwen2", on).unwrap().blocks[0].window, Some(24));
     let above = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 3});
-    assert_eq!(config("qwen2", above).unwrap().sliding_window, None);
+    assert_eq!(config("qwen2", above).unwrap().blocks[0].window, None);
+    let windows = |family: &str, settings| -> Vec<Option<usize>> {
+        config(family, settings).unwrap().blocks.iter().map(|block| block.window).collect()
+    };
     let split = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 2});
-    assert!(refusal("qwen2", split).contains("max_window_layers"));
+    assert_eq!(windows("qwen2", split), [None, None, Some(24)], "layers from max_window_layers on slide");
     let full = ["full_attention"; 3];
     let sliding = ["sliding_attention"; 3];
-    assert_eq!(config("llama", json!({"layer_types": full})).unwrap().sliding_window, None);
+    assert_eq!(config("llama", json!({"layer_types": full})).unwrap().blocks[0].window, None);
     assert!(refusal("llama", json!({"layer_types": sliding})).contains("layer_types"));
     assert!(refusal("mistral", json!({"layer_types": full})).contains("layer_types"));
     let listed = json!({"layer_types": sliding, "use_sliding_window": true, "sliding_window": 8});
-    assert_eq!(config("qwen3", listed).unwrap().sliding_window, Some(8));
+    assert_eq!(config("qwen3", listed).unwrap().blocks[0].window, Some(8));
     let mixed = json!({"layer_types": ["full_attention", "sliding_attention", "full_attention"],
                        "use_sliding_window": true, "sliding_window": 8});
-    assert!(refusal("qwen3", mixed).contains("layer_types"));
+    assert_eq!(windows("qwen3", mixed), [None, Some(8), None]);
+    assert!(
+        refusal("qwen3", json!({"layer_types": sliding})).contains("layer_types"),
+        "a layer slides without a window"
+    );
 }
 
 #[test]
@@ -170,11 +177,11 @@ fn rope_is_read_in_both_spellings() {
     let mut newer = llama3.clone();
     newer["rope_theta"] = json!(500000.0);
     assert_eq!(old, config("llama", json!({"rope_parameters": newer})).unwrap());
-    assert!(matches!(old.rope_scaling, RopeScaling::Llama3 { original_context: 8192, .. }));
+    assert!(matches!(old.blocks[0].rope.scaling, RopeScaling::Llama3 { original_context: 8192, .. }));
     let linear = config("llama", json!({"rope_scaling": {"type": "linear", "factor": 2}})).unwrap();
-    assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
+    assert_eq!(linear.blocks[0].rope.scaling, RopeScaling::Linear { factor: 2.0 });
     let dynamic = config("llama", json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}})).unwrap();
-    assert_eq!(dynamic.rope_scaling, RopeScaling::Dynamic { factor: 2.0, original_context: 2048 });
+    assert_eq!(dynamic.blocks[0].rope.scaling, RopeScaling::Dynamic { factor: 2.0, original_context: 2048 });
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! Must not know: the container's bytes, tokenisers, where tensors go.
 
 use crate::error::{Error, Result};
-use crate::model::arch::config::{DecoderConfig, RopeScaling, llama3_frequency};
+use crate::model::arch::config::{Block, DecoderConfig};
 use crate::model::arch::families;
+use crate::model::arch::rope::{Rope, RopeScaling, llama3_frequency};
 use crate::model::checkpoint::gguf::{GgufFile, Meta};
 
 /// Llama 3.1's frequency factors come as a tensor instead of as settings.
@@ -42,29 +43,35 @@ fn read(file: &GgufFile) -> Result<DecoderConfig> {
     let embedding = file.tensors().get("token_embd.weight");
     let vocab_size = embedding.and_then(|tensor| tensor.shape.first().copied());
     let has = |name: &str| file.tensors().contains_key(name);
+    let rope = Rope { theta: keys.number("rope.freq_base")?.unwrap_or(10000.0), scaling: keys.scaling()? };
+    let window = keys.size("attention.sliding_window")?.filter(|width| *width > 0);
+    let block = Block { window, ..Block::llama(rope.clone()) };
     let mut config = DecoderConfig {
         family: family.name.to_owned(),
         vocab_size: vocab_size.ok_or_else(|| Error::user("the tensor token_embd.weight is missing"))?,
         hidden_size,
         intermediate_size: keys.need("feed_forward_length")?,
-        layers: keys.need("block_count")?,
         heads,
         kv_heads: keys.size("attention.head_count_kv")?.unwrap_or(heads),
         head_dim,
         context: keys.need("context_length")?,
         norm_eps: keys.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
-        rope_theta: keys.number("rope.freq_base")?.unwrap_or(10000.0),
-        rope_scaling: keys.scaling()?,
-        sliding_window: keys.size("attention.sliding_window")?.filter(|width| *width > 0),
+        norm_offset: false,
         qkv_bias: has("blk.0.attn_q.bias"),
         o_bias: has("blk.0.attn_output.bias"),
         mlp_bias: has("blk.0.ffn_gate.bias"),
         qk_norm: has("blk.0.attn_q_norm.weight"),
         tied_head: !has("output.weight"),
+        embedding_scale: None,
+        attention_scale: None,
+        attention_cap: None,
+        logit_cap: None,
+        blocks: block.alike(keys.need("block_count")?)?,
     };
     config.check()?;
     if has(ROPE_FACTORS) {
-        config.rope_scaling = llama3(file, &config)?;
+        let scaling = llama3(file, &rope, head_dim)?;
+        config.blocks.iter_mut().for_each(|block| block.rope.scaling = scaling.clone());
     }
     Ok(config)
 }
@@ -126,20 +133,19 @@ impl Keys<'_> {
 /// Finds the settings behind Llama 3.1's factors, and checks that they give these very factors.
 ///
 /// Every published model has low 1, high 4 and 8192 positions; the factor is the largest of the list.
-fn llama3(file: &GgufFile, config: &DecoderConfig) -> Result<RopeScaling> {
+fn llama3(file: &GgufFile, rope: &Rope, head_dim: usize) -> Result<RopeScaling> {
     let factors = file.dequantize(ROPE_FACTORS)?;
     let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
     if factor == 1.0 && factors.iter().all(|f| *f == 1.0) {
-        return Ok(config.rope_scaling.clone());
+        return Ok(rope.scaling.clone());
     }
-    let plain = config.rope_frequencies(1);
+    let plain = rope.frequencies(head_dim, 1);
     let agree = |(factor_here, frequency): (&f32, &f32)| {
         let scaled = llama3_frequency(*frequency, factor, 1.0, 4.0, 8192);
         (frequency / scaled / factor_here - 1.0).abs() < 1e-4
     };
-    let known = config.rope_scaling == RopeScaling::None
-        && factors.len() == plain.len()
-        && factors.iter().zip(&plain).all(agree);
+    let known =
+        rope.scaling == RopeScaling::None && factors.len() == plain.len() && factors.iter().zip(&plain).all(agree);
     if !known {
         return Err(Error::user(format!("{ROPE_FACTORS} holds factors other than Llama 3.1's"))
             .hint("use the model's Hugging Face directory, whose config.json states them"));

@@ -91,7 +91,7 @@ fn any_grouping_and_packing_gives_the_bits_of_one_sample_at_a_time_for_every_kin
         ("some, none in the lowest layer", 1, &odd),
     ];
     for config in kinds() {
-        let config = DecoderConfig { layers: 4, ..config };
+        let config = config.with_layers(4);
         for ops in [Ops::Host, Ops::Backend] {
             let mut decoder = random(&config, &Device::flex(), 11);
             decoder.ops = ops;
@@ -118,7 +118,7 @@ fn any_grouping_and_packing_gives_the_bits_of_one_sample_at_a_time_for_every_kin
 
 #[test]
 fn a_walk_that_was_written_down_goes_on_with_the_same_bits() {
-    let config = DecoderConfig { layers: 3, ..small() };
+    let config = small().with_layers(3);
     let decoder = random(&config, &Device::flex(), 4);
     for groups in [vec![0..3], vec![1..3, 0..1], vec![2..3, 1..2, 0..1]] {
         let whole = walked(&decoder, &groups, &|_| true, 0, None);

@@ -3,7 +3,8 @@
 //! Must not know: how the estimates are made.
 
 use super::*;
-use crate::model::arch::config::RopeScaling;
+use crate::model::arch::config::Block;
+use crate::model::arch::rope::Rope;
 
 const MLP: [Projection; 3] = [Projection::Gate, Projection::Up, Projection::Down];
 
@@ -13,20 +14,22 @@ fn smollm2() -> DecoderConfig {
         vocab_size: 49152,
         hidden_size: 576,
         intermediate_size: 1536,
-        layers: 30,
         heads: 9,
         kv_heads: 3,
         head_dim: 64,
         context: 8192,
         norm_eps: 1e-5,
-        rope_theta: 100_000.0,
-        rope_scaling: RopeScaling::None,
-        sliding_window: None,
+        norm_offset: false,
         qkv_bias: false,
         o_bias: false,
         mlp_bias: false,
         qk_norm: false,
         tied_head: true,
+        embedding_scale: None,
+        attention_scale: None,
+        attention_cap: None,
+        logit_cap: None,
+        blocks: vec![Block::llama(Rope::plain(100_000.0)); 30],
     }
 }
 
@@ -36,7 +39,7 @@ fn qwen2_7b() -> DecoderConfig {
         vocab_size: 152_064,
         hidden_size: 3584,
         intermediate_size: 18944,
-        layers: 28,
+        blocks: vec![Block::llama(Rope::plain(1e6)); 28],
         heads: 28,
         kv_heads: 4,
         head_dim: 128,
@@ -48,7 +51,7 @@ fn qwen2_7b() -> DecoderConfig {
 }
 
 fn every(config: &DecoderConfig, parts: &[Projection]) -> Vec<MatrixId> {
-    (0..config.layers).flat_map(|layer| parts.iter().map(move |part| MatrixId::new(layer, *part))).collect()
+    (0..config.layers()).flat_map(|layer| parts.iter().map(move |part| MatrixId::new(layer, *part))).collect()
 }
 
 fn giga(value: f64) -> f64 {
@@ -135,7 +138,7 @@ fn no_gradient_is_counted_below_the_lowest_scored_matrix() {
 
 #[test]
 fn a_window_hides_pairs() {
-    let config = DecoderConfig { sliding_window: Some(3), layers: 1, ..smollm2() };
+    let config = smollm2().with_layers(1).with_window(3);
     let flops = estimate(&config, &[], &[Length { inputs: 5, labels: 1 }], &Setup::CPU).flops;
     // 1 + 2 + 3 + 3 + 3 pairs, two products.
     assert_eq!(flops.attention, 2.0 * 12.0 * 576.0 * 2.0);
@@ -223,7 +226,7 @@ fn batches_shrink_before_layers_are_grouped() {
 #[test]
 fn impossible_amounts_saturate() {
     let config = DecoderConfig {
-        layers: 1 << 12,
+        blocks: vec![Block::llama(Rope::plain(1e6)); 1 << 12],
         hidden_size: 1 << 18,
         intermediate_size: 1 << 22,
         vocab_size: 1 << 24,
@@ -231,7 +234,7 @@ fn impossible_amounts_saturate() {
     };
     let lengths = [Length { inputs: 1 << 40, labels: 1 << 40 }];
     let setup = Setup { budget: Some(1), ..Setup::CPU };
-    let matrices = every(&DecoderConfig { layers: 2, ..config.clone() }, &MLP);
+    let matrices = every(&config.clone().with_layers(2), &MLP);
     let huge = estimate(&config, &matrices, &lengths, &setup);
     assert_eq!((huge.peak_bytes, huge.fits), (u64::MAX, false));
     assert!(huge.flops.total().is_finite());

@@ -11,7 +11,7 @@ use super::*;
 use crate::files;
 use crate::model::checkpoint::tests::shared;
 use crate::model::text::Text;
-use crate::model::{Checkpoint, DecoderConfig, RopeScaling};
+use crate::model::{Checkpoint, RopeScaling};
 
 const WIDTH: usize = 256;
 
@@ -133,7 +133,7 @@ fn qwen_headers_bring_biases_norms_and_rows_as_they_are() {
     let keys = [("qwen3.attention.key_length", Value::U32(64)), ("qwen3.rope.freq_base", Value::F32(1e6))];
     let model = open(&bytes(&meta("qwen3", &keys), &tensors(GgmlDType::F32, &norms))).unwrap();
     let config = model.config();
-    assert_eq!((config.qk_norm, config.tied_head, config.rope_theta), (true, false, 1e6));
+    assert_eq!((config.qk_norm, config.tied_head, config.blocks[0].rope.theta), (true, false, 1e6));
     assert_eq!(model.tensor("model.layers.0.self_attn.k_proj.weight").unwrap(), noise(WIDTH / 2 * WIDTH));
 }
 
@@ -143,15 +143,19 @@ fn llama_3_factors_are_recognised_or_refused() {
         RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8192 };
     let keys = [("llama.rope.freq_base", Value::F32(500_000.0))];
     let plain = open(&bytes(&meta("llama", &keys), &tensors(GgmlDType::F16, &[]))).unwrap().config().clone();
-    let scaled = DecoderConfig { rope_scaling: scaling.clone(), ..plain.clone() };
-    let ratios = plain.rope_frequencies(1).into_iter().zip(scaled.rope_frequencies(1));
+    let scaled = plain.clone().with_blocks(|block| block.rope.scaling = scaling.clone());
+    let ratios = plain.blocks[0]
+        .rope
+        .frequencies(plain.head_dim, 1)
+        .into_iter()
+        .zip(scaled.blocks[0].rope.frequencies(scaled.head_dim, 1));
     let mut factors: Vec<f32> = ratios.map(|(a, b)| a / b).collect();
     let with = |factors: &[f32]| {
         let mut all = tensors(GgmlDType::F16, &[]);
         all.push(("rope_freqs.weight".into(), quantised(factors, &[factors.len()], GgmlDType::F32)));
         open(&bytes(&meta("llama", &keys), &all))
     };
-    assert_eq!(with(&factors).unwrap().config().rope_scaling, scaling);
+    assert_eq!(with(&factors).unwrap().config().blocks[0].rope.scaling, scaling);
     assert_eq!(with(&[1.0; 32]).unwrap().config(), &plain);
     factors[20] *= 1.1;
     assert!(with(&factors).unwrap_err().message().contains("rope_freqs.weight"));
