@@ -22,7 +22,7 @@
 //! Hugging Face directory or as the patch alone.
 //!
 //! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
-//! the keys), [`files`] and one way to write Parquet. On top is [`cli`], the only room that prints.
+//! the keys), [`files`], [`machine`] (its memory and its limits) and one way to write Parquet. On top is [`cli`], the only room that prints.
 //!
 //! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
 //! a member, and a member is one file; ARCHITECTURE.md says how to add one.
@@ -40,6 +40,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod judge;
+pub mod machine;
 pub mod model;
 pub mod rank;
 pub mod score;

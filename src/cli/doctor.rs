@@ -17,7 +17,8 @@ use super::table::{Align, Table};
 use crate::config::Pipeline;
 use crate::error::Error;
 use crate::files;
-use crate::model::device::{self, Memory};
+use crate::machine::{self, Memory};
+use crate::model::device;
 use crate::model::source::spec::Source;
 use crate::model::source::{self, PipSettings};
 
@@ -36,7 +37,7 @@ struct Findings {
     features: Features,
     cpu: Cpu,
     gpu: Gpu,
-    /// None where /proc/meminfo is not there.
+    /// None where the system does not tell.
     memory: Option<Memory>,
     /// What pip says of itself, or none.
     pip: Option<String>,
@@ -97,7 +98,7 @@ fn look(args: &PipelineArgs) -> Findings {
         features: Features { cuda: device::has_cuda_feature() },
         cpu: Cpu { cores, threads: pipeline.as_ref().and_then(|pipeline| pipeline.run.threads).unwrap_or(cores) },
         gpu: gpu(),
-        memory: device::memory(),
+        memory: machine::memory(),
         pip: pip(),
         pipeline: Finding { path: file, problem },
         models: pipeline.as_ref().map(models).unwrap_or_default(),
@@ -168,7 +169,9 @@ fn table(findings: &Findings) -> String {
     }
     match &findings.memory {
         Some(memory) => {
-            say("memory", &format_args!("{}, {} available", bytes(memory.total_bytes), bytes(memory.available_bytes)));
+            let limit = memory.limit_bytes.map(|limit| format!("limited to {}, ", bytes(limit))).unwrap_or_default();
+            let (total, available) = (bytes(memory.total_bytes), bytes(memory.available_bytes));
+            say("memory", &format_args!("{total}, {limit}{available} available"));
         }
         None => say("memory", &"not known"),
     }
@@ -215,7 +218,7 @@ mod tests {
             features: Features { cuda: false },
             cpu: Cpu { cores: 2, threads: 1 },
             gpu: Gpu { devices: Vec::new(), remark: Some("no NVIDIA GPU found".into()) },
-            memory: Some(Memory { total_bytes: 24 << 30, available_bytes: 20 << 30 }),
+            memory: Some(Memory { total_bytes: 24 << 30, limit_bytes: Some(8 << 30), available_bytes: 7 << 30 }),
             pip: None,
             pipeline: Finding { path: "/job/pipeline.toml".into(), problem: None },
             models: vec![Model { source: "hf:a/b@main".into(), path: None }],
@@ -226,7 +229,7 @@ mod tests {
         feature cuda  no
         device        cpu: 2 cores, 1 thread
         device        no NVIDIA GPU found
-        memory        24 GiB, 20 GiB available
+        memory        24 GiB, limited to 8.0 GiB, 7.0 GiB available
         pip           not found; needed for models whose source begins with pip:
         pipeline      /job/pipeline.toml
         model         hf:a/b@main: not on this machine yet

@@ -6,10 +6,8 @@
 
 use burn::tensor::{DType, Device};
 
-use std::path::Path;
-
 use crate::error::{Error, Result};
-use crate::files;
+use crate::machine;
 
 /// A device that was asked for by name and is there.
 #[derive(Clone, Debug)]
@@ -51,36 +49,13 @@ pub const fn has_cuda_feature() -> bool {
     cfg!(feature = "cuda")
 }
 
-/// The machine's memory, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Memory {
-    pub total_bytes: u64,
-    /// What programs can still have without swapping.
-    pub available_bytes: u64,
-}
-
-/// The machine's memory; none where /proc/meminfo is not there.
-pub fn memory() -> Option<Memory> {
-    let text = files::read_to_string(Path::new("/proc/meminfo")).ok()?;
-    let field = |name| kibibytes(&text, name);
-    Some(Memory { total_bytes: field("MemTotal")?, available_bytes: field("MemAvailable")? })
-}
-
-/// A line `Name:  12 kB` of a file of /proc, in bytes.
-fn kibibytes(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// The bytes that this process may hold on a device, all in all: what it holds already and nine tenths of what is
 /// available. None where that is not known: Burn does not tell how much of a GPU's memory is free.
 pub fn allowance(chosen: &Chosen) -> Option<u64> {
     if !chosen.is_cpu() {
         return None;
     }
-    let status = files::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-    let held = kibibytes(&status, "RssAnon").unwrap_or(0);
-    Some(held.saturating_add(memory()?.available_bytes / 10 * 9))
+    Some(machine::held().saturating_add(machine::memory()?.available_bytes / 10 * 9))
 }
 
 /// Chooses a device: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
@@ -143,21 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_proc_are_read_or_not_known() {
-        let text = "MemTotal:       24576 kB\nMemFree:  1 kB\nMemAvailable:   1024 kB\nHugeTLB: 5\n";
-        assert_eq!(kibibytes(text, "MemTotal"), Some(24_576 * 1024));
-        assert_eq!(kibibytes(text, "MemAvailable"), Some(1024 * 1024));
-        for (text, name) in [("", "MemTotal"), (text, "Mem"), (text, "HugeTLB"), ("A: x kB", "A")] {
-            assert_eq!(kibibytes(text, name), None, "{text}");
-        }
-        assert_eq!(kibibytes("A: 99999999999999999999 kB", "A"), None);
-        assert_eq!(kibibytes("A: 18446744073709551615 kB", "A"), None);
-    }
-
-    #[test]
     fn a_cpus_allowance_is_known_where_its_memory_is() {
         let cpu = choose("cpu").unwrap();
-        assert_eq!(allowance(&cpu).is_some(), memory().is_some());
-        assert!(memory().is_none_or(|memory| memory.available_bytes <= memory.total_bytes));
+        assert_eq!(allowance(&cpu).is_some(), machine::memory().is_some());
     }
 }
