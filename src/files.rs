@@ -4,13 +4,17 @@
 //! Must not know: what is in the files.
 #![allow(clippy::disallowed_methods, reason = "this is the room that wraps them")]
 
+mod temporary;
+
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
+pub use self::temporary::{Placed, Temporary};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
@@ -45,16 +49,26 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// Writes a file so that a reader sees either nothing, the old content or all of the new one.
+/// Writes a file so that a reader sees either nothing, the old content or all of the new one, also when several threads
+/// or processes write it at once.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written.at("write", path)
+    Temporary::new_in(parent(path), ".dean-")
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.replace(path)))
+        .at("write", path)
+}
+
+/// The directory that a path lies in, under a name that can be opened.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Maps a file into memory for reading.
+#[expect(unsafe_code, reason = "memory maps are a promise that nobody changes the file")]
+pub fn map(path: &Path) -> Result<Mmap> {
+    let file = open(path)?;
+    // SAFETY: the mapping is read-only, and nobody writes a model or an artifact while a run reads it. If one is
+    // truncated under us the process gets SIGBUS, as every program that maps files does.
+    unsafe { Mmap::map(&file) }.at("map", path)
 }
 
 /// Moves a file or directory; both must be on one file system.
@@ -205,6 +219,35 @@ mod tests {
         assert_eq!(read(&path).unwrap(), b"2");
         assert_eq!(list(dir.path()).unwrap(), std::slice::from_ref(&path));
         assert_eq!(digest(&path).unwrap(), Digest::of(b"2"));
+    }
+
+    #[test]
+    fn two_threads_may_write_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        let contents = [vec![b'a'; 100_000], vec![b'b'; 200_000]];
+        std::thread::scope(|scope| {
+            for content in &contents {
+                scope.spawn(|| (0..50).for_each(|_| write_atomic(&path, content).unwrap()));
+            }
+            for _ in 0..200 {
+                let found = fs::read(&path);
+                assert!(found.is_err() || contents.contains(&found.unwrap()), "half a file");
+            }
+        });
+        assert!(contents.contains(&read(&path).unwrap()));
+        assert_eq!(list(dir.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn files_are_mapped_even_when_they_are_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        for content in [&b""[..], b"bytes"] {
+            let path = dir.path().join("mapped");
+            write_atomic(&path, content).unwrap();
+            assert_eq!(map(&path).unwrap()[..], *content);
+        }
+        assert!(map(&dir.path().join("none")).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::events::Observer;
 use super::plan::{Place, Plan, Planned, Planner, State, roles};
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Progress, Role, Shards};
-use crate::store::{Acquired, Claim, Damage, Run, RunNode, new_run_id, now_rfc3339};
+use crate::store::{Acquired, Claim, Damage, Owner, Run, RunNode, new_run_id, now_rfc3339};
 
 /// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
 const REPAIRS: usize = 8;
@@ -80,14 +80,14 @@ impl Runner<'_> {
             }
             let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
             let missing = || plan.nodes.iter().filter(|planned| wanted(planned) && planned.state != State::Hit);
-            let next = missing().find(|planned| planned.key.is_some());
-            let finished = next.is_none();
+            let ready: Vec<&Planned> = missing().filter(|planned| planned.key.is_some()).collect();
+            let finished = ready.is_empty();
             if run.nodes != nodes || finished {
                 run.nodes = nodes;
                 run.finished = finished;
                 self.planner.store.write_run(&run)?;
             }
-            let Some(planned) = next else {
+            let Some(first) = ready.first() else {
                 if let Some(stuck) = missing().next() {
                     return Err(Error::fault(format!(
                         "{} waits for {:?}, which never comes",
@@ -98,12 +98,12 @@ impl Runner<'_> {
                 return Ok(Summary { run: run.id, plan, computed, damage });
             };
             if (self.stop)() {
-                return Err(Error::stopped(format!("stopped before {}", planned.node.name)));
+                return Err(Error::stopped(format!("stopped before {}", first.node.name)));
             }
             let damaged = self.planner.store.damage().len();
-            match self.compute(&plan, planned) {
-                Ok(Some(seconds)) => computed.push((planned.node.name.clone(), seconds)),
-                Ok(None) => {}
+            let Some((planned, claim)) = self.claim(&ready)? else { continue };
+            match self.compute(&plan, planned, claim) {
+                Ok(seconds) => computed.push((planned.node.name.clone(), seconds)),
                 // An input was damaged: it is in quarantine now, so the next plan computes it again.
                 Err(error)
                     if error.kind() == Kind::User
@@ -134,21 +134,28 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Computes a node and publishes it, or waits for whoever does. Seconds, if it was computed here.
-    fn compute(&self, plan: &Plan, planned: &Planned) -> Result<Option<f64>> {
-        let (Some(key), Some(manifest)) = (planned.key, planned.manifest.as_ref()) else {
+    /// The first of these nodes that nobody else computes now, with the right to compute it. Where others compute all of
+    /// them, it waits. None once another process has published one of them: then the next plan knows more.
+    fn claim<'a>(&self, ready: &[&'a Planned]) -> Result<Option<(&'a Planned, Claim<'_>)>> {
+        let wanted: Vec<_> = ready.iter().filter_map(|planned| Some((planned.stage.name(), planned.key?))).collect();
+        let name = |place: usize| ready.get(place).map_or("", |planned| planned.node.name.as_str());
+        let waiting = &mut |place: usize, owner: &Owner| self.observer.waiting(name(place), owner);
+        let (place, acquired) = self.planner.store.acquire_any(&wanted, &|| (self.stop)(), waiting)?;
+        match acquired {
+            Acquired::Hit(_) => {
+                self.observer.shared(name(place));
+                Ok(None)
+            }
+            Acquired::Claim(claim) => Ok(ready.get(place).map(|planned| (*planned, claim))),
+        }
+    }
+
+    /// Computes a node and publishes it. Seconds that it took.
+    fn compute(&self, plan: &Plan, planned: &Planned, claim: Claim<'_>) -> Result<f64> {
+        let Some(manifest) = planned.manifest.as_ref() else {
             return Err(Error::fault(format!("{} was to run without a key", planned.node.name)));
         };
         let name = planned.node.name.as_str();
-        let stage = planned.stage.name();
-        let waiting = &mut |owner: &crate::store::Owner| self.observer.waiting(name, owner);
-        let claim = match self.planner.store.acquire(stage, &key, &|| (self.stop)(), waiting)? {
-            Acquired::Hit(_) => {
-                self.observer.shared(name);
-                return Ok(None);
-            }
-            Acquired::Claim(claim) => claim,
-        };
         let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
         self.observer.started(name, position, plan.nodes.len());
         let started = Instant::now();
@@ -166,7 +173,7 @@ impl Runner<'_> {
         let backend = self.planner.models.device()?.name;
         claim.publish(manifest, outputs, seconds, &backend)?;
         self.observer.finished(name, seconds);
-        Ok(Some(seconds))
+        Ok(seconds)
     }
 }
 

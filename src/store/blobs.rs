@@ -4,20 +4,42 @@
 //! Must not know: records, or what the bytes mean.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::place::{self, Placed};
-use super::{Store, clock, process};
+use super::records::OutputRef;
+use super::stream::Written;
+use super::{Store, clock, place, unique};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::files::{self, Stamp};
+use crate::files::{self, Placed, Stamp, Temporary};
 
 /// The purpose under which a blob's digest is remembered as right.
 const VERIFIED: &str = "verified blob";
+
+/// What a stage hands over to be published under a name.
+#[derive(Debug)]
+pub enum Output {
+    Bytes(Vec<u8>),
+    /// From [`Claim::writer`](super::Claim::writer).
+    Written(Written),
+}
+
+impl From<Vec<u8>> for Output {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Written> for Output {
+    fn from(written: Written) -> Self {
+        Self::Written(written)
+    }
+}
 
 /// A blob that was not what its name says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +65,20 @@ impl Store {
     /// # Errors
     /// User: the blob is missing, cannot be read, or was damaged (it is then in quarantine).
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        self.checked(digest, files::read)
+    }
+
+    /// The bytes of a digest as a memory map, for those that need not lie in memory at once. They are hashed before they
+    /// are handed over, as those of [`Store::read`] are; a second look at them comes from the system's cache.
+    ///
+    /// # Errors
+    /// As those of [`Store::read`].
+    pub fn map(&self, digest: &Digest) -> Result<Bytes> {
+        self.checked(digest, |path| files::map(path).map(Bytes::from_owner))
+    }
+
+    /// What `load` makes of a blob, if its bytes have the digest.
+    fn checked<T: AsRef<[u8]>>(&self, digest: &Digest, load: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let path = self.blob_path(digest);
         let missing = || {
             Error::user(format!("the artifact {digest} is no longer in the store {}", self.root.display()))
@@ -52,8 +88,12 @@ impl Store {
             return Err(missing());
         }
         let stamp = Stamp::of(&path)?;
-        let bytes = place::read_if_there(&path)?.ok_or_else(missing)?;
-        if Digest::of(&bytes) == *digest {
+        let bytes = match load(&path) {
+            // Moved or collected by another process meanwhile.
+            Err(_) if self.blob_bytes(digest)?.is_none() => return Err(missing()),
+            loaded => loaded?,
+        };
+        if Digest::of(bytes.as_ref()) == *digest {
             if self.recall(VERIFIED, &stamp).is_none() {
                 self.remember(VERIFIED, &stamp, &Value::Bool(true));
             }
@@ -108,19 +148,31 @@ impl Store {
         Ok(place::metadata(&self.blob_path(digest))?.filter(fs::Metadata::is_file).map(|metadata| metadata.len()))
     }
 
-    /// Publishes bytes under their digest. A blob that is there already is kept if it is sound.
-    pub(super) fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+    /// Publishes an output under its digest. A blob that is there already is kept if it is sound.
+    pub(super) fn put(&self, output: Output) -> Result<OutputRef> {
+        match output {
+            Output::Bytes(bytes) => {
+                let output = OutputRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
+                self.put_blob(&output.digest, || self.temporary_with("blob", &bytes))?;
+                Ok(output)
+            }
+            Output::Written(Written { file, output }) => {
+                self.put_blob(&output.digest, || Ok(file))?;
+                Ok(output)
+            }
+        }
+    }
+
+    fn put_blob(&self, digest: &Digest, file: impl FnOnce() -> Result<Temporary>) -> Result<()> {
         if self.keep(digest)? {
             return Ok(());
         }
-        let path = self.blob_path(digest);
-        let file = self.temporary("blob", bytes)?;
-        file.make_read_only().and_then(|()| file.link(&path)).map_err(|cause| self.write_error(&cause)).and_then(
-            |placed| match placed {
-                Placed::Exists if !self.keep(digest)? => file.replace(&path).map_err(|cause| self.write_error(&cause)),
-                _ => Ok(()),
-            },
-        )?;
+        let (path, file) = (self.blob_path(digest), file()?);
+        file.make_read_only().map_err(|cause| self.write_error(&cause))?;
+        match self.place(file, &path)? {
+            Placed::Exists(file) if !self.keep(digest)? => self.replace(file, &path)?,
+            _ => {}
+        }
         if let Ok(stamp) = Stamp::of(&path) {
             self.remember(VERIFIED, &stamp, &Value::Bool(true));
         }
@@ -152,7 +204,7 @@ impl Store {
         let dir = self.dir("quarantine");
         let mut to = dir.join(format!("{digest}-{}", clock::compact(SystemTime::now())));
         if to.exists() {
-            to = dir.join(format!("{digest}-{}-{}", clock::compact(SystemTime::now()), process::unique()));
+            to = dir.join(format!("{digest}-{}-{}", clock::compact(SystemTime::now()), unique()));
         }
         let moved_to = match fs::create_dir_all(&dir).and_then(|()| fs::rename(&path, &to)) {
             Ok(()) => {

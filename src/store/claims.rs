@@ -3,12 +3,15 @@
 //!
 //! A claim is a file linked to its name (so it appears whole and only once) whose heartbeat is
 //! rewritten *in place*: an owner that was taken over rewrites a file without a name, never its
-//! successor's claim. No clock of another machine is ever compared with ours. Must not know: stages,
-//! what is computed.
+//! successor's claim. No clock of another machine is ever compared with ours.
+//!
+//! The owner also keeps the file locked. The kernel drops the lock when the process ends, so that on one machine, containers
+//! included, a dead owner is known at once. Locks of other machines are not trusted, since some shared file systems do not
+//! pass them on: there only a heartbeat that stands still tells. Must not know: stages, what is computed.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -16,12 +19,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{self, Placed};
-use super::process::{self, Identity};
 use super::records::Record;
-use super::{Store, clock};
+use super::{Store, clock, place, unique};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
+use crate::files::Placed;
+use crate::machine;
 
 /// What [`Store::acquire`] got.
 #[derive(Debug)]
@@ -62,9 +65,12 @@ pub struct Claim<'a> {
 /// The content of `claims/<key>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Content {
-    #[serde(flatten)]
-    process: Identity,
+    host: String,
+    pid: u32,
     started: String,
+    /// The kernel that keeps this file locked while the owner lives; none where the file could not be locked.
+    #[serde(default)]
+    locked_by: Option<String>,
     /// Tells this claim from every other, also of the same process.
     nonce: String,
     /// Counts up with a fixed number of digits, so that a beat replaces the text without a change of length.
@@ -77,43 +83,46 @@ impl Content {
     }
 }
 
+/// What one look at a key found.
+enum Look<'a> {
+    Got(Acquired<'a>),
+    /// Somebody computes it; none if the claim went away meanwhile.
+    Busy(Option<Owner>),
+}
+
 /// A claim's text and since when, by our own clock, it has stood still.
 type Watch = Option<(Vec<u8>, Instant)>;
 
 impl Store {
-    /// The record of a key, or the right to compute it. While another process computes it this waits,
-    /// calling `waiting` once per look; a dead owner's claim is taken over.
+    /// Of several wanted (stage, key), the first that is computed already or that nobody computes now: its place in
+    /// `wanted`, and its record or the right to compute it. So several processes that want the same keys share them out.
+    /// While others compute all of them this waits, calling `waiting` once per look with the first one's place and owner.
+    /// A dead owner's claim is taken over.
     ///
     /// # Errors
     /// Stopped: `stop` said so while waiting. User: the store cannot be read, or (on a miss) not written.
-    pub fn acquire(
+    /// Fault: nothing is wanted.
+    pub fn acquire_any(
         &self,
-        stage: &str,
-        key: &Digest,
+        wanted: &[(&str, Digest)],
         stop: &dyn Fn() -> bool,
-        waiting: &mut dyn FnMut(&Owner),
-    ) -> Result<Acquired<'_>> {
+        waiting: &mut dyn FnMut(usize, &Owner),
+    ) -> Result<(usize, Acquired<'_>)> {
         let (mut pause, longest) = self.timing.poll;
-        let mut watch: Watch = None;
+        let mut watches: Vec<Watch> = vec![None; wanted.len()];
         loop {
-            if let Some(record) = self.peek_verified(stage, key)? {
-                return Ok(Acquired::Hit(record));
-            }
-            if let Some(claim) = self.try_claim(stage, key)? {
-                // Somebody may have published between the look and the claim.
-                let published = self.peek_verified(stage, key)?;
-                return Ok(published.map_or_else(|| Acquired::Claim(claim), Acquired::Hit));
-            }
-            let mut owner = None;
-            if let Some(text) = place::read_if_there(&self.claim_path(key))? {
-                if self.is_abandoned(&text, &mut watch) {
-                    tracing::info!("taking over the claim of a dead process on {stage}/{key}");
-                    self.take_away(key, &text)?;
-                    continue;
+            let mut busy = None;
+            for (place, ((stage, key), watch)) in wanted.iter().zip(&mut watches).enumerate() {
+                match self.look(stage, key, watch)? {
+                    Look::Got(acquired) => return Ok((place, acquired)),
+                    Look::Busy(owner) => busy = busy.or(Some((place, *stage, key, owner))),
                 }
-                let seen = owner_of(&text);
-                waiting(&seen);
-                owner = Some(seen);
+            }
+            let Some((place, stage, key, owner)) = busy else {
+                return Err(Error::fault("a claim was asked for, but of no key"));
+            };
+            if let Some(owner) = &owner {
+                waiting(place, owner);
             }
             if stop() {
                 let by = owner.map_or_else(|| "another process".into(), |owner| owner.to_string());
@@ -127,26 +136,58 @@ impl Store {
         }
     }
 
+    /// [`Store::acquire_any`] of one key.
+    pub fn acquire(
+        &self,
+        stage: &str,
+        key: &Digest,
+        stop: &dyn Fn() -> bool,
+        waiting: &mut dyn FnMut(&Owner),
+    ) -> Result<Acquired<'_>> {
+        Ok(self.acquire_any(&[(stage, *key)], stop, &mut |_, owner| waiting(owner))?.1)
+    }
+
+    /// Takes the record or the claim of a key if it can be had now.
+    fn look(&self, stage: &str, key: &Digest, watch: &mut Watch) -> Result<Look<'_>> {
+        loop {
+            if let Some(record) = self.peek_verified(stage, key)? {
+                return Ok(Look::Got(Acquired::Hit(record)));
+            }
+            if let Some(claim) = self.try_claim(stage, key)? {
+                // Somebody may have published between the look and the claim.
+                let published = self.peek_verified(stage, key)?;
+                return Ok(Look::Got(published.map_or_else(|| Acquired::Claim(claim), Acquired::Hit)));
+            }
+            let Some(seen) = Seen::at(&self.claim_path(key))? else { return Ok(Look::Busy(None)) };
+            if !self.is_abandoned(&seen, watch) {
+                return Ok(Look::Busy(Some(seen.owner())));
+            }
+            tracing::info!("taking over the claim of a dead process on {stage}/{key}");
+            self.take_away(key, &seen.text)?;
+        }
+    }
+
     /// Claims the key unless it is claimed.
     fn try_claim(&self, stage: &str, key: &Digest) -> Result<Option<Claim<'_>>> {
         let path = self.claim_path(key);
         if place::metadata(&path)?.is_some() {
             return Ok(None);
         }
+        let mut file = self.temporary("claim")?;
         let content = Content {
-            process: Identity::of_this_process(),
+            host: machine::host(),
+            pid: std::process::id(),
             started: clock::now_rfc3339(),
-            nonce: process::unique(),
+            // Locked before it has its name, so that nobody ever sees the claim of a living owner unlocked.
+            locked_by: lock(file.as_file()).then(machine::kernel),
+            nonce: unique(),
             beat: String::new(),
         };
-        let file = self.temporary("claim", &content.text(0))?;
-        let placed = file.link(&path).map_err(|cause| self.write_error(&cause))?;
-        if placed == Placed::Exists {
-            return Ok(None);
-        }
+        file.write_all(&content.text(0)).map_err(|cause| self.write_error(&cause))?;
+        let Placed::New(file) = self.place(file, &path)? else { return Ok(None) };
         let mut claim = Claim { store: self, stage: stage.to_owned(), key: *key, path, content, heart: None };
         // From here on dropping `claim` removes the file.
-        let heart = file.file.try_clone().and_then(|file| beat(file, claim.content.clone(), self.timing.beat));
+        let heart = beat(file, claim.content.clone(), self.timing.beat);
         claim.heart = Some(heart.map_err(|cause| {
             Error::user(format!("cannot start a thread for {stage}/{}: {cause}", key.short()))
                 .hint("the system allows no more threads or open files: see `ulimit -a`")
@@ -156,14 +197,14 @@ impl Store {
     }
 
     /// Whether the owner of a claim is certainly, or to all appearance, dead.
-    fn is_abandoned(&self, text: &[u8], watch: &mut Watch) -> bool {
-        if serde_json::from_slice::<Content>(text).is_ok_and(|content| content.process.is_dead()) {
+    fn is_abandoned(&self, seen: &Seen, watch: &mut Watch) -> bool {
+        if seen.is_dead() {
             return true;
         }
         match watch {
-            Some((seen, since)) if seen == text => since.elapsed() >= self.timing.stale,
+            Some((text, since)) if *text == seen.text => since.elapsed() >= self.timing.stale,
             _ => {
-                *watch = Some((text.to_vec(), Instant::now()));
+                *watch = Some((seen.text.clone(), Instant::now()));
                 false
             }
         }
@@ -173,8 +214,8 @@ impl Store {
     /// the winner's new claim by mistake puts it back.
     pub(super) fn take_away(&self, key: &Digest, seen: &[u8]) -> Result<()> {
         let path = self.claim_path(key);
-        let aside = self.dir("tmp").join(format!("stale-{}", process::unique()));
-        let moved = fs::create_dir_all(self.dir("tmp")).and_then(|()| fs::rename(&path, &aside));
+        let aside = self.temporary("stale")?.into_path();
+        let moved = fs::rename(&path, &aside);
         if place::absent_as_none(moved).map_err(|cause| self.write_error(&cause))?.is_none() {
             return Ok(());
         }
@@ -182,19 +223,18 @@ impl Store {
             // If this fails there is a third claim by now, and the second one's work may be done twice.
             let _ = fs::hard_link(&aside, &path);
         }
-        place::remove_file(&aside).map(|_| ())
+        Ok(())
     }
 
     /// For `gc`: the claims whose owners are dead, or that nobody has touched for `grace`.
     pub(super) fn dead_claims(&self, grace: Duration) -> Result<Vec<(Digest, Vec<u8>)>> {
         let mut dead = Vec::new();
         for (name, path, metadata) in place::entries(&self.dir("claims"))? {
-            let (Ok(key), Some(text)) = (name.parse(), place::read_if_there(&path)?) else { continue };
-            let content = serde_json::from_slice::<Content>(&text);
+            let (Ok(key), Some(seen)) = (name.parse(), Seen::at(&path)?) else { continue };
             // A living owner beats, so its claim is young, whatever `grace` is.
             let idle = place::age(&metadata) >= grace.max(self.timing.stale * 2);
-            if idle || content.is_ok_and(|content| content.process.is_dead()) {
-                dead.push((key, text));
+            if idle || seen.is_dead() {
+                dead.push((key, seen.text));
             }
         }
         Ok(dead)
@@ -236,11 +276,41 @@ fn is_ours(path: &Path, nonce: &str) -> bool {
         .is_some_and(|content| content.nonce == nonce)
 }
 
-fn owner_of(text: &[u8]) -> Owner {
-    serde_json::from_slice::<Content>(text).map_or_else(
-        |_| Owner { host: "an unknown host".into(), pid: 0, since: "an unknown time".into() },
-        |content| Owner { host: content.process.host, pid: content.process.pid, since: content.started },
-    )
+/// A claim as found.
+struct Seen {
+    file: File,
+    text: Vec<u8>,
+    /// None for a text that is no claim's.
+    content: Option<Content>,
+}
+
+impl Seen {
+    fn at(path: &Path) -> Result<Option<Self>> {
+        let Some(mut file) = place::absent_as_none(File::open(path)).at("read", path)? else { return Ok(None) };
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).at("read", path)?;
+        let content = serde_json::from_slice(&text).ok();
+        Ok(Some(Self { file, text, content }))
+    }
+
+    /// Whether the owner certainly runs no more. No for an owner that cannot be judged from here.
+    fn is_dead(&self) -> bool {
+        let locked_by = self.content.as_ref().and_then(|content| content.locked_by.as_ref());
+        // A shared lock is enough to ask, needs no right to write, and does not disturb others who ask.
+        locked_by.is_some_and(|kernel| *kernel == machine::kernel()) && self.file.try_lock_shared().is_ok()
+    }
+
+    fn owner(&self) -> Owner {
+        match &self.content {
+            Some(content) => Owner { host: content.host.clone(), pid: content.pid, since: content.started.clone() },
+            None => Owner { host: "an unknown host".into(), pid: 0, since: "an unknown time".into() },
+        }
+    }
+}
+
+/// Whether the file could be locked. Only where a lock leaves the file readable for others.
+fn lock(file: &File) -> bool {
+    cfg!(unix) && file.try_lock().is_ok()
 }
 
 /// Starts the thread that rewrites the claim's text in place until the sender is dropped.

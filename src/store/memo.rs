@@ -28,9 +28,8 @@ impl Store {
     pub fn remember(&self, purpose: &str, stamp: &Stamp, value: &Value) {
         let memo = Memo { purpose: purpose.to_owned(), stamp: stamp.clone(), value: value.clone() };
         let text = serde_json::to_vec(&memo).unwrap_or_default();
-        let written = self
-            .temporary("memo", &text)
-            .and_then(|file| file.replace(&self.memo_path(purpose, stamp)).map_err(|cause| self.write_error(&cause)));
+        let written =
+            self.temporary_with("memo", &text).and_then(|file| self.replace(file, &self.memo_path(purpose, stamp)));
         if let Err(error) = written {
             tracing::debug!("not remembered: {error}");
         }

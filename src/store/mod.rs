@@ -4,7 +4,7 @@
 //!
 //! | path | what it is | file here |
 //! | --- | --- | --- |
-//! | `blobs/ab/abcdef…` | read-only bytes, named by their BLAKE3 digest | `blobs.rs` |
+//! | `blobs/ab/abcdef…` | read-only bytes, named by their BLAKE3 digest | `blobs.rs`, `stream.rs` |
 //! | `records/<stage>/<key>.json` | what a key produced; the commit point | `records.rs` |
 //! | `claims/<key>` | who computes the key now; saves work, never needed for correctness | `claims.rs` |
 //! | `partial/<key>/…` | shards already done, so that a killed stage goes on where it was | `partial.rs` |
@@ -26,11 +26,13 @@ mod gc;
 mod memo;
 mod partial;
 mod place;
-mod process;
 mod records;
 mod runs;
+mod stream;
 
+use std::collections::hash_map::RandomState;
 use std::fs;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -39,13 +41,14 @@ use std::time::Duration;
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
-pub use blobs::Damage;
+pub use blobs::{Damage, Output};
 pub use claims::{Acquired, Claim, Owner};
 pub use clock::now_rfc3339;
 pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput, UnusableRecord};
 pub use gc::{GcOptions, GcReport, Removed};
 pub use records::{OutputRef, Record};
 pub use runs::{Run, RunNode, new_run_id};
+pub use stream::{BlobWriter, Written};
 
 /// A store in one directory. Cheap to open; shared freely between threads.
 #[derive(Debug)]
@@ -131,6 +134,12 @@ fn check_name(what: &str, name: &str) -> Result<()> {
         return Err(Error::fault(format!("`{name}` cannot be the name of a {what} in the store")));
     }
     Ok(())
+}
+
+/// Sixteen hexadecimal digits that no other call, process or machine draws.
+fn unique() -> String {
+    // The standard library's only door to the system's randomness.
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 #[cfg(test)]

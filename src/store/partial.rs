@@ -4,12 +4,11 @@
 //! Must not know: what a shard holds; when it makes another one superfluous.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::claims::Claim;
-use super::place::{self, Temporary};
-use super::{Store, check_name};
+use super::{Store, check_name, place};
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
 
@@ -29,9 +28,11 @@ impl Claim<'_> {
     pub fn put_shard(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.shard_path(name)?;
         let digest = Digest::of(bytes);
-        Temporary::write(&self.partial(), UNFINISHED, &[digest.as_bytes(), bytes])
-            .and_then(|file| file.replace(&path))
-            .map_err(|cause| self.store().write_error(&cause))
+        let mut file = self.store().temporary_in(&self.partial(), UNFINISHED)?;
+        file.write_all(digest.as_bytes())
+            .and_then(|()| file.write_all(bytes))
+            .map_err(|cause| self.store().write_error(&cause))?;
+        self.store().replace(file, &path)
     }
 
     /// The payload of a shard; `None` when there is none or it is damaged, and then it is deleted.

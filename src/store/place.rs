@@ -1,100 +1,43 @@
-//! Putting files into place: written under a temporary name, flushed, then linked or renamed, so that
-//! no reader and no crash ever meets half a file.
+//! Files of the store: how one gets to its place, and how a look at one that may vanish any moment is no error.
 //!
 //! Must not know: what the files mean.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Store, process};
+use super::Store;
 use crate::error::{IoContext, Result};
-
-/// A complete, flushed file under a temporary name; the name goes away with the value.
-#[derive(Debug)]
-pub(super) struct Temporary {
-    path: PathBuf,
-    pub file: File,
-}
-
-/// What [`Temporary::link`] met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Placed {
-    New,
-    /// Somebody was there first; nothing was changed.
-    Exists,
-}
-
-impl Temporary {
-    /// Writes the pieces one after the other into a new file of `dir`, which is created if need be.
-    pub(super) fn write(dir: &Path, prefix: &str, pieces: &[&[u8]]) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
-        let path = dir.join(format!("{prefix}-{}", process::unique()));
-        let file = File::create_new(&path)?;
-        let mut temporary = Self { path, file };
-        for piece in pieces {
-            temporary.file.write_all(piece)?;
-        }
-        // Some file systems notice a full disk only now.
-        temporary.file.sync_all()?;
-        Ok(temporary)
-    }
-
-    /// Takes away everyone's right to write.
-    pub(super) fn make_read_only(&self) -> io::Result<()> {
-        let mut permissions = self.file.metadata()?.permissions();
-        permissions.set_readonly(true);
-        self.file.set_permissions(permissions)
-    }
-
-    /// Gives the file its final name unless that is taken.
-    pub(super) fn link(&self, to: &Path) -> io::Result<Placed> {
-        self.link_by(to, |from, to| fs::hard_link(from, to))
-    }
-
-    /// `link`, with the way of linking given (a test brings one that is not supported).
-    fn link_by(&self, to: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<Placed> {
-        create_parent(to)?;
-        match link(&self.path, to) {
-            Ok(()) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(Placed::Exists),
-            // No hard links here. Then a loser may replace the winner's file, which holds the same
-            // (a blob) or is as good (a record).
-            Err(_) if fs::symlink_metadata(to).is_ok() => return Ok(Placed::Exists),
-            Err(_) => fs::rename(&self.path, to)?,
-        }
-        sync_parent(to);
-        Ok(Placed::New)
-    }
-
-    /// Gives the file its final name, replacing what is there.
-    pub(super) fn replace(&self, to: &Path) -> io::Result<()> {
-        create_parent(to)?;
-        fs::rename(&self.path, to)?;
-        sync_parent(to);
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // After a rename there is nothing left under this name, which is unique; after a link one name too many.
-        let _ = fs::remove_file(&self.path);
-    }
-}
+use crate::files::{Placed, Temporary};
 
 impl Store {
-    /// A new file in `tmp/`.
-    pub(super) fn temporary(&self, prefix: &str, bytes: &[u8]) -> Result<Temporary> {
-        Temporary::write(&self.dir("tmp"), prefix, &[bytes]).map_err(|cause| self.write_error(&cause))
+    /// A new, empty file in `tmp/`.
+    pub(super) fn temporary(&self, prefix: &str) -> Result<Temporary> {
+        self.temporary_in(&self.dir("tmp"), prefix)
     }
-}
 
-/// The final name must survive a power cut too; where directories cannot be flushed, the digests notice.
-fn sync_parent(path: &Path) {
-    if let Some(Ok(dir)) = path.parent().map(File::open) {
-        let _ = dir.sync_all();
+    /// A new, empty file in a directory of the store, which is made if need be.
+    pub(super) fn temporary_in(&self, dir: &Path, prefix: &str) -> Result<Temporary> {
+        let made = fs::create_dir_all(dir).and_then(|()| Temporary::new_in(dir, &format!("{prefix}-")));
+        made.map_err(|cause| self.write_error(&cause))
+    }
+
+    /// A new file in `tmp/` with this content.
+    pub(super) fn temporary_with(&self, prefix: &str, bytes: &[u8]) -> Result<Temporary> {
+        let mut file = self.temporary(prefix)?;
+        file.write_all(bytes).map_err(|cause| self.write_error(&cause))?;
+        Ok(file)
+    }
+
+    /// Flushes a file and gives it its final name unless that is taken.
+    pub(super) fn place(&self, file: Temporary, to: &Path) -> Result<Placed> {
+        create_parent(to).and_then(|()| file.place(to)).map_err(|cause| self.write_error(&cause))
+    }
+
+    /// Flushes a file and gives it its final name, replacing what is there.
+    pub(super) fn replace(&self, file: Temporary, to: &Path) -> Result<()> {
+        create_parent(to).and_then(|()| file.replace(to)).map_err(|cause| self.write_error(&cause))
     }
 }
 
@@ -152,43 +95,5 @@ pub(super) fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> 
     match result {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(dir: &Path) -> Vec<String> {
-        entries(dir).unwrap().into_iter().map(|(name, ..)| name).collect()
-    }
-
-    #[test]
-    fn a_link_never_replaces_and_leaves_no_temporary_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let to = dir.path().join("final");
-        let first = Temporary::write(dir.path(), "t", &[b"fir", b"st"]).unwrap();
-        let second = Temporary::write(dir.path(), "t", &[b"second"]).unwrap();
-        assert_eq!(first.link(&to).unwrap(), Placed::New);
-        assert_eq!(second.link(&to).unwrap(), Placed::Exists);
-        assert_eq!(fs::read(&to).unwrap(), b"first");
-        second.replace(&to).unwrap();
-        assert_eq!(fs::read(&to).unwrap(), b"second");
-        drop((first, second));
-        assert_eq!(names(dir.path()), ["final"]);
-    }
-
-    #[test]
-    fn without_hard_links_a_rename_does() {
-        let dir = tempfile::tempdir().unwrap();
-        let to = dir.path().join("final");
-        let unsupported = |_: &Path, _: &Path| Err(io::Error::from(io::ErrorKind::Unsupported));
-        let first = Temporary::write(dir.path(), "t", &[b"first"]).unwrap();
-        assert_eq!(first.link_by(&to, unsupported).unwrap(), Placed::New);
-        let second = Temporary::write(dir.path(), "t", &[b"second"]).unwrap();
-        assert_eq!(second.link_by(&to, unsupported).unwrap(), Placed::Exists);
-        drop((first, second));
-        assert_eq!(fs::read(&to).unwrap(), b"first");
-        assert_eq!(names(dir.path()), ["final"]);
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::blobs::Output;
 use super::claims::Claim;
-use super::place::{self, Placed};
-use super::{Store, check_name, process};
+use super::{Store, check_name, place};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
+use crate::files::Placed;
+use crate::machine;
 
 /// What one stage key produced, and where it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,12 +128,11 @@ impl Store {
         text.push(b'\n');
         parse(&text, &record.manifest.stage, &record.key)
             .map_err(|reason| Error::fault(format!("a record that could not be read again: {reason}")))?;
-        let file = self.temporary("record", &text)?;
-        if file.link(path).map_err(|cause| self.write_error(&cause))? == Placed::Exists {
+        if let Placed::Exists(file) = self.place(self.temporary_with("record", &text)?, path)? {
             if let Some(winner) = self.peek_verified(&record.manifest.stage, &record.key)? {
                 return Ok(winner);
             }
-            file.replace(path).map_err(|cause| self.write_error(&cause))?;
+            self.replace(file, path)?;
         }
         Ok(record)
     }
@@ -144,10 +145,10 @@ impl Claim<'_> {
     /// # Errors
     /// User: the store cannot be written (permissions, full disk); nothing half-written is left.
     /// Fault: the manifest is not the one that was claimed, or an output name occurs twice.
-    pub fn publish(
+    pub fn publish<O: Into<Output>>(
         self,
         manifest: &Manifest,
-        outputs: Vec<(String, Vec<u8>)>,
+        outputs: Vec<(String, O)>,
         seconds: f64,
         backend: &str,
     ) -> Result<Record> {
@@ -161,12 +162,11 @@ impl Claim<'_> {
             // JSON has no infinities; a clock that went wrong must not cost the result.
             seconds: if seconds.is_finite() { seconds } else { 0.0 },
             backend: backend.to_owned(),
-            host: process::host(),
+            host: machine::host(),
             tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        for (name, bytes) in outputs {
-            let output = OutputRef { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
-            self.store().put_blob(&output.digest, &bytes)?;
+        for (name, output) in outputs {
+            let output = self.store().put(output.into())?;
             if record.outputs.insert(name.clone(), output).is_some() {
                 return Err(Error::fault(format!("{} has two outputs named `{name}`", self.stage())));
             }

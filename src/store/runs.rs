@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Store, check_name, clock, place, process};
+use super::{Store, check_name, clock, place, unique};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct RunNode {
 /// A new name for a run: UTC time to microseconds, so that the runs of one second sort by time too, and a few
 /// digits against chance, `20260102T030405Z-6543211a2b`.
 pub fn new_run_id() -> String {
-    let mut digits = process::unique();
+    let mut digits = unique();
     digits.truncate(4);
     let now = SystemTime::now();
     let micros = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
@@ -62,7 +62,7 @@ impl Store {
         let mut text = serde_json::to_vec_pretty(run)
             .map_err(|cause| Error::fault(format!("the run {} is no JSON: {cause}", run.id)))?;
         text.push(b'\n');
-        self.temporary("run", &text)?.replace(&self.run_path(&run.id)).map_err(|cause| self.write_error(&cause))
+        self.replace(self.temporary_with("run", &text)?, &self.run_path(&run.id))
     }
 
     /// Every run, newest first. One that cannot be read is left out with a warning.
@@ -121,7 +121,7 @@ impl Store {
     }
 
     fn set_pin(&self, id: &str) -> Result<()> {
-        self.temporary("pin", b"")?.replace(&self.pin_path(id)).map_err(|cause| self.write_error(&cause))
+        self.replace(self.temporary("pin")?, &self.pin_path(id))
     }
 
     fn run_named(&self, id: &str) -> Result<Run> {

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use crate::support::{Project, assert_sound, assert_tidy, by_node, files_below, pairs, questions};
 
 /// How often a run may be through before it could be caught.
-const TRIES: usize = 5;
+pub const TRIES: usize = 5;
 
 /// Enough samples and tokens to be in the middle of.
-fn long_project() -> Project {
+pub fn long_project() -> Project {
     let project = Project::new();
     project.write("data/fairness.csv", pairs("fairness", 0, 400));
     project.edit("path = \"data/fairness.csv\"\nsamples = 8", "path = \"data/fairness.csv\"\nsamples = 400");
@@ -29,7 +29,7 @@ fn long_project() -> Project {
 }
 
 /// A shard whose name begins like this, if there is one.
-fn shard(store: &Path, prefix: &str) -> Option<PathBuf> {
+pub fn shard(store: &Path, prefix: &str) -> Option<PathBuf> {
     let keys = fs::read_dir(store.join("partial")).ok()?;
     let files = keys.flatten().filter_map(|key| fs::read_dir(key.path()).ok()).flat_map(|files| files.flatten());
     files.map(|file| file.path()).find(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix))

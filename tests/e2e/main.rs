@@ -6,6 +6,7 @@
 //! | `cache.rs` | what is computed again, and what is not |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `workers.rs` | several runs on one store share the work out |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
@@ -26,3 +27,4 @@ mod export;
 mod kill;
 mod scoring;
 mod support;
+mod workers;

@@ -18,7 +18,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::{pickle, shard_index};
 use crate::error::{Error, Result};
-use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats, map_file};
+use crate::files;
+use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
 
 pub(in crate::model) const SINGLE: &str = "pytorch_model.bin";
 pub(in crate::model) const INDEX: &str = "pytorch_model.bin.index.json";
@@ -143,7 +144,7 @@ impl Weights for PytorchFiles {
 
 /// Looks at a file's container and pickles; returns the file's size.
 fn admit(path: &Path) -> Result<usize> {
-    let map = map_file(path)?;
+    let map = files::map(path)?;
     if map.starts_with(b"PK\x03\x04") {
         pickle::check(data_pkl(&map)?, 1)?;
     } else if map.starts_with(&LEGACY_MAGIC) {

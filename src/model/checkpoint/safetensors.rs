@@ -13,8 +13,9 @@ use memmap2::Mmap;
 use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::model::checkpoint::shard_index;
-use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats, map_file};
+use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
 
 pub(in crate::model) const SINGLE: &str = "model.safetensors";
 pub(in crate::model) const INDEX: &str = "model.safetensors.index.json";
@@ -57,7 +58,7 @@ impl SafetensorsFiles {
 
     /// Maps one file and takes up the tensors that `wanted` names.
     fn add(&mut self, path: PathBuf, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let map = map_file(&path)?;
+        let map = files::map(&path)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|cause| unreadable(&path, &map, &cause))?;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {

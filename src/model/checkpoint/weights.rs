@@ -6,10 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
-use crate::error::{IoContext, Result};
-use crate::files;
+use crate::error::Result;
 
 /// The float format of a tensor as stored; GGUF's quantised formats count as what they expand to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +42,6 @@ pub(in crate::model) trait Weights: Send + Sync {
         None
     }
     fn files(&self) -> Vec<PathBuf>;
-}
-
-/// Maps a file into memory for reading.
-#[expect(unsafe_code, reason = "memory maps are a promise that nobody changes the file")]
-pub(in crate::model) fn map_file(path: &Path) -> Result<Mmap> {
-    let file = files::open(path)?;
-    // SAFETY: the mapping is read-only, and model files are not written while a run reads them; if one
-    // is truncated under us the process gets SIGBUS, as every program that maps weights does.
-    unsafe { Mmap::map(&file) }.at("map", path)
 }
 
 /// Little-endian floats of any of the three formats; a trailing part of a float is dropped.

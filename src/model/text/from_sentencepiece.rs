@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::checkpoint::weights::map_file;
+use crate::files;
 use crate::model::text::sentence_piece::{Pieces, Prefix, Search, spaces};
 
 /// Published files have up to 4 MB.
@@ -33,7 +33,7 @@ impl TokenizerModel {
     /// # Errors
     /// The file is too large, truncated or malformed, or asks for what is not supported.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path)?;
+        let map = files::map(path)?;
         let read = if map.len() > LARGEST {
             Err(Error::user(format!("the file has {} bytes; {LARGEST} are the most", map.len())))
         } else {

@@ -1,14 +1,16 @@
-//! The store from outside: publishing and looking up, claims between threads and processes, damage.
-//! What several tests need is here; `collect` is about gc and fsck, `property` about any order of events.
+//! The store from outside: publishing and looking up, shards, damage. What several tests need is here; `claims` is about
+//! several that want the same keys, `stream` about artifacts that never lie in memory, `collect` about gc and fsck, `property`
+//! about any order of events.
 
+mod claims;
 mod collect;
 mod property;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -90,12 +92,15 @@ fn what_is_published_is_found_again_by_another_process() {
 
 #[cfg(unix)]
 #[test]
-fn blobs_are_read_only() {
+fn blobs_are_read_only_and_whoever_may_read_a_plain_file_may_read_what_is_published() {
     use std::os::unix::fs::PermissionsExt;
     let (_dir, store) = store();
-    publish(&store, &manifest(1), b"yes");
-    let mode = fs::metadata(store.blob_path(&Digest::of(b"yes"))).unwrap().permissions().mode();
-    assert_eq!(mode & 0o222, 0, "{mode:o}");
+    let record = publish(&store, &manifest(1), b"yes");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    fs::write(store.root().join("plain"), "").unwrap();
+    let plain = mode(&store.root().join("plain"));
+    assert_eq!(mode(&store.blob_path(&Digest::of(b"yes"))), plain & 0o555);
+    assert_eq!(mode(&store.record_path(STAGE, &record.key).unwrap()), plain);
 }
 
 #[test]
@@ -114,7 +119,8 @@ fn a_lost_race_is_a_hit() {
 #[test]
 fn publishing_another_key_or_a_name_twice_is_a_fault() {
     let (_dir, store) = store();
-    let error = claim(&store, &manifest(1)).publish(&manifest(2), vec![], 0.0, "cpu").unwrap_err();
+    let error =
+        claim(&store, &manifest(1)).publish(&manifest(2), Vec::<(String, Output)>::new(), 0.0, "cpu").unwrap_err();
     assert_eq!(error.kind(), Kind::Fault);
     let twice = vec![("a".into(), b"1".to_vec()), ("a".into(), b"2".to_vec())];
     let error = claim(&store, &manifest(1)).publish(&manifest(1), twice, 0.0, "cpu").unwrap_err();
@@ -124,108 +130,13 @@ fn publishing_another_key_or_a_name_twice_is_a_fault() {
     assert_eq!(odd.kind(), Kind::Fault);
 }
 
-#[test]
-fn of_many_threads_one_computes_and_the_others_get_its_result() {
-    let (_dir, mut store) = store();
-    // Some patience, because a heartbeat may be slow on a busy machine.
-    store.timing.stale = Duration::from_millis(1500);
-    let (manifest, computed, waited) = (manifest(1), AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut waiting = |owner: &Owner| {
-                    assert_eq!(owner.pid, std::process::id());
-                    waited.fetch_add(1, Ordering::Relaxed);
-                };
-                let record = match store.acquire(STAGE, &manifest.key(), &|| false, &mut waiting).unwrap() {
-                    Acquired::Hit(record) => record,
-                    Acquired::Claim(claim) => {
-                        computed.fetch_add(1, Ordering::Relaxed);
-                        // Longer than the patience of the others: the heart must beat meanwhile.
-                        std::thread::sleep(Duration::from_millis(2000));
-                        claim.publish(&manifest, vec![("answers".into(), b"yes".to_vec())], 0.0, "cpu").unwrap()
-                    }
-                };
-                assert_eq!(record.outputs["answers"].digest, Digest::of(b"yes"));
-            });
-        }
-    });
-    assert_eq!(computed.load(Ordering::Relaxed), 1);
-    assert!(waited.load(Ordering::Relaxed) >= 3);
-}
-
-#[test]
-fn a_claim_that_is_given_up_frees_the_key_and_waiting_can_be_stopped() {
-    let (_dir, store) = store();
-    let manifest = manifest(1);
-    let held = claim(&store, &manifest);
-    let error = store.acquire(STAGE, &manifest.key(), &|| true, &mut |_| {}).unwrap_err();
-    assert_eq!(error.kind(), Kind::Stopped);
-    assert!(error.message().contains(&std::process::id().to_string()), "{error}");
-    drop(held);
-    drop(claim(&store, &manifest));
-    assert_eq!(count(&store.dir("claims")), 0);
-}
-
-/// Rewrites the claim of a key as `change` says and returns it.
+/// Replaces the claim of a key by one that `change` made of it and that nobody has locked, as if its owner had ended.
 fn forge(store: &Store, key: &Digest, change: impl FnOnce(&mut serde_json::Value)) {
     let path = store.claim_path(key);
     let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut content);
     fs::remove_file(&path).unwrap();
     fs::write(&path, serde_json::to_vec(&content).unwrap()).unwrap();
-}
-
-#[cfg(unix)]
-#[test]
-fn the_claim_of_a_dead_process_is_taken_over_at_once_and_the_old_owner_leaves_the_new_claim_alone() {
-    // With the patience of a real store, so that only the process's death can explain the take-over.
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    let manifest = manifest(1);
-    let old = claim(&store, &manifest);
-    let mut child = std::process::Command::new("true").spawn().unwrap();
-    child.wait().unwrap();
-    forge(&store, &manifest.key(), |content| content["pid"] = child.id().into());
-    let begun = Instant::now();
-    let new = claim(&store, &manifest);
-    assert!(begun.elapsed() < Duration::from_secs(5));
-    drop(old);
-    assert_eq!(count(&store.dir("claims")), 1);
-    drop(new);
-    assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
-}
-
-#[test]
-fn a_claim_of_another_host_or_of_garbage_is_taken_over_when_it_stands_still() {
-    let (_dir, store) = store();
-    for garbage in [false, true] {
-        let manifest = manifest(1);
-        drop(claim(&store, &manifest));
-        fs::write(store.claim_path(&manifest.key()), "{\"host\": \"half").unwrap();
-        if !garbage {
-            fs::remove_file(store.claim_path(&manifest.key())).unwrap();
-            let mine = claim(&store, &manifest);
-            forge(&store, &manifest.key(), |content| content["host"] = "elsewhere".into());
-            std::mem::forget(mine);
-        }
-        let (begun, mut owners) = (Instant::now(), Vec::new());
-        let got = store.acquire(STAGE, &manifest.key(), &|| false, &mut |owner| owners.push(owner.clone())).unwrap();
-        assert!(matches!(got, Acquired::Claim(_)));
-        assert!(begun.elapsed() >= store.timing.stale);
-        assert_eq!(owners[0].host, if garbage { "an unknown host" } else { "elsewhere" });
-    }
-}
-
-#[test]
-fn whoever_takes_away_a_living_claim_by_mistake_puts_it_back() {
-    let (_dir, store) = store();
-    let manifest = manifest(1);
-    let living = claim(&store, &manifest);
-    store.take_away(&manifest.key(), b"the text of its dead predecessor").unwrap();
-    assert_eq!(count(&store.dir("claims")), 1);
-    drop(living);
-    assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
 }
 
 #[test]
@@ -260,7 +171,7 @@ fn shards_outlive_their_owner_and_damaged_ones_are_absent() {
         assert_eq!(second.put_shard(bad, b"").unwrap_err().kind(), Kind::Fault);
     }
 
-    second.publish(&manifest, vec![], 0.0, "cpu").unwrap();
+    second.publish(&manifest, Vec::<(String, Output)>::new(), 0.0, "cpu").unwrap();
     assert!(!store.partial_exists(&manifest.key()));
 }
 

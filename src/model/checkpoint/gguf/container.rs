@@ -12,7 +12,8 @@ use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
-use crate::model::checkpoint::weights::{Dtype, floats, map_file};
+use crate::files;
+use crate::model::checkpoint::weights::{Dtype, floats};
 
 /// The longest list that is read: far more than any vocabulary has.
 const LONGEST_LIST: u64 = 1 << 22;
@@ -51,7 +52,7 @@ pub struct GgufFile {
 impl GgufFile {
     /// Maps the file and reads its header.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path)?;
+        let map = files::map(path)?;
         let place = path.display();
         let (meta, tensors) = header(&map).map_err(|error| match error.hint_text() {
             Some(_) => error.within(place),

@@ -1,0 +1,163 @@
+//! A file on its way to its place: written under a name of its own, flushed, then given its final name, so that no reader
+//! and no crash ever meets half a file.
+//!
+//! Must not know: what is in the file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use tempfile::{Builder, NamedTempFile, PersistError, TempPath};
+
+/// A file under a temporary name, which goes away with the value. Other threads and processes draw other names.
+#[derive(Debug)]
+pub struct Temporary {
+    file: NamedTempFile,
+}
+
+/// What [`Temporary::place`] met.
+#[derive(Debug)]
+pub enum Placed {
+    /// The file has its final name. It is still open for writing.
+    New(File),
+    /// Somebody was there first; nothing was changed, and the file still has its temporary name.
+    Exists(Temporary),
+}
+
+impl Temporary {
+    /// A new, empty file of a directory that is there. Who may read it is what the user's umask says, as for any file;
+    /// temporary files are otherwise made for their owner alone.
+    pub fn new_in(dir: &Path, prefix: &str) -> io::Result<Self> {
+        let mut builder = Builder::new();
+        builder.prefix(prefix);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        Ok(Self { file: builder.tempfile_in(dir)? })
+    }
+
+    /// Takes away everyone's right to write. What is open stays so.
+    pub fn make_read_only(&self) -> io::Result<()> {
+        let mut permissions = self.file.as_file().metadata()?.permissions();
+        permissions.set_readonly(true);
+        self.file.as_file().set_permissions(permissions)
+    }
+
+    /// Waits until the content is on the disk, then gives the file its final name unless that is taken.
+    pub fn place(self, to: &Path) -> io::Result<Placed> {
+        self.place_by(to, |file, to| file.persist_noclobber(to))
+    }
+
+    /// `place`, with the way of naming given (a test brings one that is not supported).
+    fn place_by(
+        self,
+        to: &Path,
+        name: impl FnOnce(NamedTempFile, &Path) -> Result<File, PersistError>,
+    ) -> io::Result<Placed> {
+        // Some file systems notice a full disk only now.
+        self.file.as_file().sync_all()?;
+        let file = match name(self.file, to) {
+            Ok(file) => file,
+            Err(PersistError { error, file }) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Placed::Exists(Self { file }));
+            }
+            // This file system has no way of naming that never replaces, neither a rename nor a hard link. Then a loser
+            // may replace the winner's file, if it comes between this look and the rename.
+            Err(PersistError { file, .. }) if fs::symlink_metadata(to).is_ok() => {
+                return Ok(Placed::Exists(Self { file }));
+            }
+            Err(PersistError { file, .. }) => file.persist(to)?,
+        };
+        sync_parent(to);
+        Ok(Placed::New(file))
+    }
+
+    /// Waits until the content is on the disk, then gives the file its final name, replacing what is there.
+    pub fn replace(self, to: &Path) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(to)?;
+        sync_parent(to);
+        Ok(())
+    }
+
+    /// Only the name, which another file may be moved to.
+    pub fn into_path(self) -> TempPath {
+        self.file.into_temp_path()
+    }
+
+    /// The file itself, for its locks.
+    pub fn as_file(&self) -> &File {
+        self.file.as_file()
+    }
+}
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+/// The final name must survive a power cut too. Where directories cannot be flushed, digests notice.
+fn sync_parent(path: &Path) {
+    if let Ok(dir) = File::open(super::parent(path)) {
+        let _ = dir.sync_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary(dir: &Path, content: &[u8]) -> Temporary {
+        let mut file = Temporary::new_in(dir, "t-").unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn a_placed_file_never_replaces_and_leaves_no_temporary_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("final");
+        let (first, second) = (temporary(dir.path(), b"first"), temporary(dir.path(), b"second"));
+        assert!(matches!(first.place(&to).unwrap(), Placed::New(_)));
+        let Placed::Exists(second) = second.place(&to).unwrap() else { panic!("it replaced the first") };
+        assert_eq!((fs::read(&to).unwrap(), names(dir.path()).len()), (b"first".to_vec(), 2));
+        second.replace(&to).unwrap();
+        assert_eq!((fs::read(&to).unwrap(), names(dir.path())), (b"second".to_vec(), vec!["final".into()]));
+        drop(temporary(dir.path(), b"third"));
+        assert_eq!(names(dir.path()), ["final"]);
+    }
+
+    #[test]
+    fn without_any_way_that_never_replaces_a_rename_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("final");
+        let unsupported =
+            |file: NamedTempFile, _: &Path| Err(PersistError { error: io::ErrorKind::Unsupported.into(), file });
+        assert!(matches!(temporary(dir.path(), b"first").place_by(&to, unsupported).unwrap(), Placed::New(_)));
+        assert!(matches!(temporary(dir.path(), b"second").place_by(&to, unsupported).unwrap(), Placed::Exists(_)));
+        assert_eq!((fs::read(&to).unwrap(), names(dir.path())), (b"first".to_vec(), vec!["final".into()]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        fs::write(dir.path().join("plain"), "").unwrap();
+        temporary(dir.path(), b"").replace(&dir.path().join("replaced")).unwrap();
+        let sealed = temporary(dir.path(), b"");
+        sealed.make_read_only().unwrap();
+        sealed.place(&dir.path().join("sealed")).unwrap();
+        assert_eq!((mode("replaced"), mode("sealed")), (mode("plain"), mode("plain") & 0o444));
+    }
+}
