@@ -79,10 +79,9 @@ pub fn run(args: &Args) -> Result<()> {
         return print::json(&rows.collect::<Vec<_>>());
     }
     print::line(table(&plan));
-    let line = |(planned, forecast): (&Planned, &Option<Forecast>)| {
-        forecast.as_ref().map(|forecast| format!("{} {}", planned.node.name, forecast.words))
-    };
-    let lines: Vec<String> = rows().filter_map(line).collect();
+    let lines: Vec<String> = rows()
+        .filter_map(|(planned, forecast)| Some(format!("{} {}", planned.node.name, forecast.as_ref()?.words)))
+        .collect();
     if !lines.is_empty() {
         print::line(format_args!("\n{}", lines.join("\n")));
     }

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::plan::{Plan, Planned, Planner, State};
+use super::plan::{Plan, Planned, State};
+use super::planner::Planner;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
 use crate::stages::Input;
@@ -79,7 +80,7 @@ fn one(planner: &Planner<'_>, planned: &Planned) -> Result<Explanation> {
         });
         return Ok(explanation);
     }
-    let Some(manifest) = &planned.manifest else {
+    let Some(manifest) = planned.manifest.as_deref() else {
         explanation.reasons.push(Reason::WaitsFor { nodes: planned.waits_for.clone() });
         // Parameters are known even where inputs are not.
         if let Some((with, last)) = last_time(planner, planned, None)? {

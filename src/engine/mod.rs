@@ -1,17 +1,23 @@
 //! The engine: plans, explains and runs a pipeline. It knows stages only through their trait.
 //!
-//! [`plan::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
+//! [`planner::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
 //! files beside the pipeline; [`run::Runner`] does what the plan says is missing, planning again after
 //! every node with the same function; [`explain`] compares a node with its last time. Nothing here
 //! prints: [`events::Observer`] is told.
 
 pub mod events;
+mod execute;
 pub mod explain;
 pub mod plan;
+mod planner;
+mod questions;
 pub mod run;
 mod sources;
+#[cfg(test)]
+mod testing;
 
 pub use events::Observer;
-pub use plan::{Plan, Planned, Planner, State};
+pub use plan::{Plan, Planned, State};
+pub use planner::Planner;
 pub use run::{Runner, Summary};
 pub use sources::ModelDigests;

@@ -9,13 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::events::Observer;
-use super::plan::{Place, Plan, Planned, Planner, State, roles};
+use super::execute::{Place, roles};
+use super::plan::{Plan, Planned, State};
+use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Progress, Role, Shards};
 use crate::store::{Acquired, Claim, Damage, Owner, Run, RunNode, new_run_id, now_rfc3339};
 
 /// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
 const REPAIRS: usize = 8;
+/// How often the run's file is written while nodes are computed.
+const WRITE_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs one pipeline.
 pub struct Runner<'a> {
@@ -63,8 +67,9 @@ impl Runner<'_> {
         let mut repairs = 0;
         let mut checked = false;
         let mut foreseen = HashSet::new();
+        let mut written = Instant::now();
+        let (mut plan, mut is_fresh) = (self.planner.plan(true)?, true);
         loop {
-            let plan = self.planner.plan(true)?;
             let wanted = |planned: &Planned| {
                 until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
             };
@@ -78,14 +83,20 @@ impl Runner<'_> {
                     self.planner.forecast(&plan, planned)?;
                 }
             }
-            let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
             let missing = || plan.nodes.iter().filter(|planned| wanted(planned) && planned.state != State::Hit);
-            let ready: Vec<&Planned> = missing().filter(|planned| planned.key.is_some()).collect();
-            let finished = ready.is_empty();
-            if run.nodes != nodes || finished {
-                run.nodes = nodes;
-                run.finished = finished;
+            let ready: Vec<&Planned> =
+                missing().filter(|planned| planned.key.is_some()).map(std::convert::AsRef::as_ref).collect();
+            if ready.is_empty() && !is_fresh {
+                // Before all is said to be there, it is looked at anew.
+                (plan, is_fresh) = (self.planner.plan(true)?, true);
+                continue;
+            }
+            // With hundreds of nodes the run's file is large and every node short.
+            if run.nodes.is_empty() || ready.is_empty() || written.elapsed() >= WRITE_EVERY {
+                run.nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+                run.finished = ready.is_empty();
                 self.planner.store.write_run(&run)?;
+                written = Instant::now();
             }
             let Some(first) = ready.first() else {
                 if let Some(stuck) = missing().next() {
@@ -100,18 +111,24 @@ impl Runner<'_> {
             if (self.stop)() {
                 return Err(Error::stopped(format!("stopped before {}", first.node.name)));
             }
-            let damaged = self.planner.store.damage().len();
-            let Some((planned, claim)) = self.claim(&ready)? else { continue };
+            let Some((planned, claim)) = self.claim(&ready)? else {
+                (plan, is_fresh) = (self.planner.again()?, false);
+                continue;
+            };
             match self.compute(&plan, planned, claim) {
-                Ok(seconds) => computed.push((planned.node.name.clone(), seconds)),
-                // An input was damaged: it is in quarantine now, so the next plan computes it again.
-                Err(error)
-                    if error.kind() == Kind::User
-                        && self.planner.store.damage().len() > damaged
-                        && repairs < REPAIRS =>
-                {
+                Ok(seconds) => {
+                    computed.push((planned.node.name.clone(), seconds));
+                    (plan, is_fresh) = (self.planner.again()?, false);
+                }
+                Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
+                    let now = self.planner.plan(true)?;
+                    // An input that was damaged is in quarantine now, and one that is gone is a miss: both are computed again.
+                    if !lost(&plan, &now) {
+                        return Err(error);
+                    }
                     repairs += 1;
                     self.observer.note(&planned.node.name, error.message());
+                    (plan, is_fresh) = (now, true);
                 }
                 Err(error) => return Err(error),
             }
@@ -142,7 +159,8 @@ impl Runner<'_> {
         let waiting = &mut |place: usize, owner: &Owner| self.observer.waiting(name(place), owner);
         let (place, acquired) = self.planner.store.acquire_any(&wanted, &|| (self.stop)(), waiting)?;
         match acquired {
-            Acquired::Hit(_) => {
+            Acquired::Hit(record) => {
+                self.planner.learn(record);
                 self.observer.shared(name(place));
                 Ok(None)
             }
@@ -171,7 +189,7 @@ impl Runner<'_> {
         };
         let seconds = started.elapsed().as_secs_f64();
         let backend = self.planner.models.device()?.name;
-        claim.publish(manifest, outputs, seconds, &backend)?;
+        self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);
         self.observer.finished(name, seconds);
         Ok(seconds)
     }
@@ -185,8 +203,15 @@ fn stage_position(name: &str) -> Result<usize> {
     })
 }
 
+/// Whether a node that was in the store is not there any more.
+fn lost(before: &Plan, now: &Plan) -> bool {
+    let hits = before.nodes.iter().filter(|planned| planned.state == State::Hit);
+    hits.filter_map(|planned| now.find(&planned.node.name)).any(|planned| planned.state != State::Hit)
+}
+
 fn run_node(planned: &Planned) -> RunNode {
-    RunNode { stage: planned.stage.name().into(), key: planned.key, manifest: planned.manifest.clone() }
+    let manifest = planned.manifest.as_deref().cloned();
+    RunNode { stage: planned.stage.name().into(), key: planned.key, manifest }
 }
 
 /// What a panic said, as an error of the kind that is ours.

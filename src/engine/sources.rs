@@ -224,29 +224,14 @@ fn changed(path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::engine::Planner;
+    use crate::engine::testing::job;
 
-    /// A job on a copy of a small model, in a folder of its own.
-    fn job() -> (tempfile::TempDir, Pipeline) {
-        let dir = tempfile::tempdir().unwrap();
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models/qwen2-tied");
-        files::create_dir(&dir.path().join("model")).unwrap();
-        for file in files::list(&model).unwrap().iter().filter(|file| file.is_file()) {
-            files::copy(file, &dir.path().join("model").join(file.file_name().unwrap())).unwrap();
-        }
-        files::write_atomic(&dir.path().join("rows.csv"), b"prompt,response\nHow are you?,Well.\n").unwrap();
-        let file = dir.path().join("pipeline.toml");
-        let text = "[model]\nsource = \"model\"\n[data.a]\npath = \"rows.csv\"\nsamples = 1\nseed = 0\n\
-            [select]\nrule = \"a\"\nq = [1e-3]\n[judge]\nkind = \"refusal\"\n[run]\nstore = \"store\"\n";
-        files::write_atomic(&file, text.as_bytes()).unwrap();
-        let pipeline = config::load(&file, &[], dir.path()).unwrap();
-        (dir, pipeline)
-    }
+    const SELECT: &str = "[select]\nrule = \"a\"\nq = [1e-3]\n";
 
     #[test]
     fn what_is_used_is_what_was_planned_with() {
-        let (dir, pipeline) = job();
+        let (dir, pipeline) = job(SELECT);
         let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
         let planner = Planner::new(&pipeline, &store, &models);
         let plan = planner.plan(false).unwrap();
@@ -266,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_new_file_is_a_change_and_a_hidden_one_is_none() {
-        let (dir, pipeline) = job();
+        let (dir, pipeline) = job(SELECT);
         let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
         let sources = Sources::new(&pipeline, &store, &models);
         sources.model(Role::Subject, &|_, _| ()).unwrap().unwrap();

@@ -4,9 +4,10 @@
 //! Inputs come as bytes that were held against the digest in the stage's key, so a stage cannot use
 //! anything else than what its key names. Must not know: the store, keys, any particular stage.
 
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -29,8 +30,43 @@ pub type Earlier<'a> = dyn Fn(&dyn Fn(&Value) -> bool, &str) -> Result<Option<Ve
 /// What a stage may look at while a plan is made.
 pub struct Planning<'a> {
     pub pipeline: &'a Pipeline,
-    /// Bytes of an output of an earlier node, if it is known already.
+    /// The content digest of an output of an earlier node, if it is known already.
+    pub digest: &'a dyn Fn(&str, &str) -> Option<Digest>,
+    /// Its bytes.
     pub output: &'a OutputOf<'a>,
+    pub parsed: &'a Parsed,
+}
+
+/// What was made of outputs for a plan, by their content: planning again parses nothing twice.
+#[derive(Default)]
+pub struct Parsed(Mutex<HashMap<(TypeId, Vec<Digest>), Arc<dyn Any + Send + Sync>>>);
+
+impl Planning<'_> {
+    /// What `parse` makes of some outputs, each a node and a name; none while one of them is not known.
+    ///
+    /// # Errors
+    /// Outputs that cannot be read, and what `parse` says.
+    pub fn parsed<T: Send + Sync + 'static, const N: usize>(
+        &self,
+        outputs: [(&str, &str); N],
+        parse: impl FnOnce([Vec<u8>; N]) -> Result<T>,
+    ) -> Result<Option<Arc<T>>> {
+        let known = || self.parsed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests = outputs.iter().map(|(node, output)| (self.digest)(node, output)).collect::<Option<Vec<_>>>();
+        let Some(digests) = digests else { return Ok(None) };
+        let key = (TypeId::of::<T>(), digests);
+        if let Some(Ok(found)) = known().get(&key).map(|found| found.clone().downcast::<T>()) {
+            return Ok(Some(found));
+        }
+        let mut bytes = [const { Vec::new() }; N];
+        for (bytes, (node, output)) in bytes.iter_mut().zip(outputs) {
+            let Some(found) = (self.output)(node, output)? else { return Ok(None) };
+            *bytes = found;
+        }
+        let made = Arc::new(parse(bytes)?);
+        known().insert(key, made.clone());
+        Ok(Some(made))
+    }
 }
 
 /// Told how far a stage is. `unit` is a word for a person: `samples`, `tokens`, `rows`, `windows`.

@@ -31,7 +31,7 @@ mod select;
 mod tokenize;
 mod variant;
 
-pub use context::{Context, Earlier, FileInput, OutputOf, Planning, Preview, Progress, Shards};
+pub use context::{Context, Earlier, FileInput, OutputOf, Parsed, Planning, Preview, Progress, Shards};
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.

@@ -4,6 +4,7 @@
 //! selection found; an empty mask is the base. Must not know: how a mask came about.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -45,13 +46,9 @@ impl Variant {
 }
 
 /// The selection, if it is known at this time of planning.
-pub fn selection(planning: &Planning<'_>) -> Result<Option<Selection>> {
-    let masks = (planning.output)("select", "masks")?;
-    let points = (planning.output)("select", "points")?;
-    match (masks, points) {
-        (Some(masks), Some(points)) => Selection::from_parquet(masks, points).map(Some),
-        _ => Ok(None),
-    }
+pub fn selection(planning: &Planning<'_>) -> Result<Option<Arc<Selection>>> {
+    planning
+        .parsed([("select", "masks"), ("select", "points")], |[masks, points]| Selection::from_parquet(masks, points))
 }
 
 /// The base and every distinct patch, or only the base while selection is not known.

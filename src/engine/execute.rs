@@ -1,0 +1,180 @@
+//! Running one stage on what a plan knows.
+//!
+//! Must not know: any particular stage, how a plan is made, claims.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plan::Plan;
+use super::planner::Planner;
+use super::sources::ModelDigests;
+use crate::digest::Manifest;
+use crate::error::{Error, Kind, Result};
+use crate::model::Checkpoint;
+use crate::stages::{Context, Input, Node, Outputs, Progress, Role, Shards, Stage};
+
+impl Planner<'_> {
+    /// An opened model and its three digests.
+    ///
+    /// # Errors
+    /// User: the model is not on this machine, or cannot be read.
+    pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
+        let source = self.sources.source(role)?;
+        let missing = || Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it");
+        let checkpoint = self.models.checkpoint(&self.sources.located(role)?.ok_or_else(missing)?)?;
+        let digests = self.sources.model(role, &|_, _| ())?;
+        Ok((checkpoint, digests.ok_or_else(|| Error::fault("an opened model has no digests"))?))
+    }
+
+    /// Computes a node anew from what its inputs are now, whatever the store holds of it, and publishes nothing.
+    ///
+    /// # Errors
+    /// User: an input that is not there yet. Those of the stage.
+    pub fn anew(&self, plan: &Plan, node: &str) -> Result<Outputs> {
+        let planned = plan.find(node).ok_or_else(|| Error::user(format!("{node} is not a node of this pipeline")))?;
+        let Some(manifest) = &planned.manifest else {
+            return Err(Error::user(format!("{node} waits for {}", planned.waits_for.join(", ")))
+                .hint("`dean run --until score` computes the rank tables"));
+        };
+        self.alone(plan, &planned.node, planned.stage, manifest)
+    }
+
+    /// Runs a stage that keeps nothing and tells nobody.
+    pub(super) fn alone(&self, plan: &Plan, node: &Node, stage: &dyn Stage, manifest: &Manifest) -> Result<Outputs> {
+        let place =
+            Place { shards: &NoShards, progress: &NoProgress, stop: &|| false, checkpoint_every: Duration::MAX };
+        self.execute(plan, node, stage, manifest, &place)
+    }
+
+    /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run. What it made with a
+    /// model whose files changed meanwhile is neither returned nor kept in a shard.
+    pub(super) fn execute(
+        &self,
+        plan: &Plan,
+        node: &Node,
+        stage: &dyn Stage,
+        manifest: &Manifest,
+        place: &Place<'_>,
+    ) -> Result<Outputs> {
+        let missing = |name: &str| missing_input(node, name);
+        let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
+            Input::Output { node, output } | Input::Mask { node, output, .. } => {
+                self.output_bytes(plan, node, output)?.ok_or_else(|| missing(name))
+            }
+            Input::File(_) | Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
+        };
+        let file = |name: &str| self.file(node, name, manifest.inputs.get(name));
+        let unchanged = || roles(node).into_iter().try_for_each(|role| self.sources.unchanged(role));
+        let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
+            for record in self.store.records(stage.name())? {
+                let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
+                if same
+                    && accepts(&record.manifest.params)
+                    && let Some(output) = record.outputs.get(output)
+                    && self.store.verify(&output.digest)?
+                {
+                    return self.store.read(&output.digest).map(Some);
+                }
+            }
+            Ok(None)
+        };
+        let outputs = stage
+            .run(&Context {
+                node: &node.name,
+                params: &node.params,
+                unkeyed: &node.unkeyed,
+                input: &input,
+                inputs: &manifest.inputs,
+                file: &file,
+                earlier: &earlier,
+                models: self.models,
+                model_path: &|role| self.sources.located(role),
+                shards: &Guarded { shards: place.shards, unchanged: &unchanged },
+                progress: place.progress,
+                stop: place.stop,
+                checkpoint_every: place.checkpoint_every,
+            })
+            .map_err(|error| match error.kind() {
+                // It names its place itself.
+                Kind::Stopped => error,
+                Kind::User | Kind::Fault => error.within(&node.name),
+            });
+        // Where files changed, that is what to tell, whatever the stage made of them.
+        if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
+            unchanged().map_err(|error| error.within(&node.name))?;
+        }
+        outputs
+    }
+}
+
+pub(super) fn missing_input(node: &Node, name: &str) -> Error {
+    Error::fault(format!("{} has no input {name}", node.name))
+}
+
+/// The models that a node reads.
+pub(super) fn roles(node: &Node) -> BTreeSet<Role> {
+    let role = |input: &Input| if let Input::Model { role, .. } = input { Some(*role) } else { None };
+    node.inputs.values().filter_map(role).collect()
+}
+
+/// Where a stage runs: what it may keep and whom it tells.
+pub(super) struct Place<'a> {
+    pub shards: &'a dyn Shards,
+    pub progress: &'a dyn Progress,
+    pub stop: &'a dyn Fn() -> bool,
+    pub checkpoint_every: Duration,
+}
+
+/// Shards that are only written while the models of their node are what the key says.
+struct Guarded<'a> {
+    shards: &'a dyn Shards,
+    unchanged: &'a dyn Fn() -> Result<()>,
+}
+
+impl Shards for Guarded<'_> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        (self.unchanged)()?;
+        self.shards.put(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.shards.get(name)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        self.shards.names()
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.shards.remove(name)
+    }
+}
+
+struct NoShards;
+
+impl Shards for NoShards {
+    fn put(&self, _: &str, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn get(&self, _: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn remove(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct NoProgress;
+
+impl Progress for NoProgress {
+    fn at(&self, _: u64, _: u64, _: &str) {}
+
+    fn note(&self, _: &str) {}
+}

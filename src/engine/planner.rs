@@ -1,0 +1,240 @@
+//! Makes plans: asks each stage for its nodes, resolves their inputs to digests, computes keys and looks them up.
+//!
+//! Keys depend on the *content* of inputs, so what follows a miss has no key yet. A cheap stage whose
+//! inputs are all there is evaluated in memory, without publishing; that is how a plan can show masks
+//! before they were selected in earnest. A run plans again after every node: what did not change since is
+//! taken over. Must not know: any particular stage.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::plan::{Evaluated, Plan, Planned, State};
+use super::sources::Sources;
+use crate::config::Pipeline;
+use crate::digest::{Digest, Manifest};
+use crate::error::Result;
+use crate::model::Models;
+use crate::stages::{Input, Node, Parsed, Planning, REGISTRY, Stage};
+use crate::store::{Record, Store};
+
+/// Makes plans of one pipeline over one store.
+pub struct Planner<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) store: &'a Store,
+    pub(super) models: &'a Models,
+    pub(super) sources: Sources<'a>,
+    last: Mutex<Last>,
+    /// Outputs of cheap stages by key, so that planning again costs nothing.
+    evaluated: Mutex<HashMap<Digest, Arc<[Evaluated]>>>,
+    parsed: Parsed,
+}
+
+/// What the last plan found.
+#[derive(Default)]
+struct Last {
+    plan: Plan,
+    /// The keys that were looked up.
+    found: HashMap<Digest, (State, Option<Record>)>,
+}
+
+/// The digests of files during one plan: many nodes read the same, and each is looked at once.
+type Files = RefCell<HashMap<PathBuf, Digest>>;
+
+impl<'a> Planner<'a> {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
+        Self {
+            pipeline,
+            store,
+            models,
+            sources: Sources::new(pipeline, store, models),
+            last: Mutex::default(),
+            evaluated: Mutex::default(),
+            parsed: Parsed::default(),
+        }
+    }
+
+    /// What is planned.
+    pub fn pipeline(&self) -> &'a Pipeline {
+        self.pipeline
+    }
+
+    /// The plan as the store is now. `verify` looks into blobs that were never checked, so that damage is a miss.
+    pub fn plan(&self, verify: bool) -> Result<Plan> {
+        self.make(Last::default(), verify)
+    }
+
+    /// The plan after the one before, made with the same function. Keys that were looked up then are not looked up again,
+    /// unless [`Planner::learn`] told of them. Files beside the pipeline are looked at again.
+    pub fn again(&self) -> Result<Plan> {
+        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        self.make(last, true)
+    }
+
+    /// Takes note of what a key produced, here or elsewhere.
+    pub fn learn(&self, record: Record) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.found.insert(record.key, (State::Hit, Some(record)));
+    }
+
+    fn make(&self, mut last: Last, verify: bool) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let files = Files::default();
+        for stage in REGISTRY {
+            let nodes = stage.nodes(&Planning {
+                pipeline: self.pipeline,
+                digest: &|node, output| plan.find(node).and_then(|planned| planned.output(output)),
+                output: &|node, output| self.output_bytes(&plan, node, output),
+                parsed: &self.parsed,
+            })?;
+            for node in nodes {
+                let planned = self.place(&plan, &mut last, stage, node, &files, verify)?;
+                plan.push(planned);
+            }
+        }
+        last.plan = plan.clone();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        Ok(plan)
+    }
+
+    fn place(
+        &self,
+        plan: &Plan,
+        last: &mut Last,
+        stage: &'static dyn Stage,
+        node: Node,
+        files: &Files,
+        verify: bool,
+    ) -> Result<Arc<Planned>> {
+        let mut digests = Vec::with_capacity(node.inputs.len());
+        let mut waits_for: Vec<String> = Vec::new();
+        let mut causes = HashSet::new();
+        for input in node.inputs.values() {
+            match self.resolve(plan, input, files)? {
+                Ok(digest) => digests.push(digest),
+                Err(cause) if causes.insert(cause) => waits_for.push(cause.to_owned()),
+                Err(_) => {}
+            }
+        }
+        let before = last.plan.shared(&node.name).filter(|before| before.node == node);
+        if !waits_for.is_empty() {
+            if let Some(before) = before.filter(|before| before.waits_for == waits_for) {
+                return Ok(before.clone());
+            }
+            let (state, evaluated) = (State::Miss, None);
+            return Ok(Arc::new(Planned {
+                node,
+                stage,
+                manifest: None,
+                key: None,
+                state,
+                record: None,
+                evaluated,
+                waits_for,
+            }));
+        }
+        // The same node with the same inputs has the same key.
+        let same = |manifest: &&Arc<Manifest>| manifest.inputs.values().eq(&digests);
+        let known = before.and_then(|before| Some((before, before.manifest.as_ref().filter(same)?, before.key?)));
+        let (manifest, key) = match known {
+            Some((before, ..)) if before.state == State::Hit => return Ok(before.clone()),
+            Some((_, manifest, key)) => (manifest.clone(), key),
+            None => {
+                let manifest = Arc::new(Manifest {
+                    stage: stage.name().into(),
+                    version: stage.version(),
+                    params: node.params.clone(),
+                    inputs: node.inputs.keys().cloned().zip(digests).collect::<BTreeMap<_, _>>(),
+                });
+                let key = manifest.key();
+                (manifest, key)
+            }
+        };
+        let (state, record) = match last.found.get(&key) {
+            Some(found) => found.clone(),
+            None => {
+                let found = self.look_up(stage, &key, verify)?;
+                last.found.insert(key, found.clone());
+                found
+            }
+        };
+        let mut planned = Planned {
+            node,
+            stage,
+            manifest: Some(manifest.clone()),
+            key: Some(key),
+            state,
+            record,
+            evaluated: None,
+            waits_for,
+        };
+        if planned.record.is_none() && stage.is_cheap() {
+            planned.evaluated = Some(self.evaluate(plan, &planned, &manifest, key)?);
+        }
+        Ok(Arc::new(planned))
+    }
+
+    fn look_up(&self, stage: &dyn Stage, key: &Digest, verify: bool) -> Result<(State, Option<Record>)> {
+        let record =
+            if verify { self.store.peek_verified(stage.name(), key)? } else { self.store.peek(stage.name(), key)? };
+        let state = match &record {
+            Some(_) => State::Hit,
+            None if self.store.partial_exists(key) => State::Partial,
+            None => State::Miss,
+        };
+        Ok((state, record))
+    }
+
+    /// The digest of an input, or the name of what it waits for.
+    fn resolve<'i>(&self, plan: &Plan, input: &'i Input, files: &Files) -> Result<Result<Digest, &'i str>> {
+        Ok(match input {
+            Input::File(path) => Ok(self.digest_of(path, files)?),
+            Input::Model { role, part } => match self.sources.model(*role, &|_, _| ())? {
+                Some(digests) => Ok(digests.part(*part)),
+                None => Err(role.name()),
+            },
+            Input::Output { node, output } => {
+                plan.find(node).and_then(|planned| planned.output(output)).ok_or(node.as_str())
+            }
+            Input::Mask { digest, .. } => Ok(*digest),
+            Input::Unknown { node } => Err(node.as_str()),
+        })
+    }
+
+    fn digest_of(&self, path: &Path, files: &Files) -> Result<Digest> {
+        if let Some(digest) = files.borrow().get(path) {
+            return Ok(*digest);
+        }
+        let digest = self.sources.file(path)?;
+        files.borrow_mut().insert(path.to_owned(), digest);
+        Ok(digest)
+    }
+
+    /// Bytes of an output that is known.
+    pub fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+        let Some(planned) = plan.find(node) else { return Ok(None) };
+        if let Some(outputs) = &planned.evaluated {
+            return Ok(outputs.iter().find(|known| known.name == output).map(|known| known.bytes.clone()));
+        }
+        match planned.record.as_ref().and_then(|record| record.outputs.get(output)) {
+            Some(output) => self.store.read(&output.digest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn evaluate(&self, plan: &Plan, planned: &Planned, manifest: &Manifest, key: Digest) -> Result<Arc<[Evaluated]>> {
+        let memo = || self.evaluated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outputs) = memo().get(&key) {
+            return Ok(outputs.clone());
+        }
+        let outputs = self.alone(plan, &planned.node, planned.stage, manifest)?;
+        let evaluated = |(name, bytes): (String, Vec<u8>)| Evaluated { name, digest: Digest::of(&bytes), bytes };
+        let outputs: Arc<[Evaluated]> = outputs.into_iter().map(evaluated).collect();
+        memo().insert(key, outputs.clone());
+        Ok(outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! What stages say of their nodes before anything is computed: whether they could run, and what that will take.
+//!
+//! Must not know: any particular stage, how a plan is made.
+
+use std::collections::HashSet;
+
+use super::execute::{missing_input, roles};
+use super::plan::{Plan, Planned, State};
+use super::planner::Planner;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::stages::{FileInput, Forecast, Input, Node, Preview};
+
+impl Planner<'_> {
+    /// Asks the stages of missing nodes whether they could do their work, before anything is computed, and returns what a
+    /// person should know before it is. Models that are not on this machine cannot be asked yet.
+    ///
+    /// # Errors
+    /// What the first of the `wanted` nodes that cannot be computed would say.
+    pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        // Variants that differ in their patch alone are one question.
+        let mut answered = HashSet::new();
+        for planned in &plan.nodes {
+            let node = &planned.node;
+            if node.inputs.values().any(|input| matches!(input, Input::Unknown { .. })) {
+                continue;
+            }
+            let outside = node.inputs.iter().filter(|(_, input)| matches!(input, Input::File(_) | Input::Model { .. }));
+            let question =
+                (planned.stage.name(), node.params.to_string(), format!("{:?}", outside.collect::<Vec<_>>()));
+            if planned.state == State::Hit {
+                answered.insert(question);
+            } else if wanted(planned) && self.has_models_of(node)? {
+                if answered.insert(question) {
+                    warnings.extend(self.ask(plan, planned, |preview| planned.stage.check(preview))?);
+                }
+                self.forecast(plan, planned)?;
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// What a missing node will take, as far as that is known now.
+    ///
+    /// # Errors
+    /// If it takes more than it may have.
+    pub fn forecast(&self, plan: &Plan, planned: &Planned) -> Result<Option<Forecast>> {
+        if planned.state == State::Hit || !self.has_models_of(&planned.node)? {
+            return Ok(None);
+        }
+        self.ask(plan, planned, |preview| planned.stage.forecast(preview))
+    }
+
+    fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Preview<'_>) -> Result<R>) -> Result<R> {
+        let node = &planned.node;
+        let digest = |name: &str| planned.manifest.as_ref().and_then(|manifest| manifest.inputs.get(name));
+        let known = |name: &str| match node.inputs.get(name) {
+            Some(Input::Output { node, output }) => self.output_bytes(plan, node, output),
+            _ => Ok(None),
+        };
+        let preview = Preview {
+            node: &node.name,
+            params: &node.params,
+            unkeyed: &node.unkeyed,
+            file: &|name| self.file(node, name, digest(name)),
+            known: &known,
+            models: self.models,
+            model_path: &|role| self.sources.located(role),
+        };
+        question(&preview).map_err(|error| error.within(&node.name))
+    }
+
+    fn has_models_of(&self, node: &Node) -> Result<bool> {
+        for role in roles(node) {
+            if self.sources.located(role)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The content of an input that is a file.
+    pub(super) fn file(&self, node: &Node, name: &str, planned: Option<&Digest>) -> Result<FileInput> {
+        match node.inputs.get(name) {
+            Some(Input::File(path)) => self.sources.read(path, planned),
+            _ => Err(missing_input(node, name)),
+        }
+    }
+}
