@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::records::OutputRef;
 use super::stream::Written;
-use super::{Store, clock, place, unique};
+use super::{Store, compact, place, unique};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Placed, Stamp, Temporary};
@@ -202,9 +202,9 @@ impl Store {
             return None;
         }
         let dir = self.dir("quarantine");
-        let mut to = dir.join(format!("{digest}-{}", clock::compact(SystemTime::now())));
+        let mut to = dir.join(format!("{digest}-{}", compact(SystemTime::now())));
         if to.exists() {
-            to = dir.join(format!("{digest}-{}-{}", clock::compact(SystemTime::now()), unique()));
+            to = dir.join(format!("{digest}-{}-{}", compact(SystemTime::now()), unique()));
         }
         let moved_to = match fs::create_dir_all(&dir).and_then(|()| fs::rename(&path, &to)) {
             Ok(()) => {

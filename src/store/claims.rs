@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::records::Record;
-use super::{Store, clock, place, unique};
+use super::{Store, now_rfc3339, place, unique};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files::Placed;
@@ -177,7 +177,7 @@ impl Store {
         let content = Content {
             host: machine::host(),
             pid: std::process::id(),
-            started: clock::now_rfc3339(),
+            started: now_rfc3339(),
             // Locked before it has its name, so that nobody ever sees the claim of a living owner unlocked.
             locked_by: lock(file.as_file()).then(machine::kernel),
             nonce: unique(),

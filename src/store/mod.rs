@@ -20,7 +20,6 @@
 
 mod blobs;
 mod claims;
-mod clock;
 mod fsck;
 mod gc;
 mod memo;
@@ -36,14 +35,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
 pub use blobs::{Damage, Output};
 pub use claims::{Acquired, Claim, Owner};
-pub use clock::now_rfc3339;
 pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput, UnusableRecord};
 pub use gc::{GcOptions, GcReport, Removed};
 pub use records::{OutputRef, Record};
@@ -134,6 +132,21 @@ fn check_name(what: &str, name: &str) -> Result<()> {
         return Err(Error::fault(format!("`{name}` cannot be the name of a {what} in the store")));
     }
     Ok(())
+}
+
+/// Now, in UTC, as RFC 3339: `2026-01-02T03:04:05Z`. Only ever shown or sorted by.
+pub fn now_rfc3339() -> String {
+    rfc3339(SystemTime::now())
+}
+
+/// The same without separators, so that it can begin a file name: `20260102T030405Z`.
+fn compact(time: SystemTime) -> String {
+    rfc3339(time).replace(['-', ':'], "")
+}
+
+/// A time before 1970 counts as 1970.
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH)).to_string()
 }
 
 /// Sixteen hexadecimal digits that no other call, process or machine draws.

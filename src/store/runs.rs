@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Store, check_name, clock, place, unique};
+use super::{Store, check_name, compact, place, unique};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
 
@@ -49,7 +49,7 @@ pub fn new_run_id() -> String {
     digits.truncate(4);
     let now = SystemTime::now();
     let micros = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
-    format!("{}-{micros:06}{digits}", clock::compact(now))
+    format!("{}-{micros:06}{digits}", compact(now))
 }
 
 impl Store {

@@ -279,6 +279,19 @@ fn verified_digests_are_remembered_across_processes() {
 }
 
 #[test]
+fn times_are_utc_without_fractions() {
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(rfc3339(at(951_782_400)), "2000-02-29T00:00:00Z");
+    assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    assert_eq!(compact(at(1_767_323_045)), "20260102T030405Z");
+    let id = new_run_id();
+    let (time, rest) = id.split_once('-').unwrap();
+    assert!(time.len() == 16 && time.starts_with("20") && time.ends_with('Z'), "{id}");
+    assert!(rest.len() == 10 && rest[..6].bytes().all(|byte| byte.is_ascii_digit()), "{id}");
+    assert!(rest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+}
+
+#[test]
 fn a_missing_store_is_empty_and_looking_does_not_create_it() {
     let (_dir, store) = store();
     assert_eq!(peek(&store, &manifest(1)), None);
