@@ -1,12 +1,14 @@
 //! The one error type of the crate: a sentence that says what went wrong and where, and a hint
 //! that says what to do next.
 //!
-//! An error carries its *kind*, because the exit code depends on it, and never a backtrace or a
-//! chain that the reader has to decode. Must not know: any room of the crate, the terminal.
+//! An error carries its *kind*, because the exit code depends on it, and for programs what the operating system said. Its
+//! text never needs a backtrace or a chain that the reader has to decode. Must not know: any room of the crate, the
+//! terminal.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Who has to act. The command line turns it into the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +22,12 @@ pub enum Kind {
 }
 
 /// A sentence for a person, with the kind of failure and, mostly, the next thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    source: Option<Arc<io::Error>>,
 }
 
 /// `std::result::Result` with this crate's [`Error`].
@@ -33,7 +36,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The user's input or surroundings are at fault.
     pub fn user(message: impl Into<String>) -> Self {
-        Self { kind: Kind::User, message: message.into(), hint: None }
+        Self { kind: Kind::User, message: message.into(), hint: None, source: None }
     }
 
     /// This program is at fault; the hint asks for a report.
@@ -42,6 +45,7 @@ impl Error {
             kind: Kind::Fault,
             message: message.into(),
             hint: Some("this is a fault of dean: please report it with the command you typed".into()),
+            source: None,
         }
     }
 
@@ -51,6 +55,7 @@ impl Error {
             kind: Kind::Stopped,
             message: message.into(),
             hint: Some("run the same command again to continue".into()),
+            source: None,
         }
     }
 
@@ -82,7 +87,12 @@ impl Error {
 
     /// An I/O failure on `path`: "cannot read /data/x.csv: no such file". Kind and hint follow from the cause.
     pub fn io(doing: &str, path: &Path, cause: &io::Error) -> Self {
-        let error = Self::user(format!("cannot {doing} {}: {}", path.display(), plain(cause)));
+        let source = match cause.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(cause.kind(), cause.to_string()),
+        };
+        let message = format!("cannot {doing} {}: {}", path.display(), plain(cause));
+        let error = Self { source: Some(Arc::new(source)), ..Self::user(message) };
         match cause.kind() {
             io::ErrorKind::NotFound => error.hint("check the path; paths in a pipeline file are relative to that file"),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -96,6 +106,23 @@ impl Error {
             }
             _ => error,
         }
+    }
+}
+
+impl Error {
+    /// The error of ours that a library's error came from. A library that writes into a file of the store wraps what the
+    /// file said.
+    pub fn inside(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(ours) = error.downcast_ref::<Self>() {
+                return Some(ours.clone());
+            }
+            // The source of an I/O error is not what it holds, but the source of that.
+            let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            next = held.map(|held| held as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+        }
+        None
     }
 }
 
@@ -116,7 +143,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// What the operating system said, if it was that.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
 
 /// Turns an `io::Result` into ours by naming the act and the path.
 pub trait IoContext<T> {
@@ -146,6 +178,29 @@ mod tests {
     fn a_full_disk_says_that_nothing_was_half_written() {
         let error = Error::io("write", Path::new("b"), &io::Error::from_raw_os_error(28));
         assert!(error.hint_text().is_some_and(|hint| hint.contains("half-written")));
+    }
+
+    #[test]
+    fn what_the_system_said_is_kept_for_programs() {
+        use std::error::Error as _;
+        let error = Error::io("write", Path::new("b"), &io::Error::from_raw_os_error(28)).within("score[privacy]");
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.map(io::Error::kind), Some(io::ErrorKind::StorageFull));
+        assert!(Error::user("row 3 is empty").source().is_none());
+    }
+
+    #[test]
+    fn an_error_of_ours_is_found_inside_of_a_librarys() {
+        let ours = || Error::user("the disk is full").hint("free some space");
+        let wrapped = parquet::errors::ParquetError::External(Box::new(io::Error::other(io::Error::new(
+            io::ErrorKind::StorageFull,
+            ours(),
+        ))));
+        let found = Error::inside(&wrapped).unwrap();
+        assert_eq!((found.message(), found.hint_text()), ("the disk is full", Some("free some space")));
+        assert!(Error::inside(&ours()).is_some());
+        assert!(Error::inside(&io::Error::other("something else")).is_none());
+        assert!(Error::inside(&io::Error::from_raw_os_error(28)).is_none());
     }
 
     #[test]

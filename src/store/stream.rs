@@ -9,7 +9,7 @@ use super::Store;
 use super::claims::Claim;
 use super::records::OutputRef;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::Temporary;
 
 /// How much is hashed and written at once: enough for BLAKE3 to use all lanes of the CPU.
@@ -18,8 +18,7 @@ const PIECE: usize = 1 << 18;
 /// An artifact that is being written. Dropped before [`BlobWriter::finish`], it leaves nothing.
 #[derive(Debug)]
 pub struct BlobWriter<'a> {
-    store: &'a Store,
-    buffer: BufWriter<Hashed>,
+    buffer: BufWriter<Hashed<'a>>,
 }
 
 /// A whole artifact, on its way into the store: an [`Output`](super::Output) to publish. Dropped, it leaves nothing.
@@ -31,20 +30,23 @@ pub struct Written {
 
 /// A file that is hashed while it is written.
 #[derive(Debug)]
-struct Hashed {
+struct Hashed<'a> {
+    store: &'a Store,
     file: Temporary,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl<'a> Claim<'a> {
-    /// Starts an artifact that is written as a stream.
+    /// Starts an artifact that is written as a stream. Start it when the bytes come: a garbage collection takes temporary
+    /// files that nobody has written to for a long time.
     ///
     /// # Errors
     /// User: the store cannot be written.
     pub fn writer(&self) -> Result<BlobWriter<'a>> {
-        let hashed = Hashed { file: self.store().temporary("blob")?, hasher: blake3::Hasher::new(), bytes: 0 };
-        Ok(BlobWriter { store: self.store(), buffer: BufWriter::with_capacity(PIECE, hashed) })
+        let (store, file) = (self.store(), self.store().temporary("blob")?);
+        let hashed = Hashed { store, file, hasher: blake3::Hasher::new(), bytes: 0 };
+        Ok(BlobWriter { buffer: BufWriter::with_capacity(PIECE, hashed) })
     }
 }
 
@@ -54,7 +56,11 @@ impl BlobWriter<'_> {
     /// # Errors
     /// User: the last bytes cannot be written.
     pub fn finish(self) -> Result<Written> {
-        let hashed = self.buffer.into_inner().map_err(|error| self.store.write_error(error.error()))?;
+        let store = self.buffer.get_ref().store;
+        let hashed = self
+            .buffer
+            .into_inner()
+            .map_err(|error| Error::inside(error.error()).unwrap_or_else(|| store.write_error(error.error())))?;
         let output = OutputRef { digest: Digest::finish(&hashed.hasher), bytes: hashed.bytes };
         Ok(Written { file: hashed.file, output })
     }
@@ -77,9 +83,11 @@ impl Write for BlobWriter<'_> {
     }
 }
 
-impl Write for Hashed {
+/// Whoever writes into this through a library finds the sentence about a full disk with [`Error::inside`].
+impl Write for Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let sentence = |cause: io::Error| io::Error::new(cause.kind(), self.store.write_error(&cause));
+        let written = self.file.write(bytes).map_err(sentence)?;
         self.hasher.update(bytes.get(..written).unwrap_or(bytes));
         self.bytes = self.bytes.saturating_add(written as u64);
         Ok(written)
