@@ -16,13 +16,15 @@
 //! * [`rank`]: the best weights of each matrix, the rules that combine them, and masks;
 //! * [`judge`]: what an answer is called, and by whom;
 //! * [`data`] and [`stats`]: rows and which are drawn, intervals;
-//! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read.
+//! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read;
+//! * [`report`]: what outcomes come to, as facts, as JSON and as text.
 //!
 //! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
 //! Hugging Face directory or as the patch alone.
 //!
 //! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
-//! the keys), [`files`], [`machine`] (its memory and its limits) and one way to write Parquet. On top is [`cli`], the only room that prints.
+//! the keys), [`files`], [`layout`] (tables of plain text), [`machine`] (its memory and its limits) and one way to
+//! write Parquet. On top is [`cli`], the only room that prints.
 //!
 //! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
 //! a member, and a member is one file; ARCHITECTURE.md says how to add one.
@@ -40,9 +42,11 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod judge;
+pub mod layout;
 pub mod machine;
 pub mod model;
 pub mod rank;
+pub mod report;
 pub mod score;
 pub mod size;
 pub mod spelling;

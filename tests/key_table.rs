@@ -124,7 +124,8 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("a patch", &[], Output("patch", "patch")),
     ("answers", &[], Output("generate", "answers")),
     ("verdicts", &[], Output("judge", "verdicts")),
-    ("a perplexity", &[], Output("perplexity", "perplexity")),
+    ("outcomes of judge", &[], Output("judge", "outcomes")),
+    ("outcomes of perplexity", &[], Output("perplexity", "outcomes")),
 ];
 
 /// The footnotes: two ways to write a job that must have all keys in common.

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::args::{JsonArg, PipelineArgs, working_directory};
 use super::format::{bytes, count, duration, long, seconds};
 use super::print;
-use super::table::{Align, Table};
 use crate::error::{Error, Result};
+use crate::layout::{Align, Table};
 use crate::store::{DiskUse, FsckReport, GcOptions, GcReport, Listed, Run, Store};
 
 #[derive(ClapArgs, Debug)]

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
-use super::{print, report_table, run, variant};
+use super::{print, run, variant};
 use crate::digest::Digest;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::files;
 use crate::model::patch::Patch;
 use crate::model::source::spec::SourceKind;
 use crate::rank::SelectedPoint;
+use crate::report;
 use crate::stages::Role;
 
 #[derive(ClapArgs, Debug)]
@@ -202,8 +203,8 @@ fn card(
 
 /// The rows of the report for the base and this mask, where the report is in the store.
 fn results(job: &Job, plan: &Plan, mask: &Digest) -> Result<Option<String>> {
-    let Some(report) = job.output(plan, "report", "report")? else { return Ok(None) };
-    let mut rows = report_table::rows(&report)?;
+    let Some(bytes) = job.output(plan, "report", "report")? else { return Ok(None) };
+    let mut rows = report::json::read(&bytes)?;
     rows.retain(|row| row.mask.is_none_or(|other| other == *mask));
-    report_table::show(&rows).map(Some)
+    Ok(Some(report::text::show(&rows)))
 }

@@ -1,14 +1,12 @@
-//! Numbers as people read them: durations, sizes, p and q, points of the grid, and wrapped text.
+//! Numbers as people read them: durations, sizes, counts.
 //!
 //! Must not know: what the numbers measure.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+pub use crate::layout::{WIDTH, number, point, wrap};
 pub use crate::size::size as bytes;
-
-/// How wide text is wrapped.
-pub const WIDTH: usize = 100;
 
 /// `0.04 s`, `41.2 s`, `3 min 05 s`, `2 h 04 min`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be small and positive")]
@@ -36,42 +34,9 @@ pub fn long(whole: u64) -> String {
     }
 }
 
-/// The shortest scientific form that reads back: `1e-5`, `2.5e-7`.
-pub fn number(value: f64) -> String {
-    format!("{value:e}")
-}
-
-/// A point of the grid: `p=q=1e-5`, `p 1e-5, q 3e-5`, or `q 1e-5` where the rule has no p.
-pub fn point(p: Option<f64>, q: f64) -> String {
-    match p {
-        Some(p) if p.total_cmp(&q).is_eq() => format!("p=q={}", number(p)),
-        Some(p) => format!("p {}, q {}", number(p), number(q)),
-        None => format!("q {}", number(q)),
-    }
-}
-
 /// `1 node`, `3 nodes`.
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Text in lines of at most `width` characters; every line but the first begins with `indent` spaces.
-pub fn wrap(text: &str, width: usize, indent: usize) -> String {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_whitespace() {
-        let (first, last) = (lines.len() == 1, lines.last_mut());
-        let Some(line) = last else { break };
-        let room = width.saturating_sub(if first { 0 } else { indent });
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= room {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// Reads `1d`, `12h`, `30m`, `45s`, or several together: `1d 12h`.
@@ -98,22 +63,6 @@ mod tests {
         );
         assert_eq!(seconds(f64::NAN), "? s");
         assert_eq!(seconds(-1.0), "? s");
-    }
-
-    #[test]
-    fn points_are_short_and_exact() {
-        assert_eq!(point(Some(1e-5), 0.00001), "p=q=1e-5");
-        assert_eq!(point(Some(0.001), 2.5e-7), "p 1e-3, q 2.5e-7");
-        assert_eq!(point(None, 5e-7), "q 5e-7");
-    }
-
-    #[test]
-    fn text_is_wrapped_between_words() {
-        assert_eq!(
-            wrap("one two  three\nfour incomprehensibility", 9, 2),
-            "one two\n  three\n  four\n  incomprehensibility"
-        );
-        assert_eq!(wrap("", 9, 2), "");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use clap::Args as ClapArgs;
 use super::args::{JsonArg, PipelineArgs};
 use super::format::{count, point};
 use super::print;
-use super::table::{Align, Table};
 use crate::error::Result;
+use crate::layout::{Align, Table};
 use crate::sweep::grid::{GridPoint, grid};
 
 #[derive(ClapArgs, Debug)]

@@ -16,11 +16,9 @@ mod plan;
 mod print;
 mod progress;
 mod report;
-mod report_table;
 mod run;
 mod stability;
 mod status;
-mod table;
 mod variant;
 mod verify;
 

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{WIDTH, count, wrap};
 use super::print;
-use super::table::{Align, Table};
 use crate::engine::{Plan, Planned, State};
 use crate::error::Result;
+use crate::layout::{Align, Table};
 use crate::stages::{Forecast, Role};
 
 #[derive(ClapArgs, Debug)]

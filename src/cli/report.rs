@@ -9,20 +9,22 @@ use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
-use super::{print, report_table};
+use super::print;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::report;
 
-/// Outputs that are copied, with the ending of their files. Tokens and patches are of no use outside.
-const COPIED: [(&str, &str); 7] = [
-    ("ranks", "parquet"),
-    ("masks", "parquet"),
-    ("points", "parquet"),
-    ("answers", "parquet"),
-    ("verdicts", "parquet"),
-    ("perplexity", "json"),
-    ("report", "json"),
+/// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
+/// outcomes of each node are in the report's.
+const COPIED: [(&str, &str, &str); 7] = [
+    ("score", "ranks", "parquet"),
+    ("select", "masks", "parquet"),
+    ("select", "points", "parquet"),
+    ("generate", "answers", "parquet"),
+    ("judge", "verdicts", "parquet"),
+    ("report", "outcomes", "parquet"),
+    ("report", "report", "json"),
 ];
 
 #[derive(ClapArgs, Debug)]
@@ -39,11 +41,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let (_, plan) = job.plan()?;
-    let report = job.output(&plan, "report", "report")?.ok_or_else(|| {
+    let bytes = job.output(&plan, "report", "report")?.ok_or_else(|| {
         Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
             .hint("`dean run` computes it; `dean status` shows what is there")
     })?;
-    let rows = report_table::rows(&report)?;
+    let rows = report::json::read(&bytes)?;
     let written = match &args.out {
         Some(dir) => copy(&job, &plan, &working_directory()?.join(dir))?,
         None => Vec::new(),
@@ -51,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&json!({ "report": rows, "files": written }));
     }
-    print::line(report_table::show(&rows)?);
+    print::line(report::text::show(&rows));
     if let Some(dir) = &args.out {
         print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
     }
@@ -63,7 +65,7 @@ fn copy(job: &Job, plan: &Plan, dir: &Path) -> Result<Vec<PathBuf>> {
     files::create_dir_all(dir)?;
     let mut written = Vec::new();
     for planned in &plan.nodes {
-        for (output, ending) in COPIED {
+        for (_, output, ending) in COPIED.into_iter().filter(|(stage, ..)| *stage == planned.stage.name()) {
             if let Some(bytes) = job.output(plan, &planned.node.name, output)? {
                 let path = dir.join(file_name(&planned.node.name, output, ending));
                 files::write_atomic(&path, &bytes)?;

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::error::STOPPED;
 use super::format::{self, WIDTH, count, wrap};
+use super::print;
 use super::progress::{Bars, Lines};
-use super::{print, report_table};
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
+use crate::report;
 use crate::stages::REGISTRY;
-use crate::stages::report::VariantReport;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let summary = compute(&job, args.quiet, args.until.as_deref())?;
     let report = job.output(&summary.plan, "report", "report")?;
-    let report = report.as_deref().map(report_table::rows).transpose()?;
+    let report = report.as_deref().map(report::json::read).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json.json {
         return print::json(&in_json(&summary, seconds, report.as_deref()));
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     match &report {
-        Some(rows) => print::line(format_args!("\n{}", report_table::show(rows)?)),
+        Some(rows) => print::line(format_args!("\n{}", report::text::show(rows))),
         None => print::line("there is no report yet; `dean run` goes on to it"),
     }
     Ok(())
@@ -136,7 +136,7 @@ fn in_words(summary: &Summary, seconds: f64) -> String {
     text
 }
 
-fn in_json(summary: &Summary, seconds: f64, report: Option<&[VariantReport]>) -> Value {
+fn in_json(summary: &Summary, seconds: f64, report: Option<&[report::VariantReport]>) -> Value {
     let computed: Vec<Value> =
         summary.computed.iter().map(|(node, seconds)| json!({ "node": node, "seconds": seconds })).collect();
     json!({

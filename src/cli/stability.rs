@@ -8,8 +8,8 @@ use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{WIDTH, number, point, wrap};
 use super::print;
 use super::run::compute;
-use super::table::{Align, Table};
 use crate::error::Result;
+use crate::layout::{Align, Table};
 use crate::sweep::stability::{MaskRow, Stability, TopRow, compare, is_ready, widened};
 
 #[derive(ClapArgs, Debug)]

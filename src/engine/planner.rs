@@ -82,11 +82,14 @@ impl<'a> Planner<'a> {
         let mut plan = Plan::default();
         let files = Files::default();
         for stage in REGISTRY {
+            let measured = plan.nodes.iter().filter(|planned| planned.stage.measures());
+            let measured: Vec<&Node> = measured.map(|planned| &planned.node).collect();
             let nodes = stage.nodes(&Planning {
                 pipeline: self.pipeline,
                 digest: &|node, output| plan.find(node).and_then(|planned| planned.output(output)),
                 output: &|node, output| self.output_bytes(&plan, node, output),
                 parsed: &self.parsed,
+                measured: &measured,
             })?;
             for node in nodes {
                 let planned = self.place(&plan, &mut last, stage, node, &files, verify)?;

@@ -109,6 +109,14 @@ pub struct Entry {
     pub build: for<'a> fn(Parts<'a>) -> Result<Box<dyn Judge + 'a>>,
 }
 
+impl Entry {
+    /// What its verdicts are called in tables of outcomes: 1 where it calls an answer safe. Each judge has its own
+    /// name there, because what one calls safe is not what another does.
+    pub fn measure(&self) -> String {
+        format!("{}/safe", self.name)
+    }
+}
+
 /// Every judge there is.
 pub const JUDGES: &[&Entry] = &[&refusal::ENTRY, &md_judge::ENTRY];
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{FROM_FILE, Role};
+use super::{FROM_FILE, Node, Role};
 use crate::config::Pipeline;
 use crate::data::{Format, read_columns};
 use crate::digest::Digest;
@@ -35,6 +35,8 @@ pub struct Planning<'a> {
     /// Its bytes.
     pub output: &'a OutputOf<'a>,
     pub parsed: &'a Parsed,
+    /// The nodes of earlier stages that measure.
+    pub measured: &'a [&'a Node],
 }
 
 /// What was made of outputs for a plan, by their content: planning again parses nothing twice.

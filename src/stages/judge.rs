@@ -1,4 +1,4 @@
-//! judge: verdicts on a variant's answers.
+//! judge: verdicts on a variant's answers, with their evidence and as outcomes.
 //!
 //! Which judge says them is a member of [`crate::judge`]; here it gets its model, if it needs one,
 //! and its batches. Must not know: what a variant is made of.
@@ -14,10 +14,11 @@ use super::{
 use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::judge::{Completer, Entry, Exchange, Parse, Parts, Template};
+use crate::judge::{Completer, Entry, Exchange, Label, Parse, Parts, Template};
 use crate::model::completer::ModelCompleter;
 use crate::model::text::{Message, chat};
-use crate::tables::{Answer, Row, VerdictRow};
+use crate::report::measures::EMPTY;
+use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
 
 pub struct Judge;
 
@@ -51,7 +52,11 @@ impl Stage for Judge {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
+    }
+
+    fn measures(&self) -> bool {
+        true
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -162,11 +167,29 @@ impl Stage for Judge {
             verdicts.extend(rows);
             context.progress.at(verdicts.len() as u64, total, "answers");
         }
-        Ok(vec![("verdicts".into(), VerdictRow::to_parquet(&verdicts)?)])
+        let outcomes = outcomes(&params.kind.measure(), &answers, &verdicts);
+        Ok(vec![("verdicts".into(), VerdictRow::to_parquet(&verdicts)?), (OUTCOMES.into(), Outcome::file(&outcomes)?)])
     }
 }
 
 /// A judge's template from a file beside the pipeline.
 fn template_of(file: &FileInput) -> Result<Template> {
     Template::parse(file.text()?).map_err(|error| error.within(&file.origin))
+}
+
+/// Verdicts as numbers, and beside each whether there was an answer at all: an empty one is judged like any other.
+fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<Outcome> {
+    let both = |(answer, verdict): (&Answer, &VerdictRow)| {
+        let safe = match verdict.verdict {
+            Label::Safe => Some(1.0),
+            Label::Unsafe => Some(0.0),
+            Label::Unparsed => None,
+        };
+        let empty = if answer.answer.is_empty() { 1.0 } else { 0.0 };
+        [
+            Outcome::new(&answer.set, answer.row, measure, safe),
+            Outcome::new(&answer.set, answer.row, EMPTY, Some(empty)),
+        ]
+    };
+    answers.iter().zip(verdicts).flat_map(both).collect()
 }

@@ -25,7 +25,7 @@ mod generate;
 mod judge;
 mod patch;
 mod perplexity;
-pub mod report;
+mod report;
 mod score;
 mod select;
 mod tokenize;
@@ -81,6 +81,12 @@ pub trait Stage: Sync {
     /// If it takes more than it may have.
     fn forecast(&self, _: &Preview<'_>) -> Result<Option<Forecast>> {
         Ok(None)
+    }
+
+    /// Whether it measures: whether one of its outputs is a table of outcomes, under the name of
+    /// [`crate::tables::OUTCOMES`]. Report shows whatever such stages found.
+    fn measures(&self) -> bool {
+        false
     }
 
     /// Computes the outputs.

@@ -1,11 +1,11 @@
 //! perplexity: how surprised a variant is by a plain text, the ordinary measure of damage.
 //!
-//! The text is tokenised once with special tokens and cut into full windows; the tail is dropped.
-//! Perplexity is exp of the mean negative log likelihood, each window predicting all its tokens but
-//! the first. Must not know: what the text is about.
+//! The text is tokenised once with special tokens and cut into full windows; the tail is dropped. A row of
+//! the outcomes is a window: the sum of −log p over the tokens that it predicts, which are all but its first,
+//! and how many these are. Perplexity is exp of one sum over the other; the report takes it, and sums that are
+//! kept window by window can be compared in pairs. Must not know: what the text is about.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::variant::per_variant;
 use super::{Context, FileInput, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
@@ -13,11 +13,16 @@ use crate::config::Window;
 use crate::data::Join;
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
+use crate::report::measures::{NLL, TOKENS};
+use crate::tables::{OUTCOMES, Outcome};
 
 pub struct Perplexity;
 
 /// Bytes of text for each token of a window that a check reads: twice what a token of most languages takes, twice.
 const BEGINNING: usize = 16;
+
+/// The set of its outcomes.
+const SET: &str = "text";
 
 /// What changes the number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +42,11 @@ impl Stage for Perplexity {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
+    }
+
+    fn measures(&self) -> bool {
+        true
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -82,22 +91,18 @@ impl Stage for Perplexity {
         must_fill(window, ids.len())?;
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
         let decoder = context.variant(&params.dtype)?;
-        let mut total = 0.0;
+        let mut outcomes = Vec::new();
         context.progress.at(0, windows.len() as u64, "windows");
-        for (index, ids) in windows.iter().enumerate() {
+        for (index, ids) in (0..).zip(&windows) {
             context.check_stop()?;
-            total += decoder.negative_log_likelihood(ids)?;
-            context.progress.at(index as u64 + 1, windows.len() as u64, "windows");
+            let loss = decoder.negative_log_likelihood(ids)?;
+            #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
+            let predicted = (window - 1) as f64;
+            outcomes.push(Outcome::new(SET, index, NLL, Some(loss)));
+            outcomes.push(Outcome::new(SET, index, TOKENS, Some(predicted)));
+            context.progress.at(u64::from(index) + 1, windows.len() as u64, "windows");
         }
-        #[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
-        let predicted = (windows.len() * (window - 1)) as f64;
-        let perplexity = (total / predicted).exp();
-        // JSON has no infinity: a wrecked model's perplexity is written as the largest number there is.
-        let perplexity = if perplexity.is_finite() { perplexity } else { f64::MAX };
-        let result = json!({
-            "perplexity": perplexity, "tokens": windows.len() * window, "windows": windows.len(), "window": window,
-        });
-        Ok(vec![("perplexity".into(), crate::digest::canonical_json(&result).into_bytes())])
+        Ok(vec![(OUTCOMES.into(), Outcome::file(&outcomes)?)])
     }
 }
 

@@ -35,6 +35,11 @@ impl Variant {
         format!("{stage}[{}]", self.label)
     }
 
+    /// The other way round: stage and label of `generate[base]`.
+    pub fn of_node(name: &str) -> Option<(&str, &str)> {
+        name.strip_suffix(']')?.split_once('[')
+    }
+
     /// The whole model of this variant as inputs of a node: the base's three digests, and the patch where there is one.
     pub fn model_inputs(&self) -> BTreeMap<String, Input> {
         let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);

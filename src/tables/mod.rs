@@ -14,10 +14,12 @@ use crate::columns::{self, Writer};
 use crate::error::Result;
 
 mod answers;
+mod outcomes;
 mod tokens;
 mod verdicts;
 
 pub use answers::Answer;
+pub use outcomes::{Joined, OUTCOMES, Outcome};
 pub use tokens::Tokens;
 pub use verdicts::VerdictRow;
 

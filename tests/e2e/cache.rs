@@ -121,14 +121,20 @@ fn points_with_equal_masks_are_generated_once() {
     let shared = json!([{ "p": 0.003, "q": 0.05 }, { "p": 0.004, "q": 0.05 }]);
     assert_eq!(points, [&json!([]), &first, &shared]);
     assert_eq!(report[0]["variant"], "base");
-    for row in report {
-        assert_eq!(row["sets"]["fairness"]["questions"], 130);
-        assert_eq!(row["perplexity"]["windows"], 2);
+    let found = |row: usize, set: &str, measure: &str| -> &Value {
+        let is_it = |found: &&Value| found["set"] == set && found["measure"] == measure;
+        report[row]["outcomes"].as_array().unwrap().iter().find(is_it).unwrap()
+    };
+    for row in 0..report.len() {
+        assert_eq!(found(row, "fairness", "refusal/safe")["rows"], 130);
+        assert_eq!(found(row, "fairness", "empty")["rows"], 130);
+        assert_eq!(found(row, "text", "nll")["rows"], 2, "windows");
+        assert_eq!(found(row, "text", "nll")["over"], 2.0 * 63.0, "tokens that are predicted");
     }
     assert!(report[1]["weights"].as_u64() > Some(0) && report[2]["weights"].as_u64() > Some(0));
     assert_ne!(report[1]["mask"], report[2]["mask"]);
     // A patch does something: ordinary ability is not what it was, to the last digit.
-    let perplexity = |row: usize| report[row]["perplexity"]["perplexity"].as_f64().unwrap();
+    let perplexity = |row: usize| found(row, "text", "nll")["value"].as_f64().unwrap();
     assert!(perplexity(0) != perplexity(1) && perplexity(1) != perplexity(2));
 
     let (answer, _) = project.ok(&["run"]);

@@ -16,9 +16,9 @@ pub fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>
         "score" => &["ranks", "scores"],
         "patch" => &["patch"],
         "generate" => &["answers"],
-        "judge" => &["verdicts"],
-        "perplexity" => &["perplexity"],
-        "report" => &["report"],
+        "judge" => &["verdicts", "outcomes"],
+        "perplexity" => &["outcomes"],
+        "report" => &["report", "outcomes"],
         _ => panic!("{stage} has no made-up outputs"),
     };
     let changed = |output: &str| other == Some((stage, output));

@@ -85,23 +85,40 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The spaces in front of each column: its own, and more where the title above the columns before it needs room.
+    fn gaps(&self, widths: &[usize]) -> Vec<usize> {
+        let mut gaps: Vec<usize> = self.columns.iter().map(|column| column.gap).collect();
+        for pair in self.groups.windows(2) {
+            let [(first, title), (next, _)] = pair else { continue };
+            let needed = start(&gaps, widths, *first) + title.chars().count() + 2;
+            let missing = needed.saturating_sub(start(&gaps, widths, *next));
+            if let Some(gap) = gaps.get_mut(*next) {
+                *gap += missing;
+            }
+        }
+        gaps
+    }
+}
+
+/// Where a column begins.
+fn start(gaps: &[usize], widths: &[usize], index: usize) -> usize {
+    let before: usize = gaps.iter().zip(widths).take(index).map(|(gap, width)| gap + width).sum();
+    before + gaps.get(index).copied().unwrap_or_default()
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<usize> =
             self.columns.iter().enumerate().map(|(index, column)| self.width(index, column)).collect();
-        let start = |index: usize| -> usize {
-            let before: usize =
-                self.columns.iter().zip(&widths).take(index).map(|(column, width)| column.gap + width).sum();
-            before + self.columns.get(index).map_or(0, |column| column.gap)
-        };
+        let gaps = self.gaps(&widths);
         let mut lines: Vec<String> = Vec::new();
         if !self.groups.is_empty() {
             let mut line = String::new();
             for (index, title) in &self.groups {
-                let gap = start(*index).saturating_sub(line.chars().count());
+                let gap = start(&gaps, &widths, *index).saturating_sub(line.chars().count());
                 line.push_str(&" ".repeat(gap));
                 line.push_str(title);
-                line.push_str("  ");
             }
             lines.push(line);
         }
@@ -115,10 +132,10 @@ impl fmt::Display for Table {
                 Row::Cells(cells) => cells,
             };
             let mut line = String::new();
-            for (index, (column, width)) in self.columns.iter().zip(&widths).enumerate() {
+            for (index, ((column, width), gap)) in self.columns.iter().zip(&widths).zip(&gaps).enumerate() {
                 let cell = cells.get(index).map_or("", String::as_str);
                 let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
-                line.push_str(&" ".repeat(column.gap));
+                line.push_str(&" ".repeat(*gap));
                 match column.align {
                     Align::Left => line.extend([cell, &fill]),
                     Align::Right => line.extend([fill.as_str(), cell]),
@@ -151,6 +168,22 @@ mod tests {
         score[…]        7 [1]
           a remark that is longer than the table is wide
         a         1234567
+        ");
+    }
+
+    #[test]
+    fn a_long_title_above_moves_the_next_columns() {
+        let mut table = Table::new()
+            .group("longer than both")
+            .column("a", Align::Left)
+            .close_column("b", Align::Right, 1)
+            .group("short")
+            .column("c", Align::Left);
+        table.row(["1".into(), "2".into(), "3".into()]);
+        insta::assert_snapshot!(table, @"
+        longer than both  short
+        a b               c
+        1 2               3
         ");
     }
 

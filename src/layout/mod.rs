@@ -1,0 +1,64 @@
+//! Text for a terminal or a plain file: tables, points of the grid, and wrapped lines.
+//!
+//! Everything here returns text and prints none. Must not know: what the text is about.
+
+mod table;
+
+pub use table::{Align, Table};
+
+/// How wide text is wrapped.
+pub const WIDTH: usize = 100;
+
+/// The shortest scientific form that reads back: `1e-5`, `2.5e-7`.
+pub fn number(value: f64) -> String {
+    format!("{value:e}")
+}
+
+/// A point of the grid: `p=q=1e-5`, `p 1e-5, q 3e-5`, or `q 1e-5` where the rule has no p.
+pub fn point(p: Option<f64>, q: f64) -> String {
+    match p {
+        Some(p) if p.total_cmp(&q).is_eq() => format!("p=q={}", number(p)),
+        Some(p) => format!("p {}, q {}", number(p), number(q)),
+        None => format!("q {}", number(q)),
+    }
+}
+
+/// Text in lines of at most `width` characters; every line but the first begins with `indent` spaces.
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split_whitespace() {
+        let (first, last) = (lines.len() == 1, lines.last_mut());
+        let Some(line) = last else { break };
+        let room = width.saturating_sub(if first { 0 } else { indent });
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_short_and_exact() {
+        assert_eq!(point(Some(1e-5), 0.00001), "p=q=1e-5");
+        assert_eq!(point(Some(0.001), 2.5e-7), "p 1e-3, q 2.5e-7");
+        assert_eq!(point(None, 5e-7), "q 5e-7");
+    }
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        assert_eq!(
+            wrap("one two  three\nfour incomprehensibility", 9, 2),
+            "one two\n  three\n  four\n  incomprehensibility"
+        );
+        assert_eq!(wrap("", 9, 2), "");
+    }
+}

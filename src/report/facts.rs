@@ -1,0 +1,302 @@
+//! The facts of a report: what the outcomes of each variant come to, beside the base's.
+//!
+//! One [`VariantReport`] for each variant, the base first. Whatever was measured is in it as a [`Finding`], one
+//! for each set and measure; nothing here knows a measure by name. Must not know: stages, the store, how facts
+//! are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::measures::{Measure, Summary, find};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::stats::wilson;
+use crate::tables::{Outcome, Tokens};
+
+/// One variant of a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VariantReport {
+    /// `base`, or the beginning of the mask's digest.
+    pub variant: String,
+    pub mask: Option<Digest>,
+    /// Weights that differ from the base.
+    pub weights: u64,
+    /// Every point of the grid that gives this variant; an empty mask is the base.
+    pub points: Vec<PointReport>,
+    pub rule: String,
+    /// What was scored, by the data set's name; empty if the score method reads no data.
+    pub calibration: BTreeMap<String, CalibrationReport>,
+    /// What was measured, by who measured, set and measure.
+    pub outcomes: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointReport {
+    pub p: Option<f64>,
+    pub q: f64,
+}
+
+/// The rows that a data set was scored on. Rows are the same if their token ids are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationReport {
+    pub samples: u64,
+    /// Rows that repeat an earlier one of the set.
+    pub repeated: u64,
+    /// Rows that another set of the rule holds as well, by its name.
+    pub shared: BTreeMap<String, u64>,
+}
+
+/// What the rows of one set come to in one measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Who measured: the node's name without the variant.
+    pub by: String,
+    pub set: String,
+    pub measure: String,
+    /// Rows that were measured.
+    pub rows: u64,
+    /// Those of them without a reading. They are counted here and nowhere else.
+    pub unread: u64,
+    /// Rows whose value is 1, of a measure that says yes or no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// What the value is a mean over, where that is not rows: so many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<f64>,
+    /// A share, a mean, a perplexity. JSON has no infinity and no NaN, so there is none of them here.
+    pub value: Option<f64>,
+    /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Why>,
+    /// Wilson 95 % interval of a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+    /// The value minus that of the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<f64>,
+    /// The value over that of the base, of a measure whose ratios mean something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+}
+
+/// Why a value is not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    #[serde(rename = "no row could be read")]
+    Unread,
+    #[serde(rename = "infinite")]
+    Infinite,
+    #[serde(rename = "not a number")]
+    Undefined,
+}
+
+/// Row to value, in the order of the rows.
+type Values = BTreeMap<u32, Option<f64>>;
+
+/// What the outcomes of one node come to, ordered by set and measure.
+///
+/// # Errors
+/// Fault: a measure that says yes or no says something else; a sum without what it is a mean over.
+pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
+    let mut groups: BTreeMap<(&str, &str), Values> = BTreeMap::new();
+    for Outcome { set, row, measure, value } in outcomes {
+        groups.entry((set, measure)).or_default().insert(*row, *value);
+    }
+    let measured: BTreeSet<&str> = groups.keys().map(|(_, measure)| *measure).collect();
+    let measures: BTreeMap<&str, Measure> = measured.into_iter().map(|name| (name, find(name))).collect();
+    let per: BTreeSet<&str> = measures
+        .values()
+        .filter_map(|measure| match measure.summary {
+            Summary::ExpMean { per } => Some(per),
+            Summary::Share { .. } | Summary::Mean | Summary::Flaw { .. } => None,
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for ((set, name), values) in groups.iter().filter(|((_, name), _)| !per.contains(name)) {
+        let Some(measure) = measures.get(name) else { continue };
+        let mut finding = Finding::nothing(by, set, name, values);
+        match measure.summary {
+            Summary::Share { .. } | Summary::Flaw { .. } => finding.share(values)?,
+            Summary::Mean => finding.mean(values),
+            Summary::ExpMean { per } => finding.exp_mean(values, groups.get(&(*set, per)), per)?,
+        }
+        findings.push(finding);
+    }
+    Ok(findings)
+}
+
+impl Finding {
+    fn nothing(by: &str, set: &str, measure: &str, values: &Values) -> Self {
+        Self {
+            by: by.into(),
+            set: set.into(),
+            measure: measure.into(),
+            rows: values.len() as u64,
+            unread: values.values().filter(|value| value.is_none()).count() as u64,
+            count: None,
+            over: None,
+            value: None,
+            why: Some(Why::Unread),
+            interval: None,
+            change: None,
+            ratio: None,
+        }
+    }
+
+    fn read(&self) -> u64 {
+        self.rows.saturating_sub(self.unread)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+    fn share(&mut self, values: &Values) -> Result<()> {
+        let mut ones = 0;
+        for (row, value) in values {
+            match value {
+                Some(1.0) => ones += 1,
+                None | Some(0.0) => {}
+                Some(other) => {
+                    let Self { set, measure, .. } = self;
+                    return Err(Error::fault(format!("{measure} of row {row} of {set} is {other}, not 0 or 1")));
+                }
+            }
+        }
+        self.count = Some(ones);
+        if self.read() > 0 {
+            self.set_value(ones as f64 / self.read() as f64);
+        }
+        self.interval = wilson(ones, self.read());
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+    fn mean(&mut self, values: &Values) {
+        if self.read() > 0 {
+            self.set_value(values.values().flatten().sum::<f64>() / self.read() as f64);
+        }
+    }
+
+    fn exp_mean(&mut self, values: &Values, over: Option<&Values>, per: &str) -> Result<()> {
+        let (mut sum, mut total) = (0.0, 0.0);
+        for (row, value) in values.iter().filter_map(|(row, value)| Some((row, (*value)?))) {
+            let here = over
+                .and_then(|over| *over.get(row)?)
+                .ok_or_else(|| Error::fault(format!("row {row} of {} has {} and no {per}", self.set, self.measure)))?;
+            sum += value;
+            total += here;
+        }
+        self.over = Some(total);
+        if self.read() > 0 {
+            self.set_value((sum / total).exp());
+        }
+        Ok(())
+    }
+
+    fn set_value(&mut self, value: f64) {
+        (self.value, self.why) = match value {
+            _ if value.is_nan() => (None, Some(Why::Undefined)),
+            _ if value.is_infinite() => (None, Some(Why::Infinite)),
+            _ => (Some(value), None),
+        };
+    }
+}
+
+/// Fills in the differences to the first row, which is the base.
+pub fn compare(rows: &mut [VariantReport]) {
+    let Some((base, others)) = rows.split_first_mut() else { return };
+    let key = |finding: &Finding| (finding.by.clone(), finding.set.clone(), finding.measure.clone());
+    let base: BTreeMap<_, _> =
+        base.outcomes.iter().filter_map(|finding| Some((key(finding), finding.value?))).collect();
+    for finding in others.iter_mut().flat_map(|row| &mut row.outcomes) {
+        let (Some(after), Some(before)) = (finding.value, base.get(&key(finding))) else { continue };
+        match find(&finding.measure).summary {
+            Summary::Share { .. } | Summary::Mean | Summary::Flaw { .. } => finding.change = Some(after - before),
+            Summary::ExpMean { .. } => finding.ratio = Some(after / before).filter(|ratio| ratio.is_finite()),
+        }
+    }
+}
+
+/// Counts the rows of each data set that occur more than once.
+pub fn calibration(tables: &BTreeMap<String, Tokens>) -> BTreeMap<String, CalibrationReport> {
+    let report = |name: &String, tokens: &Tokens| {
+        let others = tables.iter().filter(|(other, _)| *other != name);
+        CalibrationReport {
+            samples: tokens.rows().len() as u64,
+            repeated: tokens.repeated() as u64,
+            shared: others.map(|(other, table)| (other.clone(), tokens.shared(table) as u64)).collect(),
+        }
+    };
+    tables.iter().map(|(name, tokens)| (name.clone(), report(name, tokens))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::measures::{EMPTY, NLL, TOKENS};
+
+    fn rows(measure: &str, values: &[Option<f64>]) -> Vec<Outcome> {
+        (0..).zip(values).map(|(row, value)| Outcome::new("here", row, measure, *value)).collect()
+    }
+
+    fn only(outcomes: &[Outcome]) -> Finding {
+        let mut found = findings("someone", outcomes).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
+    #[test]
+    fn a_share_is_of_the_rows_that_could_be_read() {
+        let share = only(&rows("refusal/safe", &[Some(1.0), None, Some(0.0), Some(1.0), Some(0.0), None]));
+        assert_eq!((share.rows, share.unread, share.count, share.value), (6, 2, Some(2), Some(0.5)));
+        assert_eq!(share.interval, wilson(2, 4));
+        let nothing = only(&rows("refusal/safe", &[None, None]));
+        assert_eq!((nothing.value, nothing.why, nothing.interval), (None, Some(Why::Unread), None));
+        let error = findings("someone", &rows(EMPTY, &[Some(0.5)])).unwrap_err();
+        assert_eq!(error.message(), "empty of row 0 of here is 0.5, not 0 or 1");
+    }
+
+    #[test]
+    fn perplexity_is_the_mean_over_tokens_and_not_over_windows() {
+        let both = [rows(NLL, &[Some(12.0), Some(2.0)]), rows(TOKENS, &[Some(3.0), Some(4.0)])].concat();
+        let found = only(&both);
+        assert_eq!((found.rows, found.over, found.value), (2, Some(7.0), Some(2.0_f64.exp())));
+        let error = findings("someone", &rows(NLL, &[Some(1.0)])).unwrap_err();
+        assert_eq!(error.message(), "row 0 of here has nll and no tokens");
+    }
+
+    #[test]
+    fn what_is_no_number_says_so() {
+        let loss = |value| only(&[rows(NLL, &[Some(value), Some(1.0)]), rows(TOKENS, &[Some(3.0); 2])].concat());
+        assert_eq!((loss(f64::INFINITY).value, loss(f64::INFINITY).why), (None, Some(Why::Infinite)));
+        assert_eq!((loss(1e6).value, loss(1e6).why), (None, Some(Why::Infinite)), "exp of it has no number");
+        assert_eq!((loss(f64::NAN).value, loss(f64::NAN).why), (None, Some(Why::Undefined)));
+    }
+
+    #[test]
+    fn a_measure_that_nobody_knows_is_a_mean() {
+        let found = only(&rows("accuracy", &[Some(0.25), Some(0.5), None]));
+        assert_eq!((found.value, found.unread, found.count), (Some(0.375), 1, None));
+    }
+
+    #[test]
+    fn differences_are_to_the_base_where_both_have_a_value() {
+        let row = |nll: f64, accuracy: f64| {
+            let loss = [rows(NLL, &[Some(nll)]), rows(TOKENS, &[Some(1.0)]), rows("accuracy", &[Some(accuracy)])];
+            VariantReport {
+                variant: "base".into(),
+                mask: None,
+                weights: 0,
+                points: Vec::new(),
+                rule: String::new(),
+                calibration: BTreeMap::new(),
+                outcomes: findings("someone", &loss.concat()).unwrap(),
+            }
+        };
+        let mut all = [row(0.0, 0.5), row(2.0, 0.75), row(f64::INFINITY, f64::NAN)];
+        compare(&mut all);
+        let of = |row: usize| all[row].outcomes.iter().map(|found| (found.change, found.ratio)).collect::<Vec<_>>();
+        assert_eq!(of(0), [(None, None); 2]);
+        assert_eq!(of(1), [(Some(0.25), None), (None, Some(2.0_f64.exp()))]);
+        assert_eq!(of(2), [(None, None); 2]);
+    }
+}

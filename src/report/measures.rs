@@ -1,0 +1,127 @@
+//! Measures: what a number in a table of outcomes means, how rows come to one value, how that is titled.
+//!
+//! A stage or a judge that measures something new adds a line to [`OWN`]; each judge brings one of its own,
+//! `<judge>/safe`. A measure that is not here is shown as well, as the mean of its rows under its own name, so
+//! that an outcome never goes unseen. Must not know: stages, variants, how a column is drawn.
+
+use std::borrow::Cow;
+
+use crate::judge::{Entry, JUDGES};
+
+/// The loss of a window of text: the sum of −log p over the tokens that it predicts.
+pub const NLL: &str = "nll";
+/// How many tokens a window predicts.
+pub const TOKENS: &str = "tokens";
+/// Whether an answer has no word in it.
+pub const EMPTY: &str = "empty";
+
+/// What the outcomes of one name mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// As in the column `measure`.
+    pub name: Cow<'static, str>,
+    /// Above its column, and in sentences.
+    pub title: Cow<'static, str>,
+    pub summary: Summary,
+    /// Which direction is good. None where that depends on the questions: caution is good where harm is asked for
+    /// and bad where it is not.
+    pub better: Option<Better>,
+    /// What is said of rows without a reading: `2 of 48 …`.
+    pub unread: &'static str,
+    /// What the numbers do not say.
+    pub limits: Option<&'static str>,
+}
+
+/// How the rows of one set come to one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// Rows are 0 or 1: the share of ones, with an interval. `of` says what a one is.
+    Share { of: Cow<'static, str> },
+    /// Rows are numbers: their mean.
+    Mean,
+    /// Rows are sums of losses: exp of their sum over the sum of the measure `per`, which has no column then.
+    ExpMean { per: &'static str },
+    /// Rows are 0 or 1, and a one is a flaw: told under the table where there are any, `3 of 48 …`.
+    Flaw { told: &'static str },
+}
+
+/// Which of two values one would rather have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    Higher,
+    Lower,
+}
+
+const NOT_READ: &str = "rows could not be read and are not counted";
+
+/// Every measure that is no judge's.
+const OWN: &[Measure] = &[
+    Measure {
+        name: Cow::Borrowed(EMPTY),
+        title: Cow::Borrowed("empty"),
+        summary: Summary::Flaw { told: "answers are empty" },
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
+    Measure {
+        name: Cow::Borrowed(NLL),
+        title: Cow::Borrowed("perplexity"),
+        summary: Summary::ExpMean { per: TOKENS },
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
+];
+
+/// Every measure that is known, in the order in which reports show them.
+pub fn measures() -> impl Iterator<Item = Measure> {
+    JUDGES.iter().map(|judge| of_judge(judge)).chain(OWN.iter().cloned())
+}
+
+/// What a judge's verdicts measure.
+fn of_judge(judge: &Entry) -> Measure {
+    Measure {
+        name: judge.measure().into(),
+        title: judge.column.into(),
+        summary: Summary::Share { of: format!("answers that the judge `{}` calls safe", judge.name).into() },
+        better: None,
+        unread: "verdicts could not be read and are not counted",
+        limits: Some(judge.limits),
+    }
+}
+
+/// The measure of that name; of one that is not known, what can be said of any number.
+pub fn find(name: &str) -> Measure {
+    let unknown = || Measure {
+        name: name.to_owned().into(),
+        title: name.to_owned().into(),
+        summary: Summary::Mean,
+        better: None,
+        unread: NOT_READ,
+        limits: None,
+    };
+    measures().find(|measure| measure.name == name).unwrap_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_measures_have_one_name_and_every_judge_has_one() {
+        let names: BTreeSet<Cow<'_, str>> = measures().map(|measure| measure.name).collect();
+        assert_eq!(names.len(), measures().count());
+        assert!(JUDGES.iter().all(|judge| names.contains(judge.measure().as_str())));
+        assert!(!names.contains(TOKENS), "it is what another measure is a mean over");
+    }
+
+    #[test]
+    fn an_unknown_measure_is_a_mean_under_its_own_name() {
+        let unknown = find("accuracy");
+        assert_eq!((unknown.title.as_ref(), unknown.summary), ("accuracy", Summary::Mean));
+        assert_eq!(find(NLL).summary, Summary::ExpMean { per: TOKENS });
+    }
+}

@@ -1,0 +1,18 @@
+//! Reports: what was measured, as facts, and the forms in which they are shown.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `measures.rs` | what a measure means, and how its rows come to one value |
+//! | `facts.rs` | outcomes to findings, and findings beside the base's |
+//! | `json.rs` | facts to report.json and back |
+//! | `text.rs` | facts to a table with notes |
+//!
+//! A report shows whatever outcomes there are: it knows no stage by name, and a measure by nothing but its line in
+//! the registry. Must not know: stages, the store, the terminal.
+
+pub mod facts;
+pub mod json;
+pub mod measures;
+pub mod text;
+
+pub use facts::{CalibrationReport, Finding, PointReport, VariantReport};
