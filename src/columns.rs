@@ -4,6 +4,7 @@
 //!
 //! Must not know: any room of the crate, what the columns mean.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use serde::Serialize;
@@ -25,16 +26,17 @@ use crate::error::{Error, Result};
 /// Rows handed over at once: bounds the memory of repeated names, and decides page boundaries.
 pub(crate) const BATCH: usize = 1 << 16;
 
-/// A Parquet file in the making, whose row groups are ended by hand.
-pub(crate) struct Writer {
+/// A Parquet file in the making, whose row groups are ended by hand. One row group at a time lies in memory.
+pub(crate) struct Writer<W: Write + Send> {
     schema: Arc<Schema>,
-    writer: ArrowWriter<Vec<u8>>,
+    writer: ArrowWriter<W>,
 }
 
-impl Writer {
+impl<W: Write + Send> Writer<W> {
     /// `metadata` is a key and its text. Columns of text and those in `repeated` are dictionary-encoded,
     /// those in `ascending` are stored as differences.
     pub(crate) fn new(
+        out: W,
         fields: Vec<Field>,
         metadata: Option<(&str, String)>,
         repeated: &[&str],
@@ -57,17 +59,17 @@ impl Writer {
         }
         // Without Arrow's own schema in the metadata the file says nothing that Parquet does not say.
         let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-        Self::with(schema, options)
+        Self::with(out, schema, options)
     }
 
     /// For a table of one row group, as Arrow writes one where nothing else is said; lists keep their Arrow names.
-    pub(crate) fn plain(fields: Vec<Field>) -> Result<Self> {
+    pub(crate) fn plain(out: W, fields: Vec<Field>) -> Result<Self> {
         let properties = WriterProperties::builder().set_created_by("dean".into()).set_compression(Compression::SNAPPY);
-        Self::with(Arc::new(Schema::new(fields)), ArrowWriterOptions::new().with_properties(properties.build()))
+        Self::with(out, Arc::new(Schema::new(fields)), ArrowWriterOptions::new().with_properties(properties.build()))
     }
 
-    fn with(schema: Arc<Schema>, options: ArrowWriterOptions) -> Result<Self> {
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options).map_err(unwritten)?;
+    fn with(out: W, schema: Arc<Schema>, options: ArrowWriterOptions) -> Result<Self> {
+        let writer = ArrowWriter::try_new_with_options(out, schema.clone(), options).map_err(unwritten)?;
         Ok(Self { schema, writer })
     }
 
@@ -88,7 +90,7 @@ impl Writer {
         self.writer.flush().map_err(unwritten)
     }
 
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(self) -> Result<W> {
         self.writer.into_inner().map_err(unwritten)
     }
 }
@@ -107,20 +109,37 @@ pub(crate) fn damaged(what: &str, how: impl std::fmt::Display) -> Error {
 /// metadata, then `each` sees all rows in order, a batch at a time. Nothing is allocated by what a header claims.
 pub(crate) fn read<T>(
     what: &str,
-    bytes: Vec<u8>,
+    bytes: impl Into<Bytes>,
     fields: &[Field],
     key: &str,
     begin: impl FnOnce(Option<&str>) -> Result<T>,
+    each: impl FnMut(&mut T, &RecordBatch) -> Result<()>,
+) -> Result<T> {
+    read_groups(what, bytes, fields, key, |_| true, begin, each)
+}
+
+/// [`read`], of the wanted row groups alone.
+pub(crate) fn read_groups<T>(
+    what: &str,
+    bytes: impl Into<Bytes>,
+    fields: &[Field],
+    key: &str,
+    wanted: impl Fn(&RowGroupMetaData) -> bool,
+    begin: impl FnOnce(Option<&str>) -> Result<T>,
     mut each: impl FnMut(&mut T, &RecordBatch) -> Result<()>,
 ) -> Result<T> {
+    let bytes = bytes.into();
     let attempt = || {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Bytes::from(bytes), options);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options);
         let builder = builder.map_err(|cause| damaged(what, cause))?;
         check_fields(builder.schema(), fields).map_err(|how| damaged(what, how))?;
         let pairs = builder.metadata().file_metadata().key_value_metadata();
         let pair = pairs.into_iter().flatten().find(|pair| pair.key == key);
         let mut state = begin(pair.and_then(|pair| pair.value.as_deref()))?;
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let groups = groups.filter(|(_, group)| wanted(group)).map(|(number, _)| number).collect();
+        let builder = builder.with_row_groups(groups);
         for batch in builder.with_batch_size(BATCH).build().map_err(|cause| damaged(what, cause))? {
             each(&mut state, &batch.map_err(|cause| damaged(what, cause))?)?;
         }
@@ -129,8 +148,17 @@ pub(crate) fn read<T>(
     guarded(what, attempt)
 }
 
+/// Whether a row group may have a row with this text in a column, by what the file says of least and greatest values.
+pub(crate) fn may_hold(group: &RowGroupMetaData, name: &str, text: &str) -> bool {
+    let column = group.columns().iter().find(|column| column.column_path().string() == name);
+    let bounds = column
+        .and_then(|column| column.statistics())
+        .and_then(|statistics| Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?)));
+    bounds.is_none_or(|(least, greatest)| (least..=greatest).contains(&text.as_bytes()))
+}
+
 /// All rows of a file as structs. Its columns must be exactly `fields`, which are the structs' own.
-pub(crate) fn records<R: DeserializeOwned>(what: &str, bytes: Vec<u8>, fields: &[Field]) -> Result<Vec<R>> {
+pub(crate) fn records<R: DeserializeOwned>(what: &str, bytes: impl Into<Bytes>, fields: &[Field]) -> Result<Vec<R>> {
     let each = |rows: &mut Vec<R>, batch: &RecordBatch| {
         let more: Vec<R> = serde_arrow::from_record_batch(batch).map_err(|cause| damaged(what, cause))?;
         rows.extend(more);

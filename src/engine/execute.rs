@@ -2,7 +2,8 @@
 //!
 //! Must not know: any particular stage, how a plan is made, claims.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::sources::ModelDigests;
 use crate::digest::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::model::Checkpoint;
-use crate::stages::{Context, Input, Node, Outputs, Progress, Role, Shards, Stage};
+use crate::stages::{Context, Fill, Input, Node, Outlet, Outputs, Progress, Role, Shards, Stage};
 
 impl Planner<'_> {
     /// An opened model and its three digests.
@@ -42,9 +43,17 @@ impl Planner<'_> {
 
     /// Runs a stage that keeps nothing and tells nobody.
     pub(super) fn alone(&self, plan: &Plan, node: &Node, stage: &dyn Stage, manifest: &Manifest) -> Result<Outputs> {
-        let place =
-            Place { shards: &NoShards, progress: &NoProgress, stop: &|| false, checkpoint_every: Duration::MAX };
-        self.execute(plan, node, stage, manifest, &place)
+        let outlet = InMemory::default();
+        let place = Place {
+            shards: &InMemory::default(),
+            outlet: &outlet,
+            progress: &NoProgress,
+            stop: &|| false,
+            checkpoint_every: Duration::MAX,
+        };
+        let mut outputs = self.execute(plan, node, stage, manifest, &place)?;
+        outputs.extend(outlet.0.into_inner());
+        Ok(outputs)
     }
 
     /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run. What it made with a
@@ -74,7 +83,7 @@ impl Planner<'_> {
                     && let Some(output) = record.outputs.get(output)
                     && self.store.verify(&output.digest)?
                 {
-                    return self.store.read(&output.digest).map(Some);
+                    return self.store.map(&output.digest).map(Some);
                 }
             }
             Ok(None)
@@ -91,6 +100,7 @@ impl Planner<'_> {
                 models: self.models,
                 model_path: &|role| self.sources.located(role),
                 shards: &Guarded { shards: place.shards, unchanged: &unchanged },
+                outlet: place.outlet,
                 progress: place.progress,
                 stop: place.stop,
                 checkpoint_every: place.checkpoint_every,
@@ -121,6 +131,7 @@ pub(super) fn roles(node: &Node) -> BTreeSet<Role> {
 /// Where a stage runs: what it may keep and whom it tells.
 pub(super) struct Place<'a> {
     pub shards: &'a dyn Shards,
+    pub outlet: &'a dyn Outlet,
     pub progress: &'a dyn Progress,
     pub stop: &'a dyn Fn() -> bool,
     pub checkpoint_every: Duration,
@@ -151,23 +162,35 @@ impl Shards for Guarded<'_> {
     }
 }
 
-struct NoShards;
+/// Shards or outputs of a stage that runs for a look alone.
+#[derive(Default)]
+struct InMemory(RefCell<BTreeMap<String, Vec<u8>>>);
 
-impl Shards for NoShards {
-    fn put(&self, _: &str, _: &[u8]) -> Result<()> {
+impl Shards for InMemory {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.0.borrow_mut().insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 
-    fn get(&self, _: &str) -> Result<Option<Vec<u8>>> {
-        Ok(None)
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.borrow().get(name).cloned())
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+        Ok(self.0.borrow().keys().cloned().collect())
     }
 
-    fn remove(&self, _: &str) -> Result<()> {
+    fn remove(&self, name: &str) -> Result<()> {
+        self.0.borrow_mut().remove(name);
         Ok(())
+    }
+}
+
+impl Outlet for InMemory {
+    fn write(&self, name: &str, fill: &mut Fill<'_>) -> Result<()> {
+        let mut bytes = Vec::new();
+        fill(&mut bytes)?;
+        self.put(name, &bytes)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::digest::{Digest, Manifest};
@@ -41,7 +42,7 @@ pub struct Planned {
 pub(super) struct Evaluated {
     pub name: String,
     pub digest: Digest,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl Planned {

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use super::plan::{Evaluated, Plan, Planned, State};
 use super::sources::Sources;
 use crate::config::Pipeline;
@@ -215,13 +217,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Bytes of an output that is known.
-    pub fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+    pub fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Bytes>> {
         let Some(planned) = plan.find(node) else { return Ok(None) };
         if let Some(outputs) = &planned.evaluated {
             return Ok(outputs.iter().find(|known| known.name == output).map(|known| known.bytes.clone()));
         }
         match planned.record.as_ref().and_then(|record| record.outputs.get(output)) {
-            Some(output) => self.store.read(&output.digest).map(Some),
+            Some(output) => self.store.map(&output.digest).map(Some),
             None => Ok(None),
         }
     }
@@ -232,7 +234,8 @@ impl<'a> Planner<'a> {
             return Ok(outputs.clone());
         }
         let outputs = self.alone(plan, &planned.node, planned.stage, manifest)?;
-        let evaluated = |(name, bytes): (String, Vec<u8>)| Evaluated { name, digest: Digest::of(&bytes), bytes };
+        let evaluated =
+            |(name, bytes): (String, Vec<u8>)| Evaluated { name, digest: Digest::of(&bytes), bytes: bytes.into() };
         let outputs: Arc<[Evaluated]> = outputs.into_iter().map(evaluated).collect();
         memo().insert(key, outputs.clone());
         Ok(outputs)

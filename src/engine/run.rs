@@ -4,7 +4,9 @@
 //! real run cannot disagree. A node is computed only while its claim is held; a panic in a stage ends
 //! the run as a fault of ours, never as half an artifact. Must not know: any particular stage.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -13,8 +15,8 @@ use super::execute::{Place, roles};
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
 use crate::error::{Error, Kind, Result};
-use crate::stages::{Progress, Role, Shards};
-use crate::store::{Acquired, Claim, Damage, Owner, Run, RunNode, new_run_id, now_rfc3339};
+use crate::stages::{Fill, Outlet, Progress, Role, Shards};
+use crate::store::{Acquired, Claim, Damage, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339};
 
 /// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
 const REPAIRS: usize = 8;
@@ -177,9 +179,11 @@ impl Runner<'_> {
         let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
         self.observer.started(name, position, plan.nodes.len());
         let started = Instant::now();
+        let outlet = ClaimOutlet { claim: &claim, store: self.planner.store, written: RefCell::default() };
         let outputs = {
             let place = Place {
                 shards: &ClaimShards(&claim),
+                outlet: &outlet,
                 progress: &NodeProgress { node: name, observer: self.observer },
                 stop: &|| (self.stop)(),
                 checkpoint_every: Duration::from_secs(self.planner.pipeline.run.checkpoint_seconds),
@@ -189,6 +193,8 @@ impl Runner<'_> {
         };
         let seconds = started.elapsed().as_secs_f64();
         let backend = self.planner.models.device()?.name;
+        let written = outlet.written.into_inner().into_iter().map(|(name, written)| (name, Output::from(written)));
+        let outputs = outputs.into_iter().map(|(name, bytes)| (name, Output::from(bytes))).chain(written).collect();
         self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);
         self.observer.finished(name, seconds);
         Ok(seconds)
@@ -238,6 +244,47 @@ impl Shards for ClaimShards<'_> {
     fn remove(&self, name: &str) -> Result<()> {
         self.0.drop_shard(name)
     }
+}
+
+/// Outputs that are written while they are made, and published with the others.
+struct ClaimOutlet<'a> {
+    claim: &'a Claim<'a>,
+    store: &'a Store,
+    written: RefCell<Vec<(String, Written)>>,
+}
+
+impl Outlet for ClaimOutlet<'_> {
+    fn write(&self, name: &str, fill: &mut Fill<'_>) -> Result<()> {
+        let mut out = Watched { out: self.claim.writer()?, failed: None };
+        let filled = fill(&mut out);
+        if let Some(cause) = out.failed {
+            return Err(Error::io("write into the store", self.store.root(), &cause));
+        }
+        filled?;
+        self.written.borrow_mut().push((name.to_owned(), out.out.finish()?));
+        Ok(())
+    }
+}
+
+/// Keeps why a write failed, which whoever writes may tell in words of their own.
+struct Watched<W> {
+    out: W,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).inspect_err(|cause| self.failed = Some(again(cause)))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().inspect_err(|cause| self.failed = Some(again(cause)))
+    }
+}
+
+/// An error of the same kind and words.
+fn again(cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), cause.to_string())
 }
 
 struct NodeProgress<'a> {

@@ -11,12 +11,14 @@ use crate::digest::Digest;
 use crate::error::Result;
 
 mod md_judge;
+mod model_completer;
 mod phrases;
 mod refusal;
 mod template;
 mod words;
 
 pub use md_judge::{MAX_NEW_TOKENS, MdJudge, Parse};
+pub use model_completer::ModelCompleter;
 pub use refusal::RefusalJudge;
 pub use template::Template;
 
@@ -141,7 +143,8 @@ mod tests {
 
     #[test]
     fn every_judge_is_one_file_and_one_line() {
-        const SHARED: [&str; 5] = ["mod.rs", "phrases.rs", "refusal_tests.rs", "template.rs", "words.rs"];
+        const SHARED: [&str; 6] =
+            ["mod.rs", "model_completer.rs", "phrases.rs", "refusal_tests.rs", "template.rs", "words.rs"];
         let files = crate::files::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/judge")).unwrap();
         let mut judges: Vec<String> = files
             .iter()

@@ -14,7 +14,6 @@
 
 pub mod arch;
 pub mod checkpoint;
-pub mod completer;
 pub mod decoder;
 pub mod device;
 pub mod matrix;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, UInt32Type};
+use bytes::Bytes;
+use parquet::file::metadata::RowGroupMetaData;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{self, BATCH, Writer, damaged};
@@ -91,7 +93,7 @@ impl Selection {
 
     /// Columns mask, tensor, index: sorted, a row group for each mask that is not empty.
     pub fn masks_parquet(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(mask_fields(), None, &["mask", "tensor"], &["index"])?;
+        let mut writer = Writer::new(Vec::new(), mask_fields(), None, &["mask", "tensor"], &["index"])?;
         for mask in &self.masks {
             let name = mask.digest.to_string();
             for (tensor, index) in &mask.tensors {
@@ -118,7 +120,7 @@ impl Selection {
             weights: point.weights,
         };
         let rows: Vec<PointRow> = self.points.iter().map(row).collect();
-        let mut writer = Writer::new(point_fields(), None, &["rule", "mask"], &[])?;
+        let mut writer = Writer::new(Vec::new(), point_fields(), None, &["rule", "mask"], &[])?;
         writer.records(&rows)?;
         writer.end_group()?;
         writer.finish()
@@ -128,27 +130,28 @@ impl Selection {
     ///
     /// # Errors
     /// Malformed Parquet, or rows that do not belong to the mask they name.
-    pub fn masks_from_parquet(masks: Vec<u8>) -> Result<Vec<Mask>> {
+    pub fn masks_from_parquet(masks: impl Into<Bytes>) -> Result<Vec<Mask>> {
         let rows = columns::read(MASKS, masks, &mask_fields(), "", |_| Ok(BTreeMap::new()), add_mask_rows)?;
-        let mut masks: Vec<Mask> = vec![];
-        for (digest, tensors) in rows {
-            let mask = Mask::new(tensors);
-            if mask.digest != digest {
-                return Err(damaged(
-                    MASKS,
-                    format!("the rows of mask {} are those of {}", digest.short(), mask.digest.short()),
-                ));
-            }
-            masks.push(mask);
-        }
-        Ok(masks)
+        rows.into_iter().map(|(digest, tensors)| checked(&digest, tensors)).collect()
+    }
+
+    /// One mask of a masks file, read from its own row group; none if the file does not hold it.
+    ///
+    /// # Errors
+    /// As those of [`Selection::masks_from_parquet`].
+    pub fn mask_from_parquet(masks: impl Into<Bytes>, digest: &Digest) -> Result<Option<Mask>> {
+        let name = digest.to_string();
+        let its_own = |group: &RowGroupMetaData| columns::may_hold(group, "mask", &name);
+        let begin = |_: Option<&str>| Ok(MaskRows::new());
+        let mut rows = columns::read_groups(MASKS, masks, &mask_fields(), "", its_own, begin, add_mask_rows)?;
+        rows.remove(digest).map(|tensors| checked(digest, tensors)).transpose()
     }
 
     /// The rule and the points of a points file alone.
     ///
     /// # Errors
     /// Malformed Parquet, or a file without points.
-    pub fn points_from_parquet(points: Vec<u8>) -> Result<(String, Vec<SelectedPoint>)> {
+    pub fn points_from_parquet(points: impl Into<Bytes>) -> Result<(String, Vec<SelectedPoint>)> {
         let rows: Vec<PointRow> = columns::records(POINTS, points, &point_fields())?;
         let rule = rows.first().map(|row| row.rule.clone()).ok_or_else(|| damaged(POINTS, "it has no rows"))?;
         let points = rows.into_iter().map(|row| row.point(&rule)).collect::<Result<_>>()?;
@@ -159,7 +162,7 @@ impl Selection {
     ///
     /// # Errors
     /// Malformed tables, a mask whose name is not the digest of its rows, tables that do not belong together.
-    pub fn from_parquet(masks: Vec<u8>, points: Vec<u8>) -> Result<Self> {
+    pub fn from_parquet(masks: impl Into<Bytes>, points: impl Into<Bytes>) -> Result<Self> {
         let mut masks = Self::masks_from_parquet(masks)?;
         let (rule, points) = Self::points_from_parquet(points)?;
         let empty = Mask::new([]);
@@ -199,6 +202,15 @@ fn point_fields() -> Vec<Field> {
         Field::new("mask", DataType::Utf8, false),
         Field::new("weights", DataType::UInt64, false),
     ]
+}
+
+/// A mask, if its rows are those that its name says.
+fn checked(digest: &Digest, tensors: BTreeMap<String, Vec<u32>>) -> Result<Mask> {
+    let mask = Mask::new(tensors);
+    if mask.digest == *digest {
+        return Ok(mask);
+    }
+    Err(damaged(MASKS, format!("the rows of mask {} are those of {}", digest.short(), mask.digest.short())))
 }
 
 /// Digest to tensor to indices, still to be checked.
@@ -295,6 +307,11 @@ mod tests {
             let selection = selection(sets);
             let (masks, points) = (selection.masks_parquet().unwrap(), selection.points_parquet().unwrap());
             prop_assert_eq!(&masks, &selection.masks_parquet().unwrap());
+            for mask in selection.masks.iter().filter(|mask| !mask.is_empty()) {
+                let alone = Selection::mask_from_parquet(masks.clone(), &mask.digest).unwrap();
+                prop_assert_eq!(alone.as_ref(), Some(mask));
+            }
+            prop_assert_eq!(Selection::mask_from_parquet(masks.clone(), &Digest::of(b"other")).unwrap(), None);
             prop_assert_eq!(Selection::from_parquet(masks, points).unwrap(), selection);
         }
 

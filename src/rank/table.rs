@@ -7,10 +7,12 @@
 //! Must not know: rules, where scores come from, the store.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Float32Array, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
+use bytes::Bytes;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +54,21 @@ impl RankTable {
     /// # Errors
     /// A table that breaks its own promises (order, length, bounds) is a fault of ours.
     pub fn to_parquet(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes what [`RankTable::to_parquet`] gives, a matrix at a time.
+    ///
+    /// # Errors
+    /// The same, and what keeps `out` from being written.
+    pub fn write(&self, out: impl Write + Send) -> Result<()> {
         self.check().map_err(|how| Error::fault(format!("a rank table was put together wrongly: {how}")))?;
         let header = Header { cap: self.cap.to_string(), matrices: self.matrices.iter().map(header_of).collect() };
         let header = serde_json::to_string(&header)
             .map_err(|cause| Error::fault(format!("a rank table's header could not be written: {cause}")))?;
-        let mut writer = Writer::new(fields(), Some((KEY, header)), &["tensor"], &["rank"])?;
+        let mut writer = Writer::new(out, fields(), Some((KEY, header)), &["tensor"], &["rank"])?;
         let mut rank = Vec::with_capacity(BATCH);
         for matrix in &self.matrices {
             let mut done = 0_u32;
@@ -73,7 +85,7 @@ impl RankTable {
             }
             writer.end_group()?;
         }
-        writer.finish()
+        writer.finish().map(|_| ())
     }
 
     /// Reads what [`RankTable::to_parquet`] wrote, and believes nothing: order, lengths, bounds and
@@ -81,7 +93,7 @@ impl RankTable {
     ///
     /// # Errors
     /// Anything that is not such a file.
-    pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
+    pub fn from_parquet(bytes: impl Into<Bytes>) -> Result<Self> {
         let begin = |text: Option<&str>| {
             let text = text.ok_or_else(|| damaged(WHAT, format!("its metadata has no `{KEY}`")))?;
             let header: Header = serde_json::from_str(text)
@@ -321,10 +333,11 @@ mod tests {
         let message = |bytes: &[u8]| RankTable::from_parquet(bytes.to_vec()).unwrap_err().message().to_owned();
         assert!(message(b"").starts_with("the rank table cannot be used"));
         assert!(message(b"PAR1PAR1").starts_with("the rank table cannot be used"));
-        let mut other = Writer::new(vec![Field::new("a", DataType::UInt32, false)], None, &[], &[]).unwrap();
+        let mut other =
+            Writer::new(Vec::new(), vec![Field::new("a", DataType::UInt32, false)], None, &[], &[]).unwrap();
         other.rows(vec![Arc::new(UInt32Array::from(vec![1]))]).unwrap();
         insta::assert_snapshot!(message(&other.finish().unwrap()), @"the rank table cannot be used: its columns are (a: UInt32), not (tensor: Utf8, index: UInt32, score: Float32, rank: UInt32)");
-        let empty = Writer::new(fields(), None, &[], &[]).unwrap().finish().unwrap();
+        let empty = Writer::new(Vec::new(), fields(), None, &[], &[]).unwrap().finish().unwrap();
         insta::assert_snapshot!(message(&empty), @"the rank table cannot be used: its metadata has no `dean.rank`");
     }
 }

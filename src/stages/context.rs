@@ -6,10 +6,12 @@
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -22,10 +24,22 @@ use crate::model::patch::Patch;
 use crate::model::{Checkpoint, Decoder, Models};
 
 /// Bytes of an output by node and name, if they are known.
-pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Vec<u8>>> + 'a;
+pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Bytes>> + 'a;
 
 /// Bytes of an output of an earlier run of the same stage whose parameters a closure accepts.
-pub type Earlier<'a> = dyn Fn(&dyn Fn(&Value) -> bool, &str) -> Result<Option<Vec<u8>>> + 'a;
+pub type Earlier<'a> = dyn Fn(&dyn Fn(&Value) -> bool, &str) -> Result<Option<Bytes>> + 'a;
+
+/// Fills an output piece by piece.
+pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> Result<()> + 'a;
+
+/// Takes outputs that are too large to lie in memory whole.
+pub trait Outlet {
+    /// Adds an output with this name, once it is filled.
+    ///
+    /// # Errors
+    /// What `fill` says, or why nothing can be written.
+    fn write(&self, name: &str, fill: &mut Fill<'_>) -> Result<()>;
+}
 
 /// What a stage may look at while a plan is made.
 pub struct Planning<'a> {
@@ -51,7 +65,7 @@ impl Planning<'_> {
     pub fn parsed<T: Send + Sync + 'static, const N: usize>(
         &self,
         outputs: [(&str, &str); N],
-        parse: impl FnOnce([Vec<u8>; N]) -> Result<T>,
+        parse: impl FnOnce([Bytes; N]) -> Result<T>,
     ) -> Result<Option<Arc<T>>> {
         let known = || self.parsed.0.lock().unwrap_or_else(PoisonError::into_inner);
         let digests = outputs.iter().map(|(node, output)| (self.digest)(node, output)).collect::<Option<Vec<_>>>();
@@ -60,7 +74,7 @@ impl Planning<'_> {
         if let Some(Ok(found)) = known().get(&key).map(|found| found.clone().downcast::<T>()) {
             return Ok(Some(found));
         }
-        let mut bytes = [const { Vec::new() }; N];
+        let mut bytes = [const { Bytes::new() }; N];
         for (bytes, (node, output)) in bytes.iter_mut().zip(outputs) {
             let Some(found) = (self.output)(node, output)? else { return Ok(None) };
             *bytes = found;
@@ -122,7 +136,7 @@ pub struct Preview<'a> {
     /// The content of an input that is a file.
     pub file: &'a dyn Fn(&str) -> Result<FileInput>,
     /// The bytes of an input that is known already.
-    pub known: &'a dyn Fn(&str) -> Result<Option<Vec<u8>>>,
+    pub known: &'a dyn Fn(&str) -> Result<Option<Bytes>>,
     pub models: &'a Models,
     /// Where a model lies, if it is on this machine.
     pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
@@ -173,8 +187,8 @@ pub struct Context<'a> {
     pub params: &'a Value,
     /// [`Node::unkeyed`](super::Node::unkeyed).
     pub unkeyed: &'a Value,
-    /// Bytes of an input that another node put out.
-    pub input: &'a dyn Fn(&str) -> Result<Vec<u8>>,
+    /// Bytes of an input that another node put out; a large one is mapped, not read.
+    pub input: &'a dyn Fn(&str) -> Result<Bytes>,
     /// The inputs: name and content digest.
     pub inputs: &'a BTreeMap<String, Digest>,
     /// The content of an input that is a file.
@@ -185,6 +199,8 @@ pub struct Context<'a> {
     /// Where a model lies, if it is on this machine.
     pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
     pub shards: &'a dyn Shards,
+    /// For outputs that are not returned by `run`, since they are large.
+    pub outlet: &'a dyn Outlet,
     pub progress: &'a dyn Progress,
     /// True once a signal asked to stop.
     pub stop: &'a dyn Fn() -> bool,
@@ -217,7 +233,7 @@ impl Context<'_> {
     }
 
     /// The bytes of an input that another node put out.
-    pub fn read(&self, input: &str) -> Result<Vec<u8>> {
+    pub fn read(&self, input: &str) -> Result<Bytes> {
         (self.input)(input)
     }
 
@@ -249,6 +265,6 @@ fn here(role: Role, path: Option<PathBuf>) -> Result<PathBuf> {
     path.ok_or_else(missing)
 }
 
-fn nothing(_: &str) -> Result<Option<Vec<u8>>> {
+fn nothing(_: &str) -> Result<Option<Bytes>> {
     Ok(None)
 }

@@ -14,8 +14,7 @@ use super::{
 use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::judge::{Completer, Entry, Exchange, Label, Parse, Parts, Template};
-use crate::model::completer::ModelCompleter;
+use crate::judge::{Completer, Entry, Exchange, Label, ModelCompleter, Parse, Parts, Template};
 use crate::model::text::{Message, chat};
 use crate::report::measures::EMPTY;
 use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};

@@ -31,7 +31,7 @@ mod select;
 mod tokenize;
 mod variant;
 
-pub use context::{Context, Earlier, FileInput, OutputOf, Parsed, Planning, Preview, Progress, Shards};
+pub use context::{Context, Earlier, FileInput, Fill, Outlet, OutputOf, Parsed, Planning, Preview, Progress, Shards};
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.
@@ -51,7 +51,7 @@ pub fn find(name: &str) -> Option<&'static dyn Stage> {
     REGISTRY.into_iter().find(|stage| stage.name() == name)
 }
 
-/// Outputs of a stage: name and bytes.
+/// Outputs of a stage: name and bytes. Large ones go through [`Outlet`] instead.
 pub type Outputs = Vec<(String, Vec<u8>)>;
 
 /// What every stage is.

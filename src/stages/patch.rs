@@ -54,10 +54,7 @@ impl Stage for Patch {
         }
         let wanted =
             context.inputs.get("mask").copied().ok_or_else(|| Error::fault("a patch was planned without a mask"))?;
-        let masks = Selection::masks_from_parquet(context.read("mask")?)?;
-        let mask = masks
-            .into_iter()
-            .find(|mask| mask.digest == wanted)
+        let mask = Selection::mask_from_parquet(context.read("mask")?, &wanted)?
             .ok_or_else(|| Error::fault(format!("mask {wanted} is not among the selected masks")))?;
         let checkpoint = context.checkpoint(Role::Subject)?;
         let mut patch = Edits::default();

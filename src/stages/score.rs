@@ -4,10 +4,12 @@
 //! its shards and the cut to the table. A method may need several rounds through the samples, one for
 //! each group of layers, so that it stays within `score.memory`; the bytes are the same. A shard is
 //! the state of the running sums after sample n of a round, or what an earlier round came to, so
-//! a killed run goes on with the same bits. Must not know: selection, other data sets.
+//! a killed run goes on with the same bits. Every score of a model never lies in memory at once:
+//! where all are kept, they are written matrix by matrix. Must not know: selection, other data sets.
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::memory::{Unkeyed, forecast, within_memory};
@@ -123,7 +125,9 @@ impl Stage for Score {
         if let Some(scores) = kept_scores(context, &params)? {
             context.progress.note("every score is in the store already; only the table is made anew");
             let table = table_of_file(&scores, params.cap)?;
-            return Ok(vec![("ranks".into(), table.to_parquet()?), ("scores".into(), scores)]);
+            context.outlet.write("ranks", &mut |out| table.write(out))?;
+            context.outlet.write("scores", &mut |out| tensors::copy(&scores, out))?;
+            return Ok(Vec::new());
         }
 
         let method = params.method;
@@ -173,47 +177,59 @@ impl Stage for Score {
                     context.check_stop()?;
                 }
             }
-            let found = cut(scorer.as_ref(), &decoder, &shards.rounds[round], &params)?;
-            if round + 1 < rounds {
-                shards.put_finished(round, &found)?;
+            let last = round + 1 == rounds;
+            let table = cut(scorer.as_ref(), &decoder, &shards.rounds[round], params.cap, &mut |id, scores| {
+                if last { Ok(()) } else { shards.put_scores(round, id, scores) }
+            })?;
+            if !last {
+                shards.put_table(round, &table)?;
             }
-            finished.push(found);
+            finished.push(table);
             done = 0;
         }
 
         // Rounds begin at the top of the model, tables at its bottom.
-        let (ranks, full): (Vec<_>, Vec<_>) =
-            finished.into_iter().rev().map(|found| (found.table.matrices, found.full)).unzip();
-        let table = RankTable { cap: params.cap, matrices: ranks.into_iter().flatten().collect() };
-        let mut outputs = vec![("ranks".to_owned(), table.to_parquet()?)];
+        let matrices = finished.into_iter().rev().flat_map(|table| table.matrices).collect();
+        let table = RankTable { cap: params.cap, matrices };
+        context.outlet.write("ranks", &mut |out| table.write(out))?;
+        drop(table);
         if params.keep == Keep::Full {
-            drop(scorer);
-            outputs.push(("scores".into(), tensors::write(&full.into_iter().flatten().collect::<Vec<_>>())?));
+            let named = |id: &MatrixId| (id.weight(), decoder.linear(*id).weight.dims().to_vec());
+            let tensors: Vec<(String, Vec<usize>)> = shards.rounds.iter().flatten().map(named).collect();
+            // The scorer holds the sums of the last round; what earlier rounds came to is in shards.
+            let scores = |tensor: &str| match place(&shards.rounds, tensor)? {
+                (round, id) if round + 1 == rounds => scorer.finish(&decoder, id),
+                (round, id) => shards.scores(round, id),
+            };
+            context.outlet.write("scores", &mut |mut out| tensors::write(tensors.clone(), &mut out, scores))?;
         }
-        Ok(outputs)
+        Ok(Vec::new())
     }
 }
 
-/// What a round came to, matrix after matrix.
-struct Finished {
-    table: RankTable,
-    /// Every score, where they are kept.
-    full: Vec<tensors::Named>,
-}
-
-fn cut(scorer: &dyn Scorer, decoder: &Decoder, matrices: &[MatrixId], params: &Params) -> Result<Finished> {
-    let mut table = RankTable { cap: params.cap, matrices: Vec::with_capacity(matrices.len()) };
-    let mut full = Vec::new();
+/// The table of a round. Scores are held for one matrix at a time, and shown to `each`.
+fn cut(
+    scorer: &dyn Scorer,
+    decoder: &Decoder,
+    matrices: &[MatrixId],
+    cap: f64,
+    each: &mut dyn FnMut(MatrixId, &[f32]) -> Result<()>,
+) -> Result<RankTable> {
+    let mut table = RankTable { cap, matrices: Vec::with_capacity(matrices.len()) };
     for id in matrices.iter().copied() {
-        let tensor = id.weight();
-        let shape = decoder.linear(id).weight.dims();
+        let columns = decoder.linear(id).weight.dims()[1];
         let scores = scorer.finish(decoder, id)?;
-        table.matrices.push(top(&tensor, &scores, shape[1], params.cap)?);
-        if params.keep == Keep::Full {
-            full.push((tensor, shape.to_vec(), scores));
-        }
+        table.matrices.push(top(&id.weight(), &scores, columns, cap)?);
+        each(id, &scores)?;
     }
-    Ok(Finished { table, full })
+    Ok(table)
+}
+
+/// The round in which a matrix is scored.
+fn place(rounds: &[Vec<MatrixId>], tensor: &str) -> Result<(usize, MatrixId)> {
+    let id = MatrixId::parse(tensor);
+    let round = rounds.iter().position(|ids| ids.iter().any(|other| Some(*other) == id));
+    round.zip(id).ok_or_else(|| Error::fault(format!("{tensor} is scored in no round")))
 }
 
 fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
@@ -225,7 +241,7 @@ fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
 }
 
 /// Every score of an earlier run that differs only in `cap`.
-fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Vec<u8>>> {
+fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Bytes>> {
     if params.keep == Keep::Ranks {
         return Ok(None);
     }
@@ -239,10 +255,11 @@ fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Vec<u8>>
 
 fn table_of_file(bytes: &[u8], cap: f64) -> Result<RankTable> {
     let mut matrices = Vec::new();
-    for (tensor, shape, scores) in tensors::read(bytes)? {
+    tensors::each(bytes, |(tensor, shape, scores)| {
         let columns = shape.last().copied().unwrap_or(1);
         matrices.push((MatrixId::parse(&tensor), top(&tensor, &scores, columns, cap)?));
-    }
+        Ok(())
+    })?;
     matrices.sort_by_key(|(place, _)| *place);
     Ok(RankTable { cap, matrices: matrices.into_iter().map(|(_, ranks)| ranks).collect() })
 }

@@ -4,6 +4,7 @@
 //! group, one compression, no clock, a fixed writer name. Rank tables and masks have their own forms in
 //! [`crate::rank`]. Must not know: stages, files.
 
+use bytes::Bytes;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
@@ -37,7 +38,7 @@ pub trait Row: Serialize + DeserializeOwned {
     /// # Errors
     /// Fault: rows that do not fit [`Self::columns`].
     fn to_parquet(rows: &[Self]) -> Result<Vec<u8>> {
-        let mut writer = Writer::plain(Self::columns())?;
+        let mut writer = Writer::plain(Vec::new(), Self::columns())?;
         writer.records(rows)?;
         writer.finish()
     }
@@ -46,7 +47,7 @@ pub trait Row: Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// User: bytes that are no Parquet file, other columns, nulls where there must be none.
-    fn from_parquet(bytes: Vec<u8>) -> Result<Vec<Self>> {
+    fn from_parquet(bytes: impl Into<Bytes>) -> Result<Vec<Self>> {
         columns::records(Self::TABLE, bytes, &Self::columns())
     }
 }
@@ -124,7 +125,7 @@ mod tests {
             response_start: Option<u32>,
         }
         let columns = vec![whole("row"), ids("input_ids"), whole("response_start").with_nullable(true)];
-        let mut writer = Writer::plain(columns).unwrap();
+        let mut writer = Writer::plain(Vec::new(), columns).unwrap();
         writer.records(&[Gap { row: 0, input_ids: vec![1], response_start: None }]).unwrap();
         let gap = Tokens::from_parquet(writer.finish().unwrap()).unwrap_err();
         assert!(gap.message().starts_with("the table of token ids cannot be used"), "{}", gap.message());

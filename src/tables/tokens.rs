@@ -2,6 +2,7 @@
 //!
 //! Must not know: text.
 
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 use arrow::datatypes::Field;
@@ -72,7 +73,7 @@ impl Tokens {
         Pair::to_parquet(&self.0)
     }
 
-    pub fn from_parquet(bytes: Vec<u8>) -> Result<Self> {
+    pub fn from_parquet(bytes: impl Into<Bytes>) -> Result<Self> {
         Pair::from_parquet(bytes).map(Self)
     }
 }

@@ -34,8 +34,6 @@ pub struct Setup {
     pub budget: Option<u64>,
     /// What was summed is written down now and then, from a copy in the same memory.
     pub saved: bool,
-    /// Bytes that a finished score goes on taking in the same memory, until all are.
-    pub score_bytes: u64,
     /// Products pack their weights in memory of their own, so that the largest matrix is there twice.
     pub packs: bool,
     /// What of the memory that comes and goes with every batch is kept beside it, in percent: pieces of other batches'
@@ -51,7 +49,6 @@ impl Setup {
         fused: true,
         budget: None,
         saved: false,
-        score_bytes: 0,
         packs: false,
         kept_percent: 0,
     };
@@ -112,7 +109,7 @@ pub struct Estimate {
     /// What is copied in order to be written down: the largest group's accumulators and the group inputs, at another
     /// time than activations; 0 where that is not done or is done elsewhere.
     pub saved_bytes: u64,
-    /// The most that is held at once: weights, the largest group's accumulators, group inputs, finished scores, and
+    /// The most that is held at once: weights, the largest group's accumulators, group inputs, and
     /// the greater of what is copied and of activations with the greater of head and working bytes, what is kept
     /// beside these and the largest packed matrix. A program's own memory and copies made while loading are not in it.
     pub peak_bytes: u64,
@@ -340,14 +337,13 @@ impl<'a> Job<'a> {
         };
         let activations = deepest * tokens * kept * value;
         let saved = if self.setup.saved { 4 * most + inputs } else { 0 };
-        let finished = scored * u128::from(self.setup.score_bytes);
         let passing = activations + working.max(head);
         let kept = passing * u128::from(self.setup.kept_percent) / 100;
         let largest = config.tensors().iter().map(|spec| numel(&spec.shape)).max().unwrap_or(0);
         let packed = if self.setup.packs { largest * value } else { 0 };
         // Memory that is kept serves the copy that is written down.
         let passing = (passing + kept + packed).max(saved);
-        let peak = bytes(weights * value + 4 * most + inputs + finished + passing);
+        let peak = bytes(weights * value + 4 * most + inputs + passing);
         let moved = if self.setup.fused { 8 } else { 16 };
         Estimate {
             flops: self.flops(&groups),

@@ -11,7 +11,6 @@ use crate::model::decoder::backward::Sample;
 use crate::model::decoder::memory_plan::{self, Estimate, Length, Setup};
 use crate::model::device;
 use crate::model::matrix::MatrixId;
-use crate::score::Keep;
 use crate::size::{Budget, size};
 use crate::stages::{Forecast, Preview, Role};
 
@@ -44,11 +43,10 @@ pub(super) fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[S
             Budget::Bytes(bytes) => Some(bytes),
             Budget::Auto => device::allowance(&chosen),
         },
-        // Shards and kept scores are made where the program runs.
+        // Shards are made where the program runs.
         saved: on_host,
         packs: on_host,
         kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },
-        score_bytes: if on_host && params.keep == Keep::Full { 8 } else { 0 },
     };
     let estimate = memory_plan::estimate(config, &matrices, &lengths, &setup);
     match setup.budget {

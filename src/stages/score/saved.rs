@@ -2,9 +2,11 @@
 //!
 //! Must not know: what a score is.
 
-use super::{Finished, Params};
+use std::collections::BTreeSet;
+
+use super::Params;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::decoder::Decoder;
 use crate::model::matrix::MatrixId;
 use crate::rank::RankTable;
@@ -36,41 +38,64 @@ impl<'a> Saved<'a> {
         format!("{}-{samples:08}", self.name("sums", round))
     }
 
+    /// Where the scores of one matrix are kept.
+    fn matrix(&self, round: usize, id: MatrixId) -> String {
+        format!("{}-{id}", self.name("scores", round))
+    }
+
+    /// The names of what a finished round leaves.
+    fn left(&self, round: usize) -> Vec<String> {
+        let matrices = self.rounds.get(round).filter(|_| self.params.keep == Keep::Full).into_iter().flatten();
+        let scores = matrices.map(|id| self.matrix(round, *id));
+        scores.chain([self.name("ranks", round)]).collect()
+    }
+
     /// Keeps the state after some samples of a round; of the other shards only what earlier rounds came to stays.
     pub fn put_sums(&self, round: usize, samples: usize, state: &[u8]) -> Result<()> {
         let name = self.sums(round, samples);
         self.context.shards.put(&name, state)?;
-        let earlier: Vec<String> =
-            (0..round).flat_map(|round| [self.name("ranks", round), self.name("scores", round)]).collect();
-        for old in self.context.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(old)) {
+        let earlier: BTreeSet<String> = (0..round).flat_map(|round| self.left(round)).collect();
+        for old in self.context.shards.names()?.iter().filter(|old| **old != name && !earlier.contains(*old)) {
             self.context.shards.remove(old)?;
         }
         Ok(())
     }
 
-    pub fn put_finished(&self, round: usize, found: &Finished) -> Result<()> {
-        if self.params.keep == Keep::Full {
-            self.context.shards.put(&self.name("scores", round), &tensors::write(&found.full)?)?;
+    /// Keeps every score of one matrix of a round, where they are wanted.
+    pub fn put_scores(&self, round: usize, id: MatrixId, scores: &[f32]) -> Result<()> {
+        match self.params.keep {
+            Keep::Full => self.context.shards.put(&self.matrix(round, id), &tensors::to_bytes(scores)),
+            Keep::Ranks => Ok(()),
         }
-        self.context.shards.put(&self.name("ranks", round), &found.table.to_parquet()?)
     }
 
-    /// What an earlier round came to; none if that is not there in full.
-    fn finished(&self, round: usize) -> Result<Option<Finished>> {
-        let Some(table) = self.context.shards.get(&self.name("ranks", round))? else { return Ok(None) };
-        let table = RankTable::from_parquet(table)?;
-        let mut full = Vec::new();
-        if self.params.keep == Keep::Full {
-            let Some(bytes) = self.context.shards.get(&self.name("scores", round))? else { return Ok(None) };
-            full = tensors::read(&bytes)?;
-            full.sort_by_key(|(tensor, ..)| MatrixId::parse(tensor));
+    /// And gives them back.
+    ///
+    /// # Errors
+    /// If they were damaged since.
+    pub fn scores(&self, round: usize, id: MatrixId) -> Result<Vec<f32>> {
+        let bytes = self.context.shards.get(&self.matrix(round, id))?;
+        let lost = || Error::user(format!("the scores of {id} were damaged in the store while others were computed"));
+        let bytes = bytes.ok_or_else(|| lost().hint("run again: they are computed again"))?;
+        Ok(tensors::from_bytes(&bytes))
+    }
+
+    /// Keeps the table of a round; its scores are kept by then.
+    pub fn put_table(&self, round: usize, table: &RankTable) -> Result<()> {
+        self.context.shards.put(&self.name("ranks", round), &table.to_parquet()?)
+    }
+
+    /// The table of an earlier round; none if what that round left is not there in full.
+    fn finished(&self, round: usize, names: &[String]) -> Result<Option<RankTable>> {
+        if !self.left(round).iter().all(|name| names.contains(name)) {
+            return Ok(None);
         }
-        Ok(Some(Finished { table, full }))
+        self.context.shards.get(&self.name("ranks", round))?.map(RankTable::from_parquet).transpose()
     }
 
     /// Puts the newest usable state back: what earlier rounds came to, and how many samples of the next one the scorer
     /// holds.
-    pub fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<Finished>, usize)> {
+    pub fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<RankTable>, usize)> {
         let names = self.context.shards.names()?;
         let prefix = format!("sums-{}-", self.geometry);
         let place = |name: &String| -> Option<(usize, usize)> {
@@ -81,7 +106,8 @@ impl<'a> Saved<'a> {
         places.retain(|(round, done)| *round < self.rounds.len() && (1..total).contains(done));
         places.sort_unstable();
         for (round, done) in places.into_iter().rev() {
-            let Some(finished) = (0..round).map(|round| self.finished(round)).collect::<Result<Option<Vec<_>>>>()?
+            let Some(finished) =
+                (0..round).map(|round| self.finished(round, &names)).collect::<Result<Option<Vec<_>>>>()?
             else {
                 continue;
             };

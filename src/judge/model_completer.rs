@@ -1,11 +1,12 @@
-//! A model as a judge's voice: continues prompts greedily and tells how likely some first words were.
+//! A language model for judges: continues prompts greedily and tells how likely some first words were.
 //!
-//! Must not know: what is judged, verdicts.
+//! The only file of the room that knows a model; judges see it as a [`Completer`]. Must not know: what is judged,
+//! verdicts.
 
 use std::sync::Arc;
 
+use super::{Completer, Completion};
 use crate::error::Result;
-use crate::judge::{Completer, Completion};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
 use crate::model::decoder::generate::batches;
