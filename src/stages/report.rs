@@ -11,8 +11,8 @@ use serde_json::json;
 use super::variant::Variant;
 use super::{Context, Input, Node, Outputs, Planning, Stage};
 use crate::error::Result;
-use crate::rank::Selection;
-use crate::report::{self, PointReport, VariantReport, facts};
+use crate::rank::{SelectedPoint, Selection};
+use crate::report::{self, CalibrationReport, PointReport, VariantReport, facts};
 use crate::tables::{Joined, OUTCOMES, Outcome, Row, Tokens};
 
 pub struct Report;
@@ -52,48 +52,65 @@ impl Stage for Report {
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
-        let measured = measured(context)?;
-        let calibration = facts::calibration(&calibration(context)?);
-        let row = |variant: Variant, weights: u64| -> Result<VariantReport> {
-            let mut outcomes = Vec::new();
-            for (by, found) in measured.get(&variant.label).into_iter().flatten() {
-                outcomes.extend(facts::findings(by, found)?);
-            }
-            let Variant { label, mask } = variant;
-            let (rule, calibration) = (rule.clone(), calibration.clone());
-            Ok(VariantReport { variant: label, mask, weights, points: Vec::new(), rule, calibration, outcomes })
-        };
-        let mut rows = vec![row(Variant::base(), 0)?];
-        for point in &points {
-            let here = PointReport { p: point.p, q: point.q };
-            let mask = (point.weights > 0).then_some(point.mask);
-            match rows.iter_mut().find(|row| row.mask == mask) {
-                Some(row) => row.points.push(here),
-                None => {
-                    let mut new = row(Variant::of_mask(point.mask), point.weights)?;
-                    new.points.push(here);
-                    rows.push(new);
-                }
-            }
-        }
-        facts::compare(&mut rows);
-        let mut joined = Vec::new();
-        for VariantReport { variant, .. } in &rows {
-            for (by, found) in measured.get(variant).into_iter().flatten() {
-                joined.extend(found.iter().map(|outcome| Joined::new(variant, by, outcome.clone())));
-            }
-        }
-        Ok(vec![("report".into(), report::json::write(&rows)?), (OUTCOMES.into(), Joined::to_parquet(&joined)?)])
+        outputs(&rule, &points, &facts::calibration(&calibration(context)?), measured(context)?)
     }
 }
 
-/// By the label of each variant: who measured, and what was found.
-fn measured(context: &Context<'_>) -> Result<BTreeMap<String, Vec<(String, Vec<Outcome>)>>> {
-    let mut all: BTreeMap<String, Vec<(String, Vec<Outcome>)>> = BTreeMap::new();
+fn outputs(
+    rule: &str,
+    points: &[SelectedPoint],
+    calibration: &BTreeMap<String, CalibrationReport>,
+    measured: Vec<Measured>,
+) -> Result<Outputs> {
+    let row = |variant: Variant, weights: u64| -> Result<VariantReport> {
+        let mut outcomes = Vec::new();
+        for Measured { by, found, .. } in measured.iter().filter(|measured| measured.variant == variant.label) {
+            outcomes.extend(facts::findings(by, found)?);
+        }
+        let (rule, calibration) = (rule.to_owned(), calibration.clone());
+        let Variant { label: variant, mask } = variant;
+        Ok(VariantReport { variant, mask, weights, points: Vec::new(), rule, calibration, outcomes })
+    };
+    let mut rows = vec![row(Variant::base(), 0)?];
+    for point in points {
+        let here = PointReport { p: point.p, q: point.q };
+        let mask = (point.weights > 0).then_some(point.mask);
+        match rows.iter_mut().find(|row| row.mask == mask) {
+            Some(row) => row.points.push(here),
+            None => {
+                let mut new = row(Variant::of_mask(point.mask), point.weights)?;
+                new.points.push(here);
+                rows.push(new);
+            }
+        }
+    }
+    facts::compare(&mut rows);
+    let joined: Vec<Joined> = measured.into_iter().flat_map(Measured::joined).collect();
+    Ok(vec![("report".into(), report::json::write(&rows)?), (OUTCOMES.into(), Joined::to_parquet(&joined)?)])
+}
+
+/// The outcomes of one node.
+struct Measured {
+    /// The node's name without the variant.
+    by: String,
+    variant: String,
+    found: Vec<Outcome>,
+}
+
+impl Measured {
+    fn joined(self) -> impl Iterator<Item = Joined> {
+        let Self { by, variant, found } = self;
+        found.into_iter().map(move |outcome| Joined::new(&variant, &by, outcome))
+    }
+}
+
+/// The outcomes of every node that measured, in the order of their names.
+fn measured(context: &Context<'_>) -> Result<Vec<Measured>> {
+    let mut all = Vec::new();
     for input in context.inputs.keys() {
-        let Some((by, label)) = input.strip_prefix(MEASURED).and_then(Variant::of_node) else { continue };
-        let outcomes = Outcome::from_parquet(context.read(input)?)?;
-        all.entry(label.to_owned()).or_default().push((by.to_owned(), outcomes));
+        let Some((by, variant)) = input.strip_prefix(MEASURED).and_then(Variant::of_node) else { continue };
+        let found = Outcome::from_parquet(context.read(input)?)?;
+        all.push(Measured { by: by.to_owned(), variant: variant.to_owned(), found });
     }
     Ok(all)
 }
@@ -107,4 +124,57 @@ fn calibration(context: &Context<'_>) -> Result<BTreeMap<String, Tokens>> {
         }
     }
     Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Pipeline};
+    use crate::digest::Digest;
+    use crate::files;
+    use crate::stages::context::Parsed;
+    use crate::stages::variant::unknown_node;
+
+    fn pipeline() -> Pipeline {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pipeline.toml");
+        let text = "[model]\nsource = \"model\"\n[data.a]\npath = \"rows.csv\"\n[select]\nrule = \"a\"\nq = [0.001]\n";
+        files::write_atomic(&file, text.as_bytes()).unwrap();
+        config::load(&file, &[], dir.path()).unwrap()
+    }
+
+    #[test]
+    fn a_stage_that_nobody_knows_is_reported() {
+        let arc = Node { name: "arc[base]".into(), ..Node::default() };
+        let nodes = Report
+            .nodes(&Planning {
+                pipeline: &pipeline(),
+                digest: &|_, _| None,
+                output: &|_, _| Ok(None),
+                parsed: &Parsed::default(),
+                measured: &[&arc, &unknown_node("arc")],
+            })
+            .unwrap();
+        let inputs = &nodes[0].inputs;
+        assert_eq!(inputs["outcomes of arc[base]"], Input::output("arc[base]", "outcomes"));
+        assert_eq!(inputs["outcomes of arc[…]"], Input::Unknown { node: "select".into() });
+
+        let mask = Digest::of(b"a mask");
+        let point = |q, weights| SelectedPoint { p: None, q, mask, weights };
+        let right = |variant: &str, right: f64| Measured {
+            by: "arc".into(),
+            variant: variant.into(),
+            found: vec![Outcome::new("easy", 7, "accuracy", Some(right))],
+        };
+        let all = vec![right("base", 1.0), right(&mask.short(), 0.25)];
+        let made = outputs("a", &[point(1e-9, 0), point(1e-3, 5)], &BTreeMap::new(), all).unwrap();
+        let [(_, facts), (_, joined)] = made.try_into().unwrap();
+        let rows = report::json::read(&facts).unwrap();
+        let said = rows.iter().map(|row| (row.weights, row.points[0].q, row.outcomes[0].value, row.outcomes[0].change));
+        let expected = [(0, 1e-9, Some(1.0), None), (5, 1e-3, Some(0.25), Some(-0.75))];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+        let joined = Joined::from_parquet(joined).unwrap();
+        let told = joined.iter().map(|row| (row.variant.as_str(), row.by.as_str(), row.row, row.value));
+        assert_eq!(told.collect::<Vec<_>>(), [("base", "arc", 7, Some(1.0)), (&mask.short(), "arc", 7, Some(0.25))]);
+    }
 }

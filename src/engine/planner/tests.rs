@@ -5,6 +5,7 @@ use crate::engine::testing::job;
 use crate::rank::{RankTable, top};
 use crate::stages::Role;
 use crate::store::Acquired;
+use crate::tables::OUTCOMES;
 
 /// A sweep of so many points, each with a mask of its own; 1280 weights are in the largest matrix.
 fn sweep(points: usize) -> String {
@@ -37,7 +38,9 @@ fn outputs(planner: &Planner<'_>, plan: &Plan, planned: &Planned) -> Vec<(String
         "judge" => "verdicts",
         other => other,
     };
-    vec![(name.to_owned(), planned.node.name.clone().into_bytes())]
+    let measured = planned.stage.measures().then_some(OUTCOMES);
+    let named = |name: &str| (name.to_owned(), planned.node.name.clone().into_bytes());
+    [name].into_iter().chain(measured).map(named).collect()
 }
 
 /// Publishes made-up outputs of the first node that is missing.
