@@ -9,7 +9,7 @@ mod temporary;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,8 @@ pub struct Stamp {
     pub bytes: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
+    /// When content, name or rights last changed, which no program can set back; 0 where the system does not tell.
+    pub changed: u64,
     pub inode: u64,
 }
 
@@ -186,16 +188,30 @@ impl Stamp {
     pub fn of(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).at("read", path)?;
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let nanoseconds = |since: Duration| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        let (changed, inode) = {
+            use std::os::unix::fs::MetadataExt;
+            let seconds = u64::try_from(metadata.ctime()).unwrap_or_default();
+            let since = Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).unwrap_or_default());
+            (nanoseconds(since), metadata.ino())
+        };
         #[cfg(not(unix))]
-        let inode = 0;
+        let (changed, inode) = (0, 0);
         Ok(Self {
             path: fs::canonicalize(path).at("read", path)?,
             bytes: metadata.len(),
-            modified: modified.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
+            modified: modified.map_or(0, nanoseconds),
+            changed,
             inode,
         })
+    }
+
+    /// Whether the file was last written so long ago that another write would give it another stamp: file systems note
+    /// times in steps, the coarsest of two seconds, and two writes in one step look the same.
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        let last = Duration::from_nanos(self.changed.max(self.modified));
+        UNIX_EPOCH.elapsed().is_ok_and(|now| last.saturating_add(age) < now)
     }
 }
 
@@ -259,6 +275,17 @@ mod tests {
         assert_eq!(before, Stamp::of(&path).unwrap());
         write_atomic(&path, b"23").unwrap();
         assert_ne!(before, Stamp::of(&path).unwrap());
+
+        // An edit in place that keeps the size and puts the time back.
+        let before = Stamp::of(&path).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(before.is_older_than(Duration::from_millis(5)) && !before.is_older_than(Duration::from_secs(60)));
+        overwrite(&path, std::iter::once((0, &b"45"[..]))).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_nanos(before.modified)).unwrap();
+        let after = Stamp::of(&path).unwrap();
+        assert_eq!((after.bytes, after.modified, after.inode), (before.bytes, before.modified, before.inode));
+        assert!(after != before || cfg!(not(unix)));
     }
 
     #[test]

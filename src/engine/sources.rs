@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,11 @@ use crate::model::source;
 use crate::model::source::spec::Source;
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
+
+/// The step of time stamps on local disks, and more.
+const MOMENT: Duration = Duration::from_millis(20);
+/// The coarsest step of any file system.
+const COARSEST: Duration = Duration::from_secs(2);
 
 /// The three digests of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +117,7 @@ impl<'a> Sources<'a> {
             return Ok(Some(seen.clone()));
         }
         let Some(path) = source::locate(self.source(role)?, &self.pipeline.run.sources) else { return Ok(None) };
-        let seen = Seen { stamps: stamps(&path)?, path };
+        let seen = Seen { stamps: settled(&path)?, path };
         locked(&self.seen).insert(role, seen.clone());
         Ok(Some(seen))
     }
@@ -148,7 +154,13 @@ impl<'a> Sources<'a> {
             return Ok(Some(*digests));
         }
         let source = self.source(role)?;
-        let pinned = source.pin.map(|pin| Stamp { path: format!("pin:{pin}").into(), bytes: 0, modified: 0, inode: 0 });
+        let pinned = source.pin.map(|pin| Stamp {
+            path: format!("pin:{pin}").into(),
+            bytes: 0,
+            modified: 0,
+            changed: 0,
+            inode: 0,
+        });
         let digests = match self.seen(role)? {
             Some(seen) => self.of_files(role, &seen, pinned.as_ref(), progress)?,
             None => {
@@ -185,7 +197,10 @@ impl<'a> Sources<'a> {
         self.unchanged(role)?;
         let value =
             serde_json::to_value(digests).map_err(|error| Error::fault(format!("digests are not JSON: {error}")))?;
-        self.store.remember("model", &stamp, &value);
+        // A file written this moment may be written once more without another stamp.
+        if seen.stamps.iter().all(|stamp| stamp.is_older_than(COARSEST)) {
+            self.store.remember("model", &stamp, &value);
+        }
         if let Some(pinned) = pinned {
             self.store.remember("model", pinned, &value);
         }
@@ -208,12 +223,22 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>> {
     entries.iter().filter(|file| file.is_file() && !hidden(file)).map(|file| Stamp::of(file)).collect()
 }
 
+/// [`stamps`], taken when the last write is a moment ago, so that a later one changes them.
+fn settled(path: &Path) -> Result<Vec<Stamp>> {
+    let now = stamps(path)?;
+    if now.iter().all(|stamp| stamp.is_older_than(MOMENT)) {
+        return Ok(now);
+    }
+    std::thread::sleep(MOMENT);
+    stamps(path)
+}
+
 /// One stamp for all of them together. A pin is part of it: a model that was checked against one pin is checked again
 /// against another.
 fn folded(stamps: &[Stamp], pin: Option<Digest>) -> Result<Stamp> {
     let value =
         serde_json::to_value((stamps, pin)).map_err(|error| Error::fault(format!("stamps are not JSON: {error}")))?;
-    Ok(Stamp { path: format!("model:{}", Digest::of_json(&value)).into(), bytes: 0, modified: 0, inode: 0 })
+    Ok(Stamp { path: format!("model:{}", Digest::of_json(&value)).into(), bytes: 0, modified: 0, changed: 0, inode: 0 })
 }
 
 fn changed(path: &Path) -> Error {
