@@ -12,7 +12,7 @@ use dean::config::{self, Action, Dtype};
 use dean::digest::{Digest, canonical_json};
 use dean::engine::{Plan, Planner, State};
 use dean::files;
-use dean::model::Models;
+use dean::model::Loaded;
 use dean::score::METHODS;
 use dean::stages::{Input, REGISTRY};
 use dean::store::{Acquired, Store};
@@ -341,7 +341,7 @@ impl Made {
         }
         let pipeline = config::load(&file, &sets, world).unwrap();
         let store = Store::open(&pipeline.run.store).unwrap();
-        let models = Models::new(&pipeline.run.device.to_string());
+        let models = Loaded::new(&pipeline.run.device.to_string());
         let planner = Planner::new(&pipeline, &store, &models);
         for _ in 0..=REGISTRY.len() {
             let plan = planner.plan(false).unwrap();
@@ -379,7 +379,7 @@ impl Made {
                 let whole = format!("{name} {}", manifest.inputs[name]);
                 // A variant's name is that of its mask, so it goes with what select put out.
                 let plain = name.split('[').next().unwrap().to_owned();
-                let from_a_stage = matches!(input, Input::Output { .. } | Input::Mask { .. } | Input::Unknown { .. });
+                let from_a_stage = matches!(input, Input::Output { .. } | Input::Part { .. } | Input::Unknown { .. });
                 parts.own_inputs.insert(if from_a_stage { plain } else { whole.clone() });
                 parts.inputs.insert(whole);
             }

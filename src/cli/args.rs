@@ -9,7 +9,7 @@ use clap::Args;
 use crate::config::{self, Pipeline};
 use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
-use crate::model::Models;
+use crate::model::Loaded;
 use crate::store::Store;
 
 /// The pipeline file that is meant where none is named.
@@ -60,7 +60,7 @@ pub fn working_directory() -> Result<PathBuf> {
 pub struct Job {
     pub pipeline: Pipeline,
     pub store: Store,
-    pub models: Models,
+    pub models: Loaded,
 }
 
 impl Job {
@@ -70,7 +70,7 @@ impl Job {
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
         let store = Store::open(&pipeline.run.store)?;
-        let models = Models::new(&pipeline.run.device.to_string());
+        let models = Loaded::new(&pipeline.run.device.to_string());
         Ok(Self { pipeline, store, models })
     }
 

@@ -36,7 +36,7 @@ impl Planner<'_> {
         let planned = plan.find(node).ok_or_else(|| Error::user(format!("{node} is not a node of this pipeline")))?;
         let Some(manifest) = &planned.manifest else {
             return Err(Error::user(format!("{node} waits for {}", planned.waits_for.join(", ")))
-                .hint("`dean run --until score` computes the rank tables"));
+                .hint("`dean run` computes what it waits for"));
         };
         self.alone(plan, &planned.node, planned.stage, manifest)
     }
@@ -68,7 +68,7 @@ impl Planner<'_> {
     ) -> Result<Outputs> {
         let missing = |name: &str| missing_input(node, name);
         let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
-            Input::Output { node, output } | Input::Mask { node, output, .. } => {
+            Input::Output { node, output } | Input::Part { node, output, .. } => {
                 self.output_bytes(plan, node, output)?.ok_or_else(|| missing(name))
             }
             Input::File(_) | Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),

@@ -142,7 +142,7 @@ fn origin(input: &Input) -> String {
     match input {
         Input::File(path) => path.display().to_string(),
         Input::Model { role, .. } => role.setting().into(),
-        Input::Output { node, .. } | Input::Mask { node, .. } | Input::Unknown { node } => node.clone(),
+        Input::Output { node, .. } | Input::Part { node, .. } | Input::Unknown { node } => node.clone(),
     }
 }
 

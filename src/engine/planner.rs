@@ -1,8 +1,8 @@
 //! Makes plans: asks each stage for its nodes, resolves their inputs to digests, computes keys and looks them up.
 //!
 //! Keys depend on the *content* of inputs, so what follows a miss has no key yet. A cheap stage whose
-//! inputs are all there is evaluated in memory, without publishing; that is how a plan can show masks
-//! before they were selected in earnest. A run plans again after every node: what did not change since is
+//! inputs are all there is evaluated in memory, without publishing; so a plan can name the nodes
+//! that follow before the stage ran in earnest. A run plans again after every node: what did not change since is
 //! taken over. Must not know: any particular stage.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use super::sources::Sources;
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::Result;
-use crate::model::Models;
+use crate::model::Loaded;
 use crate::stages::{Input, Node, Parsed, Planning, REGISTRY, Stage};
 use crate::store::{Record, Store};
 
@@ -25,7 +25,7 @@ use crate::store::{Record, Store};
 pub struct Planner<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) store: &'a Store,
-    pub(super) models: &'a Models,
+    pub(super) models: &'a Loaded,
     pub(super) sources: Sources<'a>,
     last: Mutex<Last>,
     /// Outputs of cheap stages by key, so that planning again costs nothing.
@@ -45,7 +45,7 @@ struct Last {
 type Files = RefCell<HashMap<PathBuf, Digest>>;
 
 impl<'a> Planner<'a> {
-    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Loaded) -> Self {
         Self {
             pipeline,
             store,
@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
             Input::Output { node, output } => {
                 plan.find(node).and_then(|planned| planned.output(output)).ok_or(node.as_str())
             }
-            Input::Mask { digest, .. } => Ok(*digest),
+            Input::Part { digest, .. } => Ok(*digest),
             Input::Unknown { node } => Err(node.as_str()),
         })
     }

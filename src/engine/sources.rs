@@ -19,7 +19,7 @@ use crate::config::Pipeline;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
-use crate::model::Models;
+use crate::model::Loaded;
 use crate::model::source;
 use crate::model::source::spec::Source;
 use crate::stages::{FileInput, ModelPart, Role};
@@ -59,14 +59,14 @@ struct Seen {
 pub struct Sources<'a> {
     pipeline: &'a Pipeline,
     store: &'a Store,
-    models: &'a Models,
+    models: &'a Loaded,
     files: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
     seen: Mutex<HashMap<Role, Seen>>,
     digests: Mutex<HashMap<Role, ModelDigests>>,
 }
 
 impl<'a> Sources<'a> {
-    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Models) -> Self {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Loaded) -> Self {
         Self { pipeline, store, models, files: Mutex::default(), seen: Mutex::default(), digests: Mutex::default() }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn what_is_used_is_what_was_planned_with() {
         let (dir, pipeline) = job(SELECT);
-        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
         let planner = Planner::new(&pipeline, &store, &models);
         let plan = planner.plan(false).unwrap();
         let tokenize = || planner.anew(&plan, "tokenize[a]").map_err(|error| error.message().to_owned());
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_new_file_is_a_change_and_a_hidden_one_is_none() {
         let (dir, pipeline) = job(SELECT);
-        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Models::new("cpu"));
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
         let sources = Sources::new(&pipeline, &store, &models);
         sources.model(Role::Subject, &|_, _| ()).unwrap().unwrap();
         files::write_atomic(&dir.path().join("model/.hidden"), b"").unwrap();

@@ -21,7 +21,7 @@ use crate::data::{Format, read_columns};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::patch::Patch;
-use crate::model::{Checkpoint, Decoder, Models};
+use crate::model::{Checkpoint, Decoder, Loaded};
 
 /// Bytes of an output by node and name, if they are known.
 pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Bytes>> + 'a;
@@ -137,7 +137,7 @@ pub struct Preview<'a> {
     pub file: &'a dyn Fn(&str) -> Result<FileInput>,
     /// The bytes of an input that is known already.
     pub known: &'a dyn Fn(&str) -> Result<Option<Bytes>>,
-    pub models: &'a Models,
+    pub models: &'a Loaded,
     /// Where a model lies, if it is on this machine.
     pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
 }
@@ -195,7 +195,7 @@ pub struct Context<'a> {
     pub file: &'a dyn Fn(&str) -> Result<FileInput>,
     /// An output of an earlier run of this stage with the same inputs, whose parameters the closure accepts.
     pub earlier: &'a Earlier<'a>,
-    pub models: &'a Models,
+    pub models: &'a Loaded,
     /// Where a model lies, if it is on this machine.
     pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,
     pub shards: &'a dyn Shards,

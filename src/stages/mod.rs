@@ -127,8 +127,8 @@ pub enum Input {
     Model { role: Role, part: ModelPart },
     /// An output of another node.
     Output { node: String, output: String },
-    /// A mask by its own digest; its content is a part of another node's output.
-    Mask { digest: Digest, node: String, output: String },
+    /// A part of another node's output, by the part's own digest: what else that output holds does not matter.
+    Part { digest: Digest, node: String, output: String },
     /// Not known before an earlier stage has run.
     Unknown { node: String },
 }

@@ -40,7 +40,7 @@ impl Stage for Patch {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights]);
             inputs.insert(
                 "mask".into(),
-                Input::Mask { digest: variant.mask?, node: "select".into(), output: "masks".into() },
+                Input::Part { digest: variant.mask?, node: "select".into(), output: "masks".into() },
             );
             Some(Node { name: variant.node(self.name()), params: params.clone(), inputs, ..Node::default() })
         };

@@ -13,14 +13,14 @@ use crate::model::decoder::Decoder;
 use crate::model::device::{self, Chosen};
 
 /// Opened checkpoints and the decoder that is on the device now.
-pub struct Models {
+pub struct Loaded {
     device: String,
     chosen: Mutex<Option<Chosen>>,
     checkpoints: Mutex<Vec<(PathBuf, Arc<Checkpoint>)>>,
     decoder: Mutex<Option<(PathBuf, String, Arc<Decoder>)>>,
 }
 
-impl Models {
+impl Loaded {
     /// `device` as in `run.device`; it is opened when a decoder is first needed.
     pub fn new(device: &str) -> Self {
         Self {
