@@ -3,12 +3,13 @@
 //!
 //! A [`Settings`] remembers which keys a family looked at. What is left at the end is harmless
 //! (known not to touch the forward pass), refused (known to touch it in a way the decoder does not
-//! do), or unknown, which is logged. Must not know: which families there are, tensors, GGUF.
+//! do), or unknown, which is logged. The functions at the end are the way back, for models that have no config.json.
+//! Must not know: which families there are, tensors, GGUF.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::arch::config::{Block, DecoderConfig};
@@ -304,6 +305,54 @@ impl<'a> Settings<'a> {
         }
         Ok(())
     }
+}
+
+/// The way back from [`Settings::decoder`]: the sizes and switches that every family spells alike.
+pub fn common(config: &DecoderConfig) -> Map<String, Value> {
+    let keys: [(&str, Value); 10] = [
+        ("vocab_size", config.vocab_size.into()),
+        ("hidden_size", config.hidden_size.into()),
+        ("intermediate_size", config.intermediate_size.into()),
+        ("num_hidden_layers", config.layers().into()),
+        ("num_attention_heads", config.heads.into()),
+        ("num_key_value_heads", config.kv_heads.into()),
+        ("head_dim", config.head_dim.into()),
+        ("max_position_embeddings", config.context.into()),
+        ("rms_norm_eps", config.norm_eps.into()),
+        ("tie_word_embeddings", config.tied_head.into()),
+    ];
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The keys of a decoder whose layers are Llama's, apart from biases, windows and norms of heads. None if anything else
+/// in it is not Llama's.
+pub fn llama_kind(config: &DecoderConfig) -> Option<Map<String, Value>> {
+    let rope = &config.blocks.first()?.rope;
+    let scales = [config.embedding_scale, config.attention_scale, config.attention_cap, config.logit_cap];
+    let plain = |block: &Block| *block == Block { window: block.window, ..Block::llama(rope.clone()) };
+    if config.norm_offset || scales.iter().any(Option::is_some) || !config.blocks.iter().all(plain) {
+        return None;
+    }
+    let mut map = common(config);
+    map.insert("hidden_act".into(), "silu".into());
+    map.extend(rope_keys(rope, config.context)?);
+    Some(map)
+}
+
+/// `rope_theta` and `rope_scaling`. None for a scaling that config.json has no words for.
+pub fn rope_keys(rope: &Rope, context: usize) -> Option<Map<String, Value>> {
+    let scaling = match rope.scaling {
+        RopeScaling::None => None,
+        RopeScaling::Linear { factor } => Some(json!({"rope_type": "linear", "factor": factor})),
+        RopeScaling::Dynamic { original_context, .. } if original_context != context => return None,
+        RopeScaling::Dynamic { factor, .. } => Some(json!({"rope_type": "dynamic", "factor": factor})),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+            Some(json!({"rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
+                   "high_freq_factor": high_freq_factor, "original_max_position_embeddings": original_context}))
+        }
+    };
+    let keys = [("rope_theta", Some(json!(rope.theta))), ("rope_scaling", scaling)];
+    Some(keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
 }
 
 /// A JSON value for an error message: never longer than a line.

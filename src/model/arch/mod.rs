@@ -5,5 +5,4 @@
 pub mod config;
 pub mod config_json;
 pub mod families;
-pub mod hugging_face;
 pub mod rope;

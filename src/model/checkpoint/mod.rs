@@ -24,13 +24,13 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::arch::config::{DecoderConfig, Linear};
-use crate::model::arch::{families, hugging_face};
+use crate::model::arch::families;
 use crate::model::checkpoint::gguf::{GgufFile, GgufWeights};
 use crate::model::checkpoint::pytorch::PytorchFiles;
 use crate::model::checkpoint::safetensors::SafetensorsFiles;
 pub use crate::model::checkpoint::weights::Dtype;
 use crate::model::checkpoint::weights::Weights;
-use crate::model::text::Text;
+use crate::model::text::{Parts, Text};
 
 /// Where configuration and text come from.
 enum Source {
@@ -177,16 +177,26 @@ impl Checkpoint {
         self.weights.place(name)
     }
 
-    /// What stands beside the weights in Hugging Face layout, made of a GGUF header: names and contents. None for a
-    /// directory, which has these files.
+    /// The files that stand beside the weights in Hugging Face layout, made of a GGUF header: names and contents, sorted.
+    /// None for a directory, which has these files. `dtype` is the one that the weights are written in.
     ///
     /// # Errors
     /// A header that config.json cannot say, or a tokeniser that is not supported.
-    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<hugging_face::Files>> {
-        match &self.source {
-            Source::Directory { .. } => Ok(None),
-            Source::Gguf(file) => hugging_face::files(file, &self.config, dtype).map(Some),
-        }
+    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<Vec<(&'static str, Vec<u8>)>>> {
+        let Source::Gguf(file) = &self.source else { return Ok(None) };
+        let text = Parts::of_gguf(file)?;
+        let mut config = families::to_config(&self.config).map_err(|error| error.within(self.path.display()))?;
+        config.insert("torch_dtype".into(), dtype.torch_name().into());
+        config.extend(text.ids().into_iter().map(|(key, id)| (key.to_owned(), id.into())));
+        let mut files = vec![("config.json", Value::Object(config))];
+        files.extend(text.into_files(self.config.context));
+        let written = |(name, content): (&'static str, Value)| {
+            let mut bytes = serde_json::to_vec_pretty(&content)
+                .map_err(|cause| Error::fault(format!("{name} cannot be written: {cause}")))?;
+            bytes.push(b'\n');
+            Ok((name, bytes))
+        };
+        files.into_iter().map(written).collect::<Result<_>>().map(Some)
     }
 
     /// The tokeniser, chat template and stop ids; built at the first call.

@@ -16,6 +16,17 @@ pub enum Dtype {
     BF16,
 }
 
+impl Dtype {
+    /// What config.json calls it.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+        }
+    }
+}
+
 /// What a file says of one tensor.
 pub(in crate::model) struct Stored {
     pub shape: Vec<usize>,

@@ -3,8 +3,8 @@
 //! Text from a template is tokenised without special tokens, since templates write them themselves;
 //! raw text with them, as transformers' tokenisers do by default. Must not know: stages.
 
-use crate::error::{Error, Result};
-use crate::model::text::{Message, Text};
+use crate::error::Result;
+use crate::model::text::{ChatTemplate, Message, Text};
 
 /// The ids of a prompt. `kind` is `none`, `model` or `file`, the last with the template's text.
 ///
@@ -23,12 +23,10 @@ pub fn prompt_ids(
     }
     let date = date.unwrap_or_default();
     let rendered = match (kind, template) {
-        ("file", Some(source)) => text.render_template(source, "the chat template", messages, true, date)?,
-        _ if text.has_template() => text.render_chat(messages, true, date)?,
-        _ => {
-            return Err(Error::user("chat_template is \"model\", but this model has no chat template")
-                .hint("set it to \"none\" for the bare text, or to a template file"));
+        ("file", Some(source)) => {
+            text.render_with(&ChatTemplate::new("the chat template", source), messages, true, date)?
         }
+        _ => text.render_chat(messages, true, date)?,
     };
     text.encode(&rendered, false)
 }

@@ -3,7 +3,7 @@
 //! The environment is that of transformers' `apply_chat_template`: blocks trimmed, `tools` and
 //! `documents` none, `raise_exception`, `tojson` as Python's json writes it. `strftime_now` returns
 //! the pipeline's `chat_date`, whatever format it is asked for, so that a prompt is a function of its
-//! inputs. Must not know: tokenisers, where a template came from.
+//! inputs. Must not know: tokenisers.
 
 use std::sync::Arc;
 
@@ -50,48 +50,64 @@ impl Object for Message {
     }
 }
 
-/// Renders a conversation.
-///
-/// `name` is how errors call the template; `specials` are the tokens it may use, such as `bos_token`.
-///
-/// # Errors
-/// The template is malformed, uses what is not supported, or raises an exception of its own.
-pub(in crate::model) fn render(
-    source: &str,
-    name: &str,
-    messages: &[Message],
-    specials: &[(&'static str, String)],
-    add_generation_prompt: bool,
-    chat_date: &str,
-) -> Result<String> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.map_err(|cause| Error::fault(format!("template syntax: {cause}")))?);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-        Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("the template says: {message}")))
-    });
-    let date = chat_date.to_owned();
-    environment.add_function("strftime_now", move |_format: String| date.clone());
-    environment.add_filter("tojson", to_json);
-    for (token, text) in specials {
-        environment.add_global(*token, text.as_str());
-    }
-    // none, not undefined: templates ask `tools is not none`
-    environment.add_global("tools", ());
-    environment.add_global("documents", ());
-    environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
-    environment.add_global("add_generation_prompt", add_generation_prompt);
-    environment
-        .template_from_named_str("chat_template", source)
-        .and_then(|template| template.render(()))
-        .map_err(|cause| failure(name, &cause))
+/// A chat template, and where it came from.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate {
+    place: String,
+    source: String,
 }
 
-fn failure(name: &str, cause: &minijinja::Error) -> Error {
+impl ChatTemplate {
+    /// `place` is how errors call it.
+    pub fn new(place: impl Into<String>, source: impl Into<String>) -> Self {
+        Self { place: place.into(), source: source.into() }
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Renders a conversation. `specials` are the tokens that the template may use, such as `bos_token`.
+    ///
+    /// # Errors
+    /// The template is malformed, uses what is not supported, or raises an exception of its own.
+    pub(super) fn render(
+        &self,
+        messages: &[Message],
+        specials: &[(&'static str, String)],
+        add_generation_prompt: bool,
+        chat_date: &str,
+    ) -> Result<String> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|cause| Error::fault(format!("template syntax: {cause}")))?);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("the template says: {message}")))
+        });
+        let date = chat_date.to_owned();
+        environment.add_function("strftime_now", move |_format: String| date.clone());
+        environment.add_filter("tojson", to_json);
+        for (token, text) in specials {
+            environment.add_global(*token, text.as_str());
+        }
+        // none, not undefined: templates ask `tools is not none`
+        environment.add_global("tools", ());
+        environment.add_global("documents", ());
+        environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
+        environment.add_global("add_generation_prompt", add_generation_prompt);
+        environment
+            .template_from_named_str("chat_template", &self.source)
+            .and_then(|template| template.render(()))
+            .map_err(|cause| failure(&self.place, &cause))
+    }
+}
+
+fn failure(place: &str, cause: &minijinja::Error) -> Error {
     let line = cause.line().map_or_else(String::new, |line| format!(", line {line}"));
     let detail = cause.detail().map_or_else(|| cause.kind().to_string(), str::to_owned);
-    Error::user(format!("{name}{line}: {detail}"))
+    Error::user(format!("{place}{line}: {detail}"))
         .hint("correct the template, name another one with chat_template, or set chat_template = \"none\"")
 }
 
@@ -165,7 +181,7 @@ mod tests {
 
     fn with(source: &str, messages: &[Message]) -> Result<String> {
         let specials = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
-        render(source, "m: chat template", messages, &specials, true, "26 Jul 2024")
+        ChatTemplate::new("m: chat template", source).render(messages, &specials, true, "26 Jul 2024")
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::definition::added_token;
 use super::*;
+use crate::files;
 use crate::model::Checkpoint;
 use crate::model::checkpoint::tests::{shared, smollm2};
 
 fn golden(path: &Path) -> Value {
-    json_file(path).unwrap()
+    serde_json::from_slice(&files::read(path).unwrap()).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -200,5 +202,4 @@ fn broken_tokenizers_are_sentences() {
     assert!(error.message().contains("<y>, token 6"), "{error}");
     let model = directory(json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}), json!({}));
     assert!(model.err().unwrap().message().contains("the tokeniser is malformed"));
-    assert!(ids_of(Some(&json!("x"))).is_err() && ids_of(Some(&json!([-1]))).is_err());
 }

@@ -11,7 +11,7 @@ mod qwen3;
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::arch::config::DecoderConfig;
@@ -25,6 +25,9 @@ pub struct Family {
     pub architecture: &'static str,
     /// Reads config.json; the caller runs `Settings::finish` and [`DecoderConfig::check`].
     pub from_config: fn(&Settings<'_>) -> Result<DecoderConfig>,
+    /// The way back: what [`Self::from_config`] reads as this decoder, without the family's name. None where this family
+    /// cannot say it.
+    pub to_config: fn(&DecoderConfig) -> Option<Map<String, Value>>,
     /// How GGUF files name it and store it, where they do so under a name of its own.
     pub gguf: Option<Gguf>,
 }
@@ -77,6 +80,24 @@ pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfi
     settings.finish()?;
     config.check().map_err(|error| error.within(file))?;
     Ok(config)
+}
+
+/// A config.json that is read as `config`, in the words of its own family, else of the first that has words for it: a
+/// GGUF file may call itself by the name of another family (Mistral's say `llama`).
+///
+/// # Errors
+/// No family can say such a decoder.
+pub fn to_config(config: &DecoderConfig) -> Result<Map<String, Value>> {
+    let own = |family: &&Family| family.name == config.family;
+    let mut families = FAMILIES.iter().filter(own).chain(FAMILIES.iter().filter(|family| !own(family)));
+    let said = families.find_map(|family| Some((family, (family.to_config)(config)?)));
+    let (family, mut map) = said.ok_or_else(|| {
+        Error::user("no config.json of a supported family says what this header says")
+            .hint("export the model's Hugging Face directory instead of its GGUF file")
+    })?;
+    map.insert("model_type".into(), family.name.into());
+    map.insert("architectures".into(), json!([family.architecture]));
+    Ok(map)
 }
 
 /// The family of a GGUF file.

@@ -1,16 +1,19 @@
 //! Qwen2 and Qwen2.5: Llama with biases on q, k and v, and a window over the past that is mostly off.
 //!
-//! Must not know: the other families (Qwen3 borrows [`window`], which is Qwen2's).
+//! Must not know: the other families (Qwen3 borrows what is here on windows).
+
+use serde_json::{Map, Value, json};
 
 use super::{Family, Gguf};
 use crate::error::Result;
 use crate::model::arch::config::DecoderConfig;
-use crate::model::arch::config_json::{Defaults, Settings};
+use crate::model::arch::config_json::{Defaults, Settings, llama_kind};
 
 pub const FAMILY: Family = Family {
     name: "qwen2",
     architecture: "Qwen2ForCausalLM",
     from_config,
+    to_config,
     gguf: Some(Gguf { architecture: "qwen2", permuted: false }),
 };
 
@@ -41,4 +44,30 @@ pub(super) fn with_windows(settings: &Settings<'_>, mut config: DecoderConfig) -
         }
     }
     Ok(config)
+}
+
+fn to_config(config: &DecoderConfig) -> Option<Map<String, Value>> {
+    if !config.qkv_bias || config.o_bias || config.mlp_bias || config.qk_norm {
+        return None;
+    }
+    let mut map = llama_kind(config)?;
+    map.extend(window_keys(config)?);
+    Some(map)
+}
+
+/// What [`with_windows`] reads as these windows. Silence means none; windows of two widths cannot be said.
+pub(super) fn window_keys(config: &DecoderConfig) -> Option<Map<String, Value>> {
+    let windows: Vec<Option<usize>> = config.blocks.iter().map(|block| block.window).collect();
+    let Some(from) = windows.iter().position(Option::is_some) else { return Some(Map::new()) };
+    let width = windows.iter().flatten().next()?;
+    if windows.iter().flatten().any(|other| other != width) {
+        return None;
+    }
+    let mut keys =
+        vec![("sliding_window", json!(width)), ("use_sliding_window", json!(true)), ("max_window_layers", json!(from))];
+    if windows[from..].contains(&None) {
+        let kind = |window: &Option<usize>| if window.is_some() { "sliding_attention" } else { "full_attention" };
+        keys.push(("layer_types", windows.iter().map(kind).collect()));
+    }
+    Some(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

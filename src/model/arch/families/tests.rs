@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::arch::rope::RopeScaling;
+use crate::model::arch::config::tests::small;
+use crate::model::arch::rope::{Rope, RopeScaling};
 
 /// A complete config.json of a family, with some keys set; null removes nothing.
 fn config(family: &str, changes: Value) -> Result<DecoderConfig> {
@@ -40,29 +41,24 @@ fn each_family_is_one_file_and_one_row() {
 /// Where a family's name may stand in the code, outside of its own file: text of a literal, and why.
 const NAMED: &[(&str, &str, &str)] = &[
     ("config_json.rs", "llama3", "a kind of rope scaling has this name in config.json, in every family"),
-    ("hugging_face.rs", "llama3", "as above"),
+    ("config_json.rs", "supported types are default, linear, dynamic and llama3", "the kinds of rope scaling"),
     ("config_json.rs", "is_llama_config", "a harmless key"),
-    ("from_gguf.rs", "llama", "GGUF calls SentencePiece so"),
-    ("from_gguf.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
-    ("from_gguf.rs", "llama3", "as above"),
-    ("from_gguf.rs", "llama-v3", "as above"),
-    ("from_gguf.rs", "qwen2", "as above"),
-    ("from_gguf.rs", "deepseek-r1-qwen", "as above"),
-    ("mod.rs", "join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`", "the name of a program"),
     ("config.rs", "{ROPE_FACTORS} holds factors other than Llama 3.1's", "the name of a rope scaling"),
     ("config.rs", "supported are none, linear, and Llama 3.1's frequency factors", "as above"),
-    ("from_gguf.rs", "smollm", "as above"),
-    (
-        "gguf_tokenizer.rs",
-        "supported tokenisers of GGUF files are {GPT2} and {LLAMA}",
-        "not a family's name but a constant's",
-    ),
-    ("config_json.rs", "supported types are default, linear, dynamic and llama3", "the kinds of rope scaling"),
+    ("gguf_vocabulary.rs", "llama", "GGUF calls SentencePiece so"),
+    ("gguf_vocabulary.rs", "supported tokenisers of GGUF files are {GPT2} and {LLAMA}", "a constant's name"),
+    ("gguf_vocabulary.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
+    ("gguf_vocabulary.rs", "llama3", "as above"),
+    ("gguf_vocabulary.rs", "llama-v3", "as above"),
+    ("gguf_vocabulary.rs", "qwen2", "as above"),
+    ("gguf_vocabulary.rs", "deepseek-r1-qwen", "as above"),
+    ("gguf_vocabulary.rs", "smollm", "as above"),
+    ("container.rs", "join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`", "the name of a program"),
+    ("parts.rs", "LlamaTokenizer", "a class of tokenisers, which several families share"),
+    ("parts.rs", "LlamaTokenizerFast", "as above"),
+    ("parts.rs", "CodeLlamaTokenizer", "as above"),
+    ("parts.rs", "CodeLlamaTokenizerFast", "as above"),
     ("mod.rs", "\\\nExamples:…", "an example's path"),
-    ("mod.rs", "LlamaTokenizer", "a class of tokenisers, which several families share"),
-    ("mod.rs", "LlamaTokenizerFast", "as above"),
-    ("mod.rs", "CodeLlamaTokenizer", "as above"),
-    ("mod.rs", "CodeLlamaTokenizerFast", "as above"),
 ];
 
 /// Text literals of a source file, without comments and tests.
@@ -260,4 +256,89 @@ fn an_unknown_family_is_told_which_there_are() {
     assert_eq!(error.message(), "m/config.json: model_type is gpt_neox, which is not supported");
     assert_eq!(error.hint_text(), Some("supported model families are llama, mistral, qwen2, qwen3"));
     assert!(refusal("llama", json!({"architectures": ["LlamaForSequenceClassification"]})).contains("architectures"));
+}
+
+/// Every combination of what a header of the Llama kind can say, in every family.
+fn decoders() -> Vec<DecoderConfig> {
+    let scalings = [
+        RopeScaling::None,
+        RopeScaling::Linear { factor: 4.0 },
+        RopeScaling::Dynamic { factor: 2.0, original_context: 64 },
+        RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8192 },
+    ];
+    let windows = [[None, None], [Some(8), Some(8)], [None, Some(8)], [Some(8), None], [Some(4), Some(8)]];
+    let mut all = Vec::new();
+    for (family, switches) in FAMILIES.iter().flat_map(|family| (0..32_u32).map(move |switches| (family, switches))) {
+        let on = |bit: u32| switches >> bit & 1 == 1;
+        for (scaling, windows) in scalings.iter().flat_map(|scaling| windows.iter().map(move |two| (scaling, two))) {
+            let mut config = DecoderConfig {
+                family: family.name.into(),
+                qkv_bias: on(0),
+                o_bias: on(1),
+                mlp_bias: on(2),
+                qk_norm: on(3),
+                tied_head: on(4),
+                ..small()
+            };
+            let theta = 1e4 + f64::from(switches) / 3.0;
+            for (block, window) in config.blocks.iter_mut().zip(windows) {
+                block.rope = Rope { theta, scaling: scaling.clone() };
+                block.window = *window;
+            }
+            all.push(config);
+        }
+    }
+    all
+}
+
+#[test]
+fn what_a_config_json_is_written_for_is_read_back() {
+    let mut own = std::collections::BTreeMap::new();
+    for config in decoders() {
+        let speaker = |family: &&Family| (family.to_config)(&config).is_some();
+        let speaks = FAMILIES.iter().filter(speaker).any(|family| family.name == config.family);
+        let Ok(map) = to_config(&config) else {
+            assert!(!FAMILIES.iter().any(|family| speaker(&family)));
+            continue;
+        };
+        let read = from_config(Path::new("c"), &map).unwrap_or_else(|error| panic!("{error}: {config:?}"));
+        assert_eq!(map["model_type"], read.family.as_str());
+        assert_eq!(map["model_type"] == config.family.as_str(), speaks, "{config:?}");
+        *own.entry(config.family.clone()).or_insert(0) += usize::from(speaks);
+        assert_eq!(DecoderConfig { family: config.family.clone(), ..read }, config);
+    }
+    // A window in a file that calls itself llama, as Mistral's do.
+    assert_eq!(to_config(&small().with_window(8)).unwrap()["model_type"], "mistral");
+    assert!(["llama", "mistral", "qwen2", "qwen3"].iter().all(|family| own[*family] >= 16), "{own:?}");
+    let beyond = RopeScaling::Dynamic { factor: 2.0, original_context: 128 };
+    for nobody in [
+        DecoderConfig { o_bias: true, ..small() },
+        DecoderConfig { logit_cap: Some(30.0), ..small() },
+        small().with_blocks(|block| block.rope.scaling = beyond.clone()),
+    ] {
+        let refused = to_config(&nobody).unwrap_err();
+        assert!(refused.message().starts_with("no config.json of a supported family"), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_family_reads_it_can_say() {
+    let windowed = json!({"use_sliding_window": true, "sliding_window": 24, "max_window_layers": 1});
+    for family in FAMILIES {
+        let mut read = 0;
+        for changes in [
+            json!({}),
+            json!({"attention_bias": true}),
+            json!({"mlp_bias": true}),
+            json!({"sliding_window": null}),
+            json!({"head_dim": 32, "tie_word_embeddings": true}),
+            windowed.clone(),
+        ] {
+            let Ok(config) = config(family.name, changes) else { continue };
+            read += 1;
+            let map = to_config(&config).unwrap();
+            assert_eq!(from_config(Path::new("c"), &map).unwrap(), config, "{map:?}");
+        }
+        assert!(read >= 3, "{} reads only {read}", family.name);
+    }
 }

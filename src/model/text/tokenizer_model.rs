@@ -6,17 +6,18 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::text::sentence_piece::{Pieces, Prefix, Search, spaces};
+use crate::model::text::definition::Definition;
+use crate::model::text::pieces::{Pieces, Prefix, Search, spaces};
 
 /// Published files have up to 4 MB.
 const LARGEST: usize = 64 << 20;
 
 /// The pieces of one file, and what it says about them.
-pub(in crate::model) struct TokenizerModel {
+pub(super) struct TokenizerModel {
     texts: Vec<String>,
     types: Vec<i64>,
     scores: Vec<f64>,
@@ -130,11 +131,11 @@ impl TokenizerModel {
         Pieces { texts: &self.texts, types: &self.types, scores: &self.scores }
     }
 
-    /// The tokeniser as a tokenizer.json without a post-processor.
+    /// The tokeniser, without a post-processor.
     ///
     /// `legacy` as in tokenizer_config.json: whether a space goes before each stretch between special tokens or before the
     /// first one only; `prefix` is its add_prefix_space, where that is set.
-    pub fn definition(&self, legacy: bool, prefix: Option<bool>) -> Result<Value> {
+    pub fn definition(&self, legacy: bool, prefix: Option<bool>) -> Result<Definition> {
         let search = match self.search {
             1 => Search::Unigram,
             2 => Search::Bpe,
@@ -147,11 +148,11 @@ impl TokenizerModel {
             (false, false) => Prefix::Never,
         });
         let pieces = self.pieces();
-        Ok(json!({
+        Ok(Definition::new(json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": pieces.added(),
             "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": decoder,
             "model": pieces.model(search, Some(&self.unknown))?,
-        }))
+        })))
     }
 }
 

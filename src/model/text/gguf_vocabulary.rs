@@ -1,4 +1,4 @@
-//! A tokeniser out of a GGUF header, written down as a Hugging Face tokenizer.json.
+//! The vocabulary of a GGUF header, written down as a [`Definition`].
 //!
 //! Two kinds exist in the supported families. `gpt2` is byte-level BPE: vocabulary and merges are in
 //! the file, the splitting rule goes by a name (`tokenizer.ggml.pre`). `llama` is SentencePiece BPE.
@@ -8,19 +8,20 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::{GgufFile, Meta};
-use crate::model::text::sentence_piece::{Pieces, Prefix, Search, UNKNOWN, spaces};
+use crate::model::text::definition::{Definition, post_processor};
+use crate::model::text::pieces::{Pieces, Prefix, Search, UNKNOWN, spaces};
 
 const GPT2: &str = "gpt2";
 const LLAMA: &str = "llama";
 
 /// The vocabulary part of a GGUF header.
-pub(in crate::model) struct Vocabulary<'a> {
+pub(super) struct GgufVocabulary<'a> {
     file: &'a GgufFile,
     tokens: &'a [String],
     types: Vec<i64>,
 }
 
-impl<'a> Vocabulary<'a> {
+impl<'a> GgufVocabulary<'a> {
     pub fn of(file: &'a GgufFile) -> Result<Self> {
         let Some(Meta::Texts(tokens)) = file.meta("tokenizer.ggml.tokens") else {
             return Err(Error::user("the header has no vocabulary (tokenizer.ggml.tokens)"));
@@ -57,10 +58,10 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// The whole tokeniser as a tokenizer.json.
-    pub fn definition(&self) -> Result<Value> {
+    pub fn definition(&self) -> Result<Definition> {
         match self.file.text("tokenizer.ggml.model") {
-            Some(GPT2) => self.byte_level(),
-            Some(LLAMA) => self.sentence_piece(),
+            Some(GPT2) => self.byte_level().map(Definition::new),
+            Some(LLAMA) => self.sentence_piece().map(Definition::new),
             other => Err(Error::user(format!(
                 "tokenizer.ggml.model is {}, which is not supported",
                 other.unwrap_or("missing")
@@ -199,30 +200,3 @@ const RULES: &[Rule] = &[
         bos: true,
     },
 ];
-
-/// An entry of tokenizer.json's `added_tokens`.
-pub(in crate::model) fn added_token(id: u32, content: &str, special: bool) -> Value {
-    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-           "normalized": false, "special": special})
-}
-
-/// A post-processor that puts a token before and after, or null for neither.
-pub(in crate::model) fn post_processor(first: Option<(u32, &str)>, last: Option<(u32, &str)>) -> Value {
-    if first.is_none() && last.is_none() {
-        return Value::Null;
-    }
-    let part = |sequence: &str, kind: u32| {
-        let token =
-            |token: Option<(u32, &str)>| token.map(|(_, text)| json!({"SpecialToken": {"id": text, "type_id": kind}}));
-        let middle = json!({"Sequence": {"id": sequence, "type_id": kind}});
-        [token(first), Some(middle), token(last)].into_iter().flatten().collect::<Vec<_>>()
-    };
-    let specials: Map<String, Value> = [first, last]
-        .into_iter()
-        .flatten()
-        .map(|(id, text)| (text.to_owned(), json!({"id": text, "ids": [id], "tokens": [text]})))
-        .collect();
-    let pair = [part("A", 0), part("B", 1)].concat();
-    json!({"type": "TemplateProcessing", "single": part("A", 0), "pair": pair,
-           "special_tokens": specials})
-}

@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::text::from_gguf::added_token;
+use crate::model::text::definition::added_token;
 
 /// Types of pieces, in both formats.
-pub(in crate::model) const UNKNOWN: i64 = 2;
-pub(in crate::model) const CONTROL: i64 = 3;
-pub(in crate::model) const USER_DEFINED: i64 = 4;
-pub(in crate::model) const UNUSED: i64 = 5;
-pub(in crate::model) const BYTE: i64 = 6;
+pub(super) const UNKNOWN: i64 = 2;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
+pub(super) const BYTE: i64 = 6;
 
 /// Longer pieces do not occur; the limit keeps a broken file from costing quadratic time.
 const LONGEST_PIECE: usize = 512;
 
 /// A vocabulary: texts, types and scores by id. All three are of one length, or scores are empty.
-pub(in crate::model) struct Pieces<'a> {
+pub(super) struct Pieces<'a> {
     pub texts: &'a [String],
     pub types: &'a [i64],
     pub scores: &'a [f64],
@@ -30,7 +30,7 @@ pub(in crate::model) struct Pieces<'a> {
 
 /// Where a space is put before the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Prefix {
+pub(super) enum Prefix {
     None,
     /// Before each stretch between special tokens (transformers' `legacy`).
     Each,
@@ -42,7 +42,7 @@ pub(in crate::model) enum Prefix {
 
 /// Which search the pieces were trained for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::model) enum Search {
+pub(super) enum Search {
     Bpe,
     Unigram,
 }
@@ -125,7 +125,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// tokenizer.json's `normalizer`, `pre_tokenizer` and `decoder`: spaces become ▁, and come back.
-pub(in crate::model) fn spaces(prefix: Prefix) -> [Value; 3] {
+pub(super) fn spaces(prefix: Prefix) -> [Value; 3] {
     let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let metaspace =
         |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});

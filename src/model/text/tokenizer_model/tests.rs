@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::*;
 use crate::files;
 use crate::model::text::Text;
