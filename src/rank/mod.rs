@@ -5,8 +5,6 @@
 //! [`select`] answers all points at once with a [`Selection`] of distinct [`Mask`]s.
 //! Must not know: models, scores' origin, stages, the store, the file system.
 
-#[cfg(test)]
-mod golden;
 mod mask;
 mod rules;
 mod scan;

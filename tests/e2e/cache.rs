@@ -144,7 +144,7 @@ fn points_with_equal_masks_are_generated_once() {
 }
 
 #[test]
-fn status_is_an_array_of_five_fields() {
+fn status_computes_nothing_and_names_files_that_are_there() {
     let project = Project::new();
     let empty = project.json(&["status"]);
     for place in ["blobs", "records", "runs", "partial"] {
@@ -158,8 +158,6 @@ fn status_is_an_array_of_five_fields() {
 
     project.ok(&["run"]);
     for row in project.json(&["status"]).as_array().unwrap() {
-        let fields: BTreeSet<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields, ["node", "stage", "key", "state", "outputs"].into());
         assert!(row["node"].as_str().unwrap().starts_with(row["stage"].as_str().unwrap()));
         assert_eq!(row["state"], "hit");
         assert_eq!(row["key"].as_str().unwrap().len(), 64);

@@ -7,6 +7,7 @@
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `workers.rs` | several runs on one store share the work out |
+//! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
@@ -25,6 +26,7 @@ mod bad_surroundings;
 mod cache;
 mod export;
 mod kill;
+mod pins;
 mod scoring;
 mod support;
 mod workers;

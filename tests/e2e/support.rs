@@ -237,12 +237,6 @@ pub fn states(status: &BTreeMap<String, Value>, stages: &[&str]) -> BTreeSet<Str
     chosen.map(|row| row["state"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What a command prints past the test harness when a test cannot be done here.
-pub fn skipped(why: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "e2e: skipped: {why}");
-}
-
 /// Every file below a directory, by its relative path.
 pub fn files_below(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

@@ -1,36 +1,10 @@
 //! Checkpoints of both kinds against each other and against broken files (`fuzz_tests.rs` turns bytes at random).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
 use crate::files::write_atomic;
 use crate::model::arch::config::tests::small;
-
-/// The folder of shared ground truth, or a printed reason why there is none.
-pub(in crate::model) fn shared(file: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("DEAN_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    say(&format!("skipped: {} is not there", path.display()));
-    None
-}
-
-/// The real GGUF model, or a printed reason.
-pub(in crate::model) fn smollm2() -> Option<PathBuf> {
-    let path = std::env::var_os("DEAN_SMOLLM2").map(PathBuf::from);
-    if path.is_none() {
-        say("skipped: DEAN_SMOLLM2 does not name SmolLM2-135M-Instruct.Q4_1.gguf");
-    }
-    path
-}
-
-#[allow(clippy::disallowed_macros, reason = "a skipped test says so")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
 
 fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Vec<u8> {
     let mut map = serde_json::Map::new();
@@ -220,44 +194,4 @@ fn places_without_weights_say_what_to_do() {
     assert_eq!(refusal(dir.path()), message);
     write_atomic(&dir.path().join("pytorch_model.bin"), b"x").unwrap();
     assert_eq!(refusal(dir.path()), "DIR/pytorch_model.bin: this is not a file of weights that torch.save wrote");
-}
-
-#[test]
-fn gguf_and_safetensors_of_one_model_are_equal() {
-    let Some(folder) = shared("data/models/stories260K") else { return };
-    let ours = Checkpoint::open(&folder).unwrap();
-    let gguf = Checkpoint::open(&folder.join("stories260K-f32.gguf")).unwrap();
-    assert_eq!(ours.config(), gguf.config());
-    assert_eq!(ours.architecture_digest().unwrap(), gguf.architecture_digest().unwrap());
-    for spec in ours.config().tensors() {
-        assert_eq!(ours.tensor(&spec.name).unwrap(), gguf.tensor(&spec.name).unwrap(), "{}", spec.name);
-    }
-    let quiet = |_: u64, _: u64| {};
-    assert_ne!(ours.weights_digest(&quiet).unwrap(), gguf.weights_digest(&quiet).unwrap(), "the bytes do differ");
-}
-
-#[test]
-fn the_tiny_models_are_understood() {
-    let Some(folder) = shared("golden/tiny") else { return };
-    let qwen2 = Checkpoint::open(&folder.join("qwen2-tied")).unwrap();
-    let config = qwen2.config();
-    assert_eq!((config.qkv_bias, config.tied_head, config.blocks[0].window), (true, true, None));
-    assert_eq!(config.blocks[0].rope.theta, 1_000_000.0);
-    let mistral = Checkpoint::open(&folder.join("mistral-sw")).unwrap();
-    let config = mistral.config();
-    assert_eq!((config.qkv_bias, config.tied_head, config.blocks[0].window), (false, false, Some(24)));
-    assert_eq!((config.heads * config.head_dim, config.hidden_size), (128, 64));
-}
-
-#[test]
-fn the_real_quantised_model_opens() {
-    let Some(path) = smollm2() else { return };
-    let model = Checkpoint::open(&path).unwrap();
-    let config = model.config();
-    assert_eq!((config.layers(), config.heads, config.kv_heads, config.head_dim), (30, 9, 3, 64));
-    assert_eq!((config.norm_eps, config.blocks[0].rope.theta, config.tied_head), (1e-5, 100_000.0, true));
-    assert_eq!(model.dtype("model.layers.0.mlp.down_proj.weight"), Some(Dtype::F32));
-    let down = model.tensor("model.layers.0.mlp.down_proj.weight").unwrap();
-    assert_eq!(down.len(), 576 * 1536);
-    assert!(down.iter().all(|weight| weight.is_finite()));
 }

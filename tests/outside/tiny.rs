@@ -12,9 +12,15 @@ use dean::model::{Checkpoint, Decoder, Message};
 use dean::score;
 use serde_json::Value;
 
-use super::support::{ids, json, samples, shared};
+use libtest_mimic::Trial;
 
-const MODELS: [&str; 2] = ["qwen2-tied", "mistral-sw"];
+use super::golden::{ids, json, samples};
+use super::needs::{self, Found};
+
+pub fn tests() -> Vec<Trial> {
+    needs::tests![models => losses_and_whole_score_tensors_are_pytorchs, greedy_answers_are_pytorchs,
+        perplexities_are_pytorchs]
+}
 
 struct Tiny {
     shared: PathBuf,
@@ -24,24 +30,24 @@ struct Tiny {
     decoder: Decoder,
 }
 
-fn each(check: impl Fn(&Tiny)) {
-    let Some(shared) = shared() else { return };
-    for name in MODELS {
+fn models() -> Found<Vec<Tiny>> {
+    let shared = needs::shared()?;
+    let open = |name| {
         let path = shared.join("golden/tiny").join(name);
         let checkpoint = Checkpoint::open(&path).unwrap();
         let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
         let golden = path.join("golden");
-        check(&Tiny { shared: shared.clone(), truth: json(&golden.join("golden.json")), golden, checkpoint, decoder });
-    }
+        Tiny { shared: shared.clone(), truth: json(&golden.join("golden.json")), golden, checkpoint, decoder }
+    };
+    Ok(["qwen2-tied", "mistral-sw"].map(open).into())
 }
 
 fn tensors(path: &Path) -> Vec<dean::tensors::Named> {
     dean::tensors::read(&dean::files::read(path).unwrap()).unwrap()
 }
 
-#[test]
-fn losses_and_whole_score_tensors_are_pytorchs() {
-    each(|tiny| {
+fn losses_and_whole_score_tensors_are_pytorchs(models: Vec<Tiny>) {
+    for tiny in &models {
         for (name, set) in tiny.truth["datasets"].as_object().unwrap() {
             let rows: Vec<usize> = ids(&set["rows"]).into_iter().map(|row| row as usize).collect();
             let file = tiny.shared.join("data").join(set["csv"].as_str().unwrap());
@@ -50,7 +56,7 @@ fn losses_and_whole_score_tensors_are_pytorchs() {
             for (index, sample) in samples.iter().enumerate() {
                 assert_eq!(sample.ids, ids(&set["inp"][index]), "token ids of {name}");
                 let one = std::slice::from_ref(sample);
-                let loss = tiny.decoder.losses_and_gradients(one, &mut super::support::Nothing).unwrap()[0];
+                let loss = tiny.decoder.losses_and_gradients(one, &mut super::golden::Nothing).unwrap()[0];
                 let expected = set["losses"][index].as_f64().unwrap();
                 assert!((loss - expected).abs() < 1e-4, "{name}: loss {loss} against {expected}");
                 scorer.add(&tiny.decoder, one).unwrap();
@@ -65,7 +71,7 @@ fn losses_and_whole_score_tensors_are_pytorchs() {
                 }
             }
         }
-    });
+    }
 }
 
 /// The decoder with a golden set of MLP weights zeroed.
@@ -82,9 +88,8 @@ fn variant(tiny: &Tiny, name: &str) -> Decoder {
     tiny.decoder.edited(&edits).unwrap()
 }
 
-#[test]
-fn greedy_answers_are_pytorchs() {
-    each(|tiny| {
+fn greedy_answers_are_pytorchs(models: Vec<Tiny>) {
+    for tiny in &models {
         let text = tiny.checkpoint.text().unwrap();
         for row in tiny.truth["generations"].as_array().unwrap() {
             let decoder = variant(tiny, row["variant"].as_str().unwrap());
@@ -99,12 +104,11 @@ fn greedy_answers_are_pytorchs() {
             let until = tie.map_or(expected.len(), |tie| usize::try_from(tie).unwrap());
             assert_eq!(found[0].ids[..until.min(found[0].ids.len())], expected[..until], "{row}");
         }
-    });
+    }
 }
 
-#[test]
-fn perplexities_are_pytorchs() {
-    each(|tiny| {
+fn perplexities_are_pytorchs(models: Vec<Tiny>) {
+    for tiny in &models {
         let file = tiny.shared.join("data/alpaca_cleaned_no_safety_train_1k.csv");
         let bytes = dean::files::read(&file).unwrap();
         let rows = dean::data::read_columns(&bytes, dean::data::Format::Csv, &["response"]).unwrap();
@@ -123,5 +127,5 @@ fn perplexities_are_pytorchs() {
                 assert!((found / expected - 1.0).abs() < 1e-3, "{name}, window {window}: {found} against {expected}");
             }
         }
-    });
+    }
 }

@@ -1,19 +1,25 @@
 //! Selection against PyTorch: the sets of a real model and of two tiny ones must come out exactly.
 //!
-//! Reads `golden/` (its README says what is in it); where it is absent the tests say so and pass.
-//! Its Parquet files are compressed with zstd, which the program itself has no use for: `parquet`'s
-//! feature `zstd` belongs among the development dependencies.
+//! The scores are PyTorch's here, so that nothing but the selection can differ. Must not know: how a score is made.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Float64Type, UInt8Type, UInt16Type, UInt32Type};
+use dean::files;
+use dean::rank::{MatrixRanks, Point, RankTable, Rule, k, select, top};
+use libtest_mimic::Trial;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::{MatrixRanks, Point, RankTable, Rule, k, select, top};
-use crate::files;
+use super::golden::json;
+use super::needs;
+
+pub fn tests() -> Vec<Trial> {
+    needs::tests![needs::shared => the_sets_of_a_real_model_are_pytorchs,
+        the_sets_of_tiny_models_are_pytorchs_from_whole_score_tensors]
+}
 
 /// The goldens' names of our data sets.
 const DATA: [(&str, &str); 3] = [
@@ -25,29 +31,9 @@ const DATA: [(&str, &str); 3] = [
 /// The paper's rule and the released code's, as the goldens number them.
 const RULES: [&str; 2] = ["fairness & privacy - general", "released-code"];
 
-fn golden(name: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("DEAN_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    let path = shared.join("golden").join(name);
-    if !path.exists() {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "skipped: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-fn json(path: PathBuf) -> Value {
-    serde_json::from_slice(&files::read(&path).unwrap()).unwrap()
-}
-
-fn batches(path: PathBuf) -> impl Iterator<Item = RecordBatch> {
-    let open = ParquetRecordBatchReaderBuilder::try_new(files::open(&path).unwrap()).unwrap();
-    open.with_batch_size(1 << 16).build().unwrap().map(move |batch| {
-        batch.unwrap_or_else(|cause| {
-            panic!("{}: {cause}; the goldens need parquet's `zstd` feature in tests", path.display())
-        })
-    })
+fn batches(path: &Path) -> impl Iterator<Item = RecordBatch> {
+    let open = ParquetRecordBatchReaderBuilder::try_new(files::open(path).unwrap()).unwrap();
+    open.with_batch_size(1 << 16).build().unwrap().map(Result::unwrap)
 }
 
 /// The set of one rule at p = q, by tensor; tensors without any weight are left out.
@@ -58,10 +44,9 @@ fn chosen(rule: usize, fraction: f64, tables: &BTreeMap<String, RankTable>) -> B
     selection.mask(&selection.points[0].mask).unwrap().tensors.iter().cloned().collect()
 }
 
-#[test]
-fn the_sets_of_a_real_model_are_pytorchs() {
-    let Some(dir) = golden("smollm2") else { return };
-    let modules = json(dir.join("modules.json"));
+fn the_sets_of_a_real_model_are_pytorchs(shared: PathBuf) {
+    let dir = shared.join("golden/smollm2");
+    let modules = json(&dir.join("modules.json"));
     assert!(DATA.iter().enumerate().all(|(at, (_, golden))| modules["datasets"][at] == *golden));
     let modules: Vec<(String, u64)> = modules["modules"]
         .as_array()
@@ -80,7 +65,7 @@ fn the_sets_of_a_real_model_are_pytorchs() {
         ties: 0,
     };
     let mut all: Vec<Vec<MatrixRanks>> = vec![modules.iter().map(empty).collect(); DATA.len()];
-    for batch in batches(dir.join("topk.parquet")) {
+    for batch in batches(&dir.join("topk.parquet")) {
         let dataset = batch["dataset"].as_primitive::<UInt8Type>().values();
         let module = batch["module"].as_primitive::<UInt16Type>().values();
         let rank = batch["rank"].as_primitive::<UInt16Type>().values();
@@ -107,7 +92,7 @@ fn the_sets_of_a_real_model_are_pytorchs() {
     assert!(tables.values().all(|table| read_back(table) == *table));
 
     let mut expected: BTreeMap<(u64, u8), BTreeMap<String, Vec<u32>>> = BTreeMap::new();
-    for batch in batches(dir.join("sets.parquet")) {
+    for batch in batches(&dir.join("sets.parquet")) {
         let p = batch["p"].as_primitive::<Float64Type>().values();
         let which = batch["which"].as_primitive::<UInt8Type>().values();
         let module = batch["module"].as_primitive::<UInt16Type>().values();
@@ -134,10 +119,9 @@ fn the_sets_of_a_real_model_are_pytorchs() {
     assert_eq!((mlp(0), mlp(1)), (1459, 2301));
 }
 
-#[test]
-fn the_sets_of_tiny_models_are_pytorchs_from_whole_score_tensors() {
+fn the_sets_of_tiny_models_are_pytorchs_from_whole_score_tensors(shared: PathBuf) {
     for model in ["qwen2-tied", "mistral-sw"] {
-        let Some(dir) = golden(&format!("tiny/{model}/golden")) else { return };
+        let dir = shared.join(format!("golden/tiny/{model}/golden"));
         let cap = 0.05;
         let table = |name: &str| {
             let bytes = files::read(&dir.join(format!("scores_{name}.safetensors"))).unwrap();
@@ -151,7 +135,7 @@ fn the_sets_of_tiny_models_are_pytorchs_from_whole_score_tensors() {
         };
         let tables: BTreeMap<String, RankTable> =
             DATA.iter().map(|(ours, golden)| ((*ours).into(), table(golden))).collect();
-        let golden = json(dir.join("golden.json"));
+        let golden = json(&dir.join("golden.json"));
         let grid = golden["sets"].as_object().unwrap();
         assert!(grid.len() >= 3);
         for (fraction, modules) in grid {

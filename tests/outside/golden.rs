@@ -1,6 +1,8 @@
-//! What the golden tests share: where things lie, reading Parquet, comparing.
+//! What the golden tests share: reading numbers, ids and samples.
+//!
+//! Must not know: any model.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::ArrowPrimitiveType;
@@ -10,22 +12,11 @@ use dean::model::matrix::MatrixId;
 use dean::model::text::Text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-/// The shared folder, or none after saying why the test is skipped.
-pub fn shared() -> Option<PathBuf> {
-    let path = std::env::var_os("DEAN_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if path.join("golden").is_dir() {
-        return Some(path);
-    }
-    say(&format!("skipped: {} has no golden numbers", path.display()));
-    None
-}
-
-/// Prints past the test harness, so that a skip is seen even when the test passes.
-#[allow(clippy::disallowed_macros, reason = "a test tells why it did not run")]
+/// How close the numbers came, for whoever runs the tests.
+#[allow(clippy::disallowed_macros, reason = "a test tells how close it was")]
 pub fn say(text: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "golden: {text}");
+    let _ = writeln!(std::io::stderr(), "outside: {text}");
 }
 
 pub fn json(path: &Path) -> serde_json::Value {

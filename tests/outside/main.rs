@@ -1,0 +1,35 @@
+//! Tests that need something the repository does not hold.
+//!
+//! | file | what it needs | what it proves |
+//! | --- | --- | --- |
+//! | `smollm2.rs` | golden data, a package index | tokens, losses, scores, sets, answers and perplexity of a real model are PyTorch's |
+//! | `tiny.rs` | golden data | the same of two random models with what SmolLM2 lacks, on whole score tensors |
+//! | `selection.rs` | golden data | PyTorch's scores give PyTorch's sets |
+//! | `stories.rs` | golden data | a GGUF file and a directory of one model are equal; its tokeniser is SentencePiece's |
+//! | `judge.rs` | golden data | the refusal judge agrees with people |
+//! | `machine.rs` | pip; a disk that can be filled | what a user sees without a network, and when the disk is full |
+//!
+//! Golden data lies in `../shared` or in `$DEAN_SHARED`. A test takes what it needs as its argument. Where that is absent
+//! the test shows as ignored, with the reason, and `.ci/run` counts it. Cargo's own harness decides what is ignored
+//! while it compiles; libtest-mimic asks when the test runs, so it is right also where the data appears later.
+//!
+//! One process, one model: the tests of a model share what they load.
+
+mod golden;
+mod judge;
+mod machine;
+mod needs;
+#[path = "../e2e/support.rs"]
+#[allow(dead_code, reason = "written for the tests of e2e")]
+mod project;
+mod selection;
+mod smollm2;
+mod stories;
+mod tiny;
+
+fn main() -> std::process::ExitCode {
+    let files =
+        [smollm2::tests(), tiny::tests(), selection::tests(), stories::tests(), judge::tests(), machine::tests()];
+    let arguments = libtest_mimic::Arguments::from_args();
+    libtest_mimic::run(&arguments, files.into_iter().flatten().collect()).exit_code()
+}
