@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::{Value as Meta, write as write_gguf};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype as Stored, TensorView};
+use dean_testing::{Format, Gguf, Meta};
+use safetensors::Dtype as Stored;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -17,7 +15,6 @@ use super::{MANIFEST, Manifest};
 use crate::digest::Digest;
 use crate::error::{Kind, Result};
 use crate::files;
-use crate::model::arch::config::tests::small;
 use crate::model::patch::{Patch, PatchedTensor};
 use crate::model::{Checkpoint, DecoderConfig};
 
@@ -27,13 +24,9 @@ const UP: &str = "model.layers.1.mlp.up_proj.weight";
 /// A directory of three bf16 shards; the last one, with layer 1 and the norm, holds nothing of layer 0.
 fn sharded() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let config = small();
     let put = |name: &str, bytes: &[u8]| files::write_atomic(&dir.path().join(name), bytes).unwrap();
-    let json = json!({"model_type": "llama", "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers(),
-        "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
-        "max_position_embeddings": config.context, "rms_norm_eps": 1e-5, "tie_word_embeddings": true});
-    put("config.json", json.to_string().as_bytes());
+    let config = dean_testing::config(json!({}));
+    put("config.json", config.to_string().as_bytes());
     put("tokenizer.json", b"{}");
     put("chat_template.jinja", b"{{ messages }}\n");
     put("README.md", b"the base's own");
@@ -49,22 +42,16 @@ fn sharded() -> TempDir {
         _ => 0,
     };
     let file = |shard: usize| format!("model-{:05}-of-00003.safetensors", shard + 1);
+    let tensors = dean_testing::tensors(&config);
     let mut map = serde_json::Map::new();
     for number in 0..3 {
-        let mine: Vec<_> = config.tensors().into_iter().filter(|spec| shard(&spec.name) == number).collect();
-        let data: Vec<Vec<u8>> = mine
-            .iter()
-            .enumerate()
-            .map(|(at, spec)| {
-                let numel: usize = spec.shape.iter().product();
-                (0..numel).flat_map(|i| half::bf16::from_f32((i + at) as f32 / 7.0 + 0.5).to_le_bytes()).collect()
-            })
-            .collect();
-        let views = mine.iter().zip(&data).map(|(spec, data)| {
-            map.insert(spec.name.clone(), file(number).into());
-            (spec.name.clone(), TensorView::new(Stored::BF16, spec.shape.clone(), data).unwrap())
+        let mine: Vec<_> = tensors.iter().filter(|(name, _)| shard(name) == number).cloned().collect();
+        map.extend(mine.iter().map(|(name, _)| (name.clone(), file(number).into())));
+        let bytes = dean_testing::safetensors(&mine, Stored::BF16, |name, index| {
+            let at = mine.iter().position(|(known, _)| known == name).unwrap();
+            (index + at) as f32 / 7.0 + 0.5
         });
-        put(&file(number), &safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap());
+        put(&file(number), &bytes);
     }
     put("model.safetensors.index.json", json!({"weight_map": map}).to_string().as_bytes());
     dir
@@ -330,21 +317,12 @@ fn contents_byte(contents: &Contents<'_>, name: &str, at: usize) -> u8 {
     all[at]
 }
 
-const WIDTH: usize = 64;
-
 /// A quantised Llama with a byte-level tokeniser of a few tokens and a chat template.
 fn gguf(path: &Path) {
     let text = |text: &str| Meta::String(text.to_owned());
     let texts = |all: &[&str]| Meta::Array(all.iter().map(|one| text(one)).collect());
-    let meta = [
-        ("general.architecture", text("llama")),
-        ("llama.block_count", Meta::U32(1)),
-        ("llama.context_length", Meta::U32(64)),
-        ("llama.embedding_length", Meta::U32(WIDTH as u32)),
-        ("llama.feed_forward_length", Meta::U32(2 * WIDTH as u32)),
-        ("llama.attention.head_count", Meta::U32(4)),
-        ("llama.attention.head_count_kv", Meta::U32(2)),
-        ("llama.attention.layer_norm_rms_epsilon", Meta::F32(1e-6)),
+    let mut file = Gguf::new("llama", 64, 5, Format::Q8_0);
+    for (key, value) in [
         ("tokenizer.ggml.model", text("gpt2")),
         ("tokenizer.ggml.pre", text("smollm")),
         ("tokenizer.ggml.tokens", texts(&["a", "b", "ab", "<|start|>", "<|end|>"])),
@@ -353,36 +331,10 @@ fn gguf(path: &Path) {
         ("tokenizer.ggml.bos_token_id", Meta::U32(3)),
         ("tokenizer.ggml.eos_token_id", Meta::U32(4)),
         ("tokenizer.chat_template", text("{% for m in messages %}<|start|>{{ m['content'] }}{% endfor %}")),
-    ];
-    let shapes: [(&str, &[usize]); 11] = [
-        ("token_embd.weight", &[5, WIDTH]),
-        ("output_norm.weight", &[WIDTH]),
-        ("blk.0.attn_norm.weight", &[WIDTH]),
-        ("blk.0.ffn_norm.weight", &[WIDTH]),
-        ("blk.0.attn_q.weight", &[WIDTH, WIDTH]),
-        ("blk.0.attn_k.weight", &[WIDTH / 2, WIDTH]),
-        ("blk.0.attn_v.weight", &[WIDTH / 2, WIDTH]),
-        ("blk.0.attn_output.weight", &[WIDTH, WIDTH]),
-        ("blk.0.ffn_gate.weight", &[2 * WIDTH, WIDTH]),
-        ("blk.0.ffn_up.weight", &[2 * WIDTH, WIDTH]),
-        ("blk.0.ffn_down.weight", &[WIDTH, 2 * WIDTH]),
-    ];
-    let tensors: Vec<(&str, QTensor)> = shapes
-        .iter()
-        .map(|(name, shape)| {
-            let numel: usize = shape.iter().product();
-            let values: Vec<f32> = (0..numel as u32)
-                .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
-                .collect();
-            let kind = if shape.len() == 1 { GgmlDType::F32 } else { GgmlDType::Q8_0 };
-            (*name, QTensor::quantize(&Tensor::from_slice(&values, *shape, &Device::Cpu).unwrap(), kind).unwrap())
-        })
-        .collect();
-    let meta: Vec<(&str, &Meta)> = meta.iter().map(|(key, value)| (*key, value)).collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
-    let mut buffer = std::io::Cursor::new(Vec::new());
-    write_gguf(&mut buffer, &meta, &tensors).unwrap();
-    files::write_atomic(path, buffer.get_ref()).unwrap();
+    ] {
+        file = file.with(key, value);
+    }
+    files::write_atomic(path, &file.bytes()).unwrap();
 }
 
 #[test]

@@ -139,5 +139,4 @@ fn quote(answer: &str, words: &[Word]) -> String {
 }
 
 #[cfg(test)]
-#[path = "refusal_tests.rs"]
 mod tests;

@@ -24,7 +24,7 @@ pub mod source;
 pub mod text;
 
 #[cfg(test)]
-mod fuzz_tests;
+mod tests;
 
 pub use arch::config::{DecoderConfig, Linear, Module, TensorSpec};
 pub use arch::rope::RopeScaling;

@@ -1,6 +1,6 @@
 //! What a user sees when the machine does not play along: no pip, no hub, a store that is no directory or may not be
-//! written, files that may not be large. As in `bad_input.rs`, word for word. `tests/outside/machine.rs` has what only
-//! some machines can show.
+//! written, files that may not be large. As in `bad_input.rs`, word for word. `tests/outside` has what only some machines
+//! can show.
 //!
 //! Must not know: where in the code a message is made.
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bad_input::run_with;
-use crate::support::{Project, assert_sound, files_below};
+use crate::support::{Project, assert_sound, by_node, files_below, finished};
 
 const WHEEL: &str = "model.source=pip:no-such-model-of-dean==1.0/model.gguf";
 
@@ -78,10 +78,18 @@ fn a_store_that_may_not_be_written() {
         }
         command
     };
+    let tokenized = || {
+        let (status, _) = finished(&command(&["status", "--json"]).output().unwrap(), &["status"]);
+        by_node(&serde_json::from_str(&status).unwrap()).into_iter().filter(|(_, node)| node["stage"] == "tokenize")
+    };
     let message = project.refusal(command(&["run"]), &["run"]);
-    let status = command(&["status", "--json"]).output().unwrap();
+    let before: Vec<_> = tokenized().collect();
     let fresh = ["run", "--set", "run.store=/dean-store"];
     let nowhere = project.refusal(command(&fresh), &fresh);
+    let damaged = Path::new(before[1].1["outputs"]["tokens"]["path"].as_str().unwrap());
+    lock(damaged, 0o644);
+    fs::write(damaged, "w").unwrap();
+    let after = tokenized().map(|(_, node)| node["state"].clone()).collect::<Vec<_>>();
     places.iter().for_each(|place| lock(place, 0o755));
     insta::assert_snapshot!(message, @r#"
     error: cannot write into the store [store]: permission denied
@@ -91,8 +99,9 @@ fn a_store_that_may_not_be_written() {
     error: cannot write into the store /dean-store: permission denied
     hint: check the permissions, or choose another place (for artifacts: --set 'run.store="DIR"')
     "#);
-    assert!(status.status.success(), "a store that is read-only can be looked into");
-    assert!(String::from_utf8_lossy(&status.stdout).contains("\"hit\""));
+    assert!(before.iter().all(|(_, node)| node["state"] == "hit"), "a store that is read-only can be looked into");
+    assert_eq!(after, ["hit", "miss", "hit"], "damage is noticed");
+    assert!(damaged.exists(), "and left where it is");
 }
 
 /// A limit on the size of files hits exactly when a large artifact is published.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use dean::digest::Digest;
-use safetensors::tensor::{Dtype, TensorView};
+use dean_testing::Random;
+use safetensors::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -319,103 +320,33 @@ fn text() -> String {
     (0..8).map(|row| format!("{} {}. ", SUBJECTS[row * 3 % 13], DEEDS[row * 5 % 11])).collect()
 }
 
-const VOCABULARY: usize = 258;
-const HIDDEN: usize = 16;
 const INNER: usize = 24;
-const CONTEXT: usize = 256;
 
 /// A small Llama in Hugging Face layout: random weights, one token a byte, and two special tokens.
 fn write_model(dir: &Path, layers: usize, inner: usize) {
     fs::create_dir_all(dir).unwrap();
-    let config = json!({
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": HIDDEN,
-        "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "hidden_act": "silu", "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "tie_word_embeddings": true, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
-    });
-    fs::write(dir.join("config.json"), config.to_string()).unwrap();
-    fs::write(dir.join("generation_config.json"), json!({ "eos_token_id": 257 }).to_string()).unwrap();
-    fs::write(dir.join("tokenizer.json"), tokenizer().to_string()).unwrap();
+    let config = dean_testing::config(json!({
+        "vocab_size": 258, "intermediate_size": inner, "num_hidden_layers": layers, "max_position_embeddings": 256,
+        "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
+    }));
     let template = "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n\
         {% endfor %}{% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
     let settings = json!({
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|start|>", "eos_token": "<|end|>",
         "chat_template": template,
     });
-    fs::write(dir.join("tokenizer_config.json"), settings.to_string()).unwrap();
-
-    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, HIDDEN])];
-    for layer in 0..layers {
-        for (name, shape) in [
-            ("self_attn.q_proj", vec![HIDDEN, HIDDEN]),
-            ("self_attn.k_proj", vec![HIDDEN / 2, HIDDEN]),
-            ("self_attn.v_proj", vec![HIDDEN / 2, HIDDEN]),
-            ("self_attn.o_proj", vec![HIDDEN, HIDDEN]),
-            ("mlp.gate_proj", vec![inner, HIDDEN]),
-            ("mlp.up_proj", vec![inner, HIDDEN]),
-            ("mlp.down_proj", vec![HIDDEN, inner]),
-            ("input_layernorm", vec![HIDDEN]),
-            ("post_attention_layernorm", vec![HIDDEN]),
-        ] {
-            tensors.push((format!("model.layers.{layer}.{name}.weight"), shape));
-        }
+    for (name, content) in [
+        ("config.json", &config),
+        ("generation_config.json", &json!({ "eos_token_id": 257 })),
+        ("tokenizer.json", &dean_testing::byte_level(&["<|start|>", "<|end|>"])),
+        ("tokenizer_config.json", &settings),
+    ] {
+        fs::write(dir.join(name), content.to_string()).unwrap();
     }
-    tensors.push(("model.norm.weight".into(), vec![HIDDEN]));
-    let mut state = 7_u64;
-    let buffers: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(name, shape)| {
-            let centre = if name.contains("norm") { 1.0 } else { 0.0 };
-            let values = (0..shape.iter().product::<usize>()).map(|_| centre + 0.4 * uniform(&mut state));
-            values.flat_map(f32::to_le_bytes).collect()
-        })
-        .collect();
-    let views = tensors
-        .into_iter()
-        .zip(&buffers)
-        .map(|((name, shape), bytes)| (name, TensorView::new(Dtype::F32, shape, bytes).unwrap()));
-    fs::write(dir.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-}
-
-/// The next number in [-1, 1) of a fixed sequence (SplitMix64).
-fn uniform(state: &mut u64) -> f32 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-}
-
-/// Byte-level BPE without a merge: a token for each byte, in GPT-2's printable alphabet.
-fn tokenizer() -> Value {
-    let mut shifted = 256_u32;
-    let vocabulary: serde_json::Map<String, Value> = (0..=255_u32)
-        .map(|byte| {
-            let printable = matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
-            let letter = if printable {
-                byte
-            } else {
-                shifted += 1;
-                shifted - 1
-            };
-            (char::from_u32(letter).unwrap().to_string(), json!(byte))
-        })
-        .collect();
-    let special = |id: u32, content: &str| {
-        json!({
-            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-            "special": true,
-        })
-    };
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
-        "added_tokens": [special(256, "<|start|>"), special(257, "<|end|>")],
-        "pre_tokenizer": byte_level, "decoder": byte_level,
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [],
-        },
-    })
+    let mut random = Random(7);
+    let weights = dean_testing::safetensors(&dean_testing::tensors(&config), Dtype::F32, |name, _| {
+        let centre = if name.contains("norm") { 1.0 } else { 0.0 };
+        centre + 0.4 * random.uniform()
+    });
+    fs::write(dir.join("model.safetensors"), weights).unwrap();
 }

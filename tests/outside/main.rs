@@ -7,7 +7,8 @@
 //! | `selection.rs` | golden data | PyTorch's scores give PyTorch's sets |
 //! | `stories.rs` | golden data | a GGUF file and a directory of one model are equal; its tokeniser is SentencePiece's |
 //! | `judge.rs` | golden data | the refusal judge agrees with people |
-//! | `machine.rs` | pip; a disk that can be filled | what a user sees without a network, and when the disk is full |
+//! | `pip.rs` | pip | files come out of wheels, and what a user sees without a network |
+//! | `disk.rs` | `unshare --user` of Linux | what a user sees when the disk is full |
 //!
 //! Golden data lies in `../shared` or in `$DEAN_SHARED`. A test takes what it needs as its argument. Where that is absent
 //! the test shows as ignored, with the reason, and `.ci/run` counts it. Cargo's own harness decides what is ignored
@@ -15,10 +16,11 @@
 //!
 //! One process, one model: the tests of a model share what they load.
 
+mod disk;
 mod golden;
 mod judge;
-mod machine;
 mod needs;
+mod pip;
 #[path = "../e2e/support.rs"]
 #[allow(dead_code, reason = "written for the tests of e2e")]
 mod project;
@@ -28,8 +30,15 @@ mod stories;
 mod tiny;
 
 fn main() -> std::process::ExitCode {
-    let files =
-        [smollm2::tests(), tiny::tests(), selection::tests(), stories::tests(), judge::tests(), machine::tests()];
+    let files = [
+        smollm2::tests(),
+        tiny::tests(),
+        selection::tests(),
+        stories::tests(),
+        judge::tests(),
+        pip::tests(),
+        disk::tests(),
+    ];
     let arguments = libtest_mimic::Arguments::from_args();
     libtest_mimic::run(&arguments, files.into_iter().flatten().collect()).exit_code()
 }

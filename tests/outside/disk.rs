@@ -1,5 +1,4 @@
-//! What a user sees on a machine with pip and without a network, and on a disk that is full; word for word where the words
-//! are dean's.
+//! A store on a disk that is full, word for word.
 //!
 //! Must not know: where in the code a message is made.
 #![allow(clippy::disallowed_methods, reason = "tests look into directories")]
@@ -13,32 +12,7 @@ use super::needs::{self, Found};
 use super::project::{Project, assert_sound, assert_tidy, files_below};
 
 pub fn tests() -> Vec<Trial> {
-    let mut all = needs::tests![pip => no_network];
-    all.extend(needs::tests![small_disk => a_disk_that_is_full]);
-    all
-}
-
-/// pip, as dean calls it first.
-fn pip() -> Found<()> {
-    let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
-    let is_there = version.is_ok_and(|output| output.status.success());
-    is_there.then_some(()).ok_or_else(|| "needs `python3 -m pip`".into())
-}
-
-fn no_network((): ()) {
-    let project = Project::new();
-    let arguments = ["run", "--set", "model.source=pip:no-such-model-of-dean==1.0/model.gguf"];
-    let mut command = project.dean(&arguments);
-    let closed = "http://127.0.0.1:9/simple";
-    command.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_INDEX_URL", closed).env("PIP_RETRIES", "1");
-    for name in ["PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "http_proxy", "HTTP_PROXY", "all_proxy"] {
-        command.env_remove(name);
-    }
-    let message = project.refusal(command, &arguments);
-    // The middle is pip's own, and changes with its version.
-    assert!(message.starts_with("error: pip could not download no-such-model-of-dean==1.0: "), "{message}");
-    assert!(message.contains("hint: pip did not reach its package index: check the network"), "{message}");
-    assert!(files_below(&project.store.join("sources")).is_empty(), "nothing was left of the attempt");
+    needs::tests![small_disk => a_disk_that_is_full]
 }
 
 /// A project whose store lies on a disk of a few pages, in a mount namespace of each command's own.

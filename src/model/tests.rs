@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dean_testing::{Format, Gguf, Meta, Random};
 use serde_json::{Value, json};
 
 use crate::allocator::counting::peak;
@@ -21,15 +22,12 @@ const CASES: usize = 700;
 const LEAST: usize = 12 << 20;
 const TIMES: usize = 40;
 
-/// Marsaglia's xorshift.
-struct Random(u64);
+/// Breaks files and documents at random.
+struct Breaker(Random);
 
-impl Random {
+impl Breaker {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % limit.max(1)
+        self.0.below(limit)
     }
 
     /// A place, every other time near the beginning, where headers are.
@@ -43,8 +41,8 @@ impl Random {
             let at = self.place(bytes.len());
             let end = (at + 1 + self.below(24)).min(bytes.len());
             match self.below(8) {
-                0 | 1 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte = self.0 as u8),
-                2 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte ^= 1 << (self.0 % 8)),
+                0 | 1 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte = self.0.bits() as u8),
+                2 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte ^= 1 << self.0.below(8)),
                 3 => {
                     let numbers = [u64::MAX, 0, 1 << 63, 1 << 40, u64::from(u32::MAX), 1 << 31, 3];
                     let extreme = numbers[self.below(numbers.len())].to_le_bytes();
@@ -117,7 +115,7 @@ fn break_file(directory: &Path, name: &str, model: &Path) {
     let whole = fs::read(directory.join(name)).unwrap();
     exercise(model).unwrap_or_else(|error| panic!("{name}: {error}"));
     let document: Option<Value> = serde_json::from_slice(&whole).ok();
-    let (mut random, mut opened, mut most) = (Random(0x9E37_79B9_7F4A_7C15), 0, 0);
+    let (mut random, mut opened, mut most) = (Breaker(Random(0)), 0, 0);
     for case in 0..CASES {
         let broken = match &document {
             Some(document) if case % 2 == 0 => {
@@ -244,59 +242,20 @@ fn broken_gguf_files_are_survived() {
     break_file(dir.path(), "m.gguf", &path);
 }
 
-/// A GGUF file of one layer, eight wide, with a SentencePiece vocabulary of five.
+/// A GGUF file of one layer with a SentencePiece vocabulary of seven.
 fn gguf() -> Vec<u8> {
-    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let number = |number: u32| [&4_u32.to_le_bytes()[..], &number.to_le_bytes()].concat();
-    let list = |kind: u32, values: Vec<Vec<u8>>| {
-        [&9_u32.to_le_bytes()[..], &kind.to_le_bytes(), &(values.len() as u64).to_le_bytes(), &values.concat()].concat()
-    };
-    let own = |key: &str, value: u32| (format!("llama.{key}"), number(value));
-    let pieces = ["<unk>", "<s>", "</s>", "<0x20>", "▁", "a", "▁a"];
-    let token = |key: &str, value: Vec<u8>| (format!("tokenizer.ggml.{key}"), value);
-    let meta: Vec<(String, Vec<u8>)> = vec![
-        ("general.architecture".into(), [&8_u32.to_le_bytes()[..], &text("llama")].concat()),
-        own("block_count", 1),
-        own("context_length", 32),
-        own("embedding_length", 8),
-        own("feed_forward_length", 12),
-        own("attention.head_count", 2),
-        own("attention.head_count_kv", 1),
-        token("model", [&8_u32.to_le_bytes()[..], &text("llama")].concat()),
-        token("tokens", list(8, pieces.iter().map(|piece| text(piece)).collect())),
-        token(
-            "token_type",
-            list(5, [2_i32, 3, 3, 6, 1, 1, 1].iter().map(|kind| kind.to_le_bytes().to_vec()).collect()),
-        ),
-        token("scores", list(6, (0_u8..7).map(|n| (-f32::from(n)).to_le_bytes().to_vec()).collect())),
-        token("bos_token_id", number(1)),
-        token("eos_token_id", number(2)),
-        token("unknown_token_id", number(0)),
-    ];
-    let tensors: [(&str, &[u64]); 11] = [
-        ("token_embd.weight", &[8, 7]),
-        ("output_norm.weight", &[8]),
-        ("blk.0.attn_norm.weight", &[8]),
-        ("blk.0.ffn_norm.weight", &[8]),
-        ("blk.0.attn_q.weight", &[8, 8]),
-        ("blk.0.attn_k.weight", &[8, 4]),
-        ("blk.0.attn_v.weight", &[8, 4]),
-        ("blk.0.attn_output.weight", &[8, 8]),
-        ("blk.0.ffn_gate.weight", &[8, 12]),
-        ("blk.0.ffn_up.weight", &[8, 12]),
-        ("blk.0.ffn_down.weight", &[12, 8]),
-    ];
-    let mut file =
-        [&b"GGUF"[..], &3_u32.to_le_bytes(), &11_u64.to_le_bytes(), &(meta.len() as u64).to_le_bytes()].concat();
-    meta.iter().for_each(|(key, value)| file.extend([text(key), value.clone()].concat()));
-    let mut offset = 0_u64;
-    for (name, shape) in tensors {
-        file.extend(text(name));
-        file.extend((shape.len() as u32).to_le_bytes());
-        shape.iter().for_each(|size| file.extend(size.to_le_bytes()));
-        file.extend([&0_u32.to_le_bytes()[..], &offset.to_le_bytes()].concat());
-        offset += (4 * shape.iter().product::<u64>()).next_multiple_of(32);
+    let text = |text: &str| Meta::String(text.to_owned());
+    let mut file = Gguf::new("llama", 16, 7, Format::F32);
+    for (key, value) in [
+        ("model", text("llama")),
+        ("tokens", Meta::Array(["<unk>", "<s>", "</s>", "<0x20>", "▁", "a", "▁a"].map(text).into())),
+        ("token_type", Meta::Array([2, 3, 3, 6, 1, 1, 1].map(Meta::I32).into())),
+        ("scores", Meta::Array((0_u8..7).map(|n| Meta::F32(-f32::from(n))).collect())),
+        ("bos_token_id", Meta::U32(1)),
+        ("eos_token_id", Meta::U32(2)),
+        ("unknown_token_id", Meta::U32(0)),
+    ] {
+        file = file.with(&format!("tokenizer.ggml.{key}"), value);
     }
-    file.resize(file.len().next_multiple_of(32) + offset as usize, 1);
-    file
+    file.bytes()
 }
