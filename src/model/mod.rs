@@ -24,6 +24,8 @@ pub mod source;
 pub mod text;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use arch::config::{DecoderConfig, Linear, Module, TensorSpec};

@@ -46,8 +46,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::arch::config::tests::small;
-    use crate::model::decoder::backward_tests::random;
+    use crate::model::testing::{random, small};
 
     #[test]
     fn a_score_is_the_weight_without_its_sign() {

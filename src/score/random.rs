@@ -84,8 +84,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::arch::config::tests::small;
-    use crate::model::decoder::backward_tests::random;
+    use crate::model::testing::{random, small};
 
     #[test]
     fn scores_depend_on_seed_name_and_index_and_on_nothing_else() {

@@ -123,8 +123,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::arch::config::tests::small;
-    use crate::model::decoder::backward_tests::random;
+    use crate::model::testing::{random, small};
 
     fn samples() -> Vec<Sample> {
         [(9, 4, 0), (5, 2, 1), (12, 11, 2)]

@@ -340,52 +340,10 @@ impl DecoderConfig {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::model::arch::rope::RopeScaling;
-
-    pub(crate) fn small() -> DecoderConfig {
-        DecoderConfig {
-            family: "llama".into(),
-            vocab_size: 32,
-            hidden_size: 16,
-            intermediate_size: 24,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 4,
-            context: 64,
-            norm_eps: 1e-5,
-            norm_offset: false,
-            qkv_bias: false,
-            o_bias: false,
-            mlp_bias: false,
-            qk_norm: false,
-            tied_head: true,
-            embedding_scale: None,
-            attention_scale: None,
-            attention_cap: None,
-            logit_cap: None,
-            blocks: vec![Block::llama(Rope::plain(10000.0)); 2],
-        }
-    }
-
-    impl DecoderConfig {
-        /// The same decoder with so many layers like its first one.
-        pub(crate) fn with_layers(self, layers: usize) -> Self {
-            Self { blocks: vec![self.blocks[0].clone(); layers], ..self }
-        }
-
-        /// The same decoder with another block in every layer.
-        pub(crate) fn with_blocks(mut self, change: impl Fn(&mut Block)) -> Self {
-            self.blocks.iter_mut().for_each(change);
-            self
-        }
-
-        /// The same decoder with a window in every layer.
-        pub(crate) fn with_window(self, window: usize) -> Self {
-            self.with_blocks(|block| block.window = Some(window))
-        }
-    }
+    use crate::model::testing::small;
 
     #[test]
     fn switches_add_the_tensors_they_stand_for() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::files::write_atomic;
-use crate::model::arch::config::tests::small;
+use crate::model::testing::small;
 
 fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Vec<u8> {
     let mut map = serde_json::Map::new();

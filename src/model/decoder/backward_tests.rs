@@ -4,54 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::model::arch::config::DecoderConfig;
-use crate::model::arch::config::tests::small;
 use crate::model::arch::families::{self, FAMILIES, Family};
 use crate::model::decoder::backward::{Hook, Sample};
 use crate::model::decoder::rows;
-use crate::model::decoder::{Decoder, Layer, Linear};
+use crate::model::decoder::{Decoder, Linear};
 use crate::model::matrix::{MatrixId, Projection};
 use crate::model::ops::Ops;
-
-/// A random decoder of a configuration. On a tracking device its linear weights ask for gradients.
-pub fn random(config: &DecoderConfig, device: &Device, seed: u64) -> Decoder {
-    device.seed(seed);
-    let matrix = |out: usize, input: usize| Tensor::<2>::random([out, input], Distribution::Normal(0.0, 0.25), device);
-    let vector = |size: usize| Tensor::<1>::random([size], Distribution::Uniform(0.5, 1.5), device);
-    let linear = |out, input, bias: bool| Linear { weight: matrix(out, input), bias: bias.then(|| vector(out)) };
-    let (h, inner, d) = (config.hidden_size, config.intermediate_size, config.head_dim);
-    let (q, kv) = (config.heads * d, config.kv_heads * d);
-    let layer = |_| Layer {
-        input_norm: vector(h),
-        q: linear(q, h, config.qkv_bias),
-        k: linear(kv, h, config.qkv_bias),
-        v: linear(kv, h, config.qkv_bias),
-        o: linear(h, q, config.o_bias),
-        qk_norm: config.qk_norm.then(|| (vector(d), vector(d))),
-        post_norm: vector(h),
-        gate: linear(inner, h, config.mlp_bias),
-        up: linear(inner, h, config.mlp_bias),
-        down: linear(h, inner, config.mlp_bias),
-    };
-    let layers = (0..config.layers()).map(layer).collect();
-    let embedding = matrix(config.vocab_size, h);
-    let head = if config.tied_head { embedding.clone() } else { matrix(config.vocab_size, h) };
-    let norm = vector(h);
-    Decoder {
-        config: config.clone(),
-        device: device.clone(),
-        dtype: DType::F32,
-        ops: Ops::of(device, DType::F32),
-        embedding,
-        layers,
-        norm,
-        head,
-    }
-}
+use crate::model::testing::{kinds, random, sample, small};
 
 /// The same decoder on another device, with the operations of any device.
 fn tracked(decoder: &Decoder) -> Decoder {
@@ -98,11 +62,6 @@ impl Hook for Gradients {
             self.of.entry(id).or_default().push(dy.transpose().matmul(x));
         }
     }
-}
-
-pub fn sample(config: &DecoderConfig, length: usize, response: usize, salt: usize) -> Sample {
-    let ids = (0..length).map(|i| u32::try_from((i * 7 + salt * 13 + 3) % config.vocab_size).unwrap()).collect();
-    Sample { ids, response }
 }
 
 /// Loss and gradients of one sample by autodiff.
@@ -155,18 +114,6 @@ fn check_seeded(config: &DecoderConfig, ops: Ops, seed: u64) {
             assert!(largest > 0.0, "{place:?} has a gradient");
         }
     }
-}
-
-/// One configuration for each thing in which families differ.
-pub fn kinds() -> [DecoderConfig; 6] {
-    [
-        small(),
-        DecoderConfig { qkv_bias: true, tied_head: false, ..small() },
-        DecoderConfig { qk_norm: true, head_dim: 8, ..small() },
-        DecoderConfig { o_bias: true, mlp_bias: true, ..small() }.with_window(3),
-        DecoderConfig { kv_heads: 4, ..small() },
-        DecoderConfig { kv_heads: 1, ..small() }.with_layers(1),
-    ]
 }
 
 #[test]

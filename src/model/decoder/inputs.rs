@@ -81,9 +81,8 @@ mod tests {
 
     use super::*;
     use crate::model::arch::config::DecoderConfig;
-    use crate::model::arch::config::tests::small;
     use crate::model::decoder::backward::{Hook, Sample};
-    use crate::model::decoder::backward_tests::random;
+    use crate::model::testing::{random, small};
 
     type Inputs = BTreeMap<MatrixId, Vec<f32>>;
 

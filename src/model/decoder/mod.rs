@@ -16,7 +16,7 @@ pub mod memory_plan;
 pub mod rows;
 
 #[cfg(test)]
-pub(crate) mod backward_tests;
+mod backward_tests;
 
 use std::collections::HashMap;
 

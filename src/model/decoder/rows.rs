@@ -119,8 +119,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::arch::config::tests::small;
-    use crate::model::decoder::backward_tests::{random, sample};
+    use crate::model::testing::{random, sample, small};
 
     #[test]
     fn as_many_samples_as_fit_and_one_at_least() {

@@ -44,7 +44,7 @@ impl Angles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::arch::config::tests::small;
+    use crate::model::testing::small;
 
     /// What a cache needs: a position has the same angles whatever else is in its batch.
     #[test]

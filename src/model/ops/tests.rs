@@ -48,8 +48,7 @@ fn gates_agree() {
 
 #[test]
 fn rotation_agrees_and_turns_back() {
-    let config =
-        crate::model::arch::config::DecoderConfig { head_dim: 8, ..crate::model::arch::config::tests::small() };
+    let config = crate::model::arch::config::DecoderConfig { head_dim: 8, ..crate::model::testing::small() };
     let angles = Angles::of(&config, &[0, 1, 2, 5, 6, 7]);
     let x = random([2, 3, 3, 8]);
     let host = Ops::Host.rotate(x.clone(), &angles, false);

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::arch::config::tests::small;
+use crate::model::testing::small;
 use crate::model::arch::rope::{Rope, RopeScaling};
 
 /// A complete config.json of a family, with some keys set; null removes nothing.

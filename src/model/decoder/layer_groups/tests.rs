@@ -6,11 +6,10 @@
 
 use super::*;
 use crate::model::arch::config::DecoderConfig;
-use crate::model::arch::config::tests::small;
-use crate::model::decoder::backward_tests::{kinds, random, sample};
 use crate::model::decoder::gradient_sums::Accumulators;
 use crate::model::matrix::MatrixId;
 use crate::model::ops::Ops;
+use crate::model::testing::{kinds, random, sample, small};
 
 type Scored<'a> = &'a dyn Fn(MatrixId) -> bool;
 type Sums = Vec<(MatrixId, Vec<u32>)>;
