@@ -24,17 +24,10 @@ fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool
     file
 }
 
-fn config_json(config: &DecoderConfig) -> Value {
-    json!({"model_type": "llama", "vocab_size": config.vocab_size, "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size, "num_hidden_layers": config.layers(),
-        "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
-        "max_position_embeddings": config.context, "rms_norm_eps": 1e-5, "tie_word_embeddings": true})
-}
-
 /// A directory with config.json and one weights file.
 fn directory(weights: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    write_atomic(&dir.path().join("config.json"), dean_testing::config(json!({})).to_string().as_bytes()).unwrap();
     write_atomic(&dir.path().join("model.safetensors"), weights).unwrap();
     dir
 }
@@ -130,7 +123,7 @@ fn shards_give_the_same_model_and_the_same_digest() {
     let single = directory(&header(&small(), |_, _| true));
     let model = Checkpoint::open(single.path()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    write_atomic(&dir.path().join("config.json"), dean_testing::config(json!({})).to_string().as_bytes()).unwrap();
     let mut weight_map = serde_json::Map::new();
     // every tensor becomes a shard of its own
     for (n, spec) in small().tensors().iter().enumerate() {
@@ -189,7 +182,7 @@ fn places_without_weights_say_what_to_do() {
     assert!(Checkpoint::open(dir.path()).unwrap_err().hint_text().unwrap().ends_with("m.gguf"));
     assert!(refusal(&dir.path().join("m.gguf")).starts_with("DIR: the file is truncated"));
     files::remove(&dir.path().join("m.gguf")).unwrap();
-    write_atomic(&dir.path().join("config.json"), config_json(&small()).to_string().as_bytes()).unwrap();
+    write_atomic(&dir.path().join("config.json"), dean_testing::config(json!({})).to_string().as_bytes()).unwrap();
     let message = "DIR has no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json";
     assert_eq!(refusal(dir.path()), message);
     write_atomic(&dir.path().join("pytorch_model.bin"), b"x").unwrap();
