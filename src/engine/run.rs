@@ -301,3 +301,6 @@ impl Progress for NodeProgress<'_> {
         self.observer.note(self.node, text);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,7 @@ fn a_file_that_may_not_be_so_large() {
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_dean")]).current_dir(&project.dir);
     insta::assert_snapshot!(project.refusal(command, &["run"]), @"
-    error: cannot write into the store [store]: file too large
+    error: score[fairness]: cannot write into the store [store]: file too large
     hint: a limit forbids files of this size (`ulimit -f`, or the file system): raise it and run again; nothing half-written was kept
     ");
     let records = files_below(&project.store.join("records"));

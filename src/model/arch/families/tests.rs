@@ -97,7 +97,7 @@ fn a_family_is_named_in_its_own_file_only() {
                 folders.push(path);
             } else if name.ends_with(".rs")
                 && !name.contains("tests")
-                && name != "golden.rs"
+                && name != "testing.rs"
                 && (!own || name == "mod.rs")
             {
                 files += 1;
