@@ -1,7 +1,6 @@
 //! A store on a disk that is full, word for word.
 //!
 //! Must not know: where in the code a message is made.
-#![allow(clippy::disallowed_methods, reason = "tests look into directories")]
 
 use std::fs;
 use std::process::{Command, Output};

@@ -13,7 +13,6 @@ use dean::model::text::Text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// How close the numbers came, for whoever runs the tests.
-#[allow(clippy::disallowed_macros, reason = "a test tells how close it was")]
 pub fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "outside: {text}");

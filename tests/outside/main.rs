@@ -15,6 +15,11 @@
 //! while it compiles; libtest-mimic asks when the test runs, so it is right also where the data appears later.
 //!
 //! One process, one model: the tests of a model share what they load.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests set up and look into directories, and tell how close numbers came"
+)]
 
 mod disk;
 mod golden;

@@ -3,7 +3,6 @@
 //!
 //! A crate of its own, because unit tests and integration tests use it alike, and because no build of the program should
 //! carry it. Must not know: dean. What it writes follows the formats, so that dean's reading is tested against them.
-#![allow(clippy::missing_panics_doc, reason = "a fixture that cannot be made ends its test")]
 
 mod gguf;
 mod llama;

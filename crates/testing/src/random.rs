@@ -13,7 +13,6 @@ impl Random {
     }
 
     /// Less than `limit`, and 0 if that is 0.
-    #[expect(clippy::cast_possible_truncation, reason = "the remainder is less than a usize")]
     pub fn below(&mut self, limit: usize) -> usize {
         (self.bits() >> 11) as usize % limit.max(1)
     }
