@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::testing::small;
 use crate::model::arch::rope::{Rope, RopeScaling};
+use crate::model::testing::small;
 
 /// A complete config.json of a family, with some keys set; null removes nothing.
 fn config(family: &str, changes: Value) -> Result<DecoderConfig> {
