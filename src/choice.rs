@@ -3,23 +3,25 @@
 //! A short list is an enum, made by `choices!`. A list that is a registry, with one file a member, is not written a
 //! second time: [`Choice`] is one of its members. Must not know: any list.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::spelling::one_of;
 
 /// An enum with one spelling for each variant.
 macro_rules! choices {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         pub enum $name { $($(#[$about])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {
             /// Every value, in the order of its declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// Every spelling, in the same order.
-            pub const NAMES: &'static [&'static str] = &[$($text),+];
 
             /// The spelling.
             pub const fn name(self) -> &'static str {
@@ -100,10 +102,27 @@ impl<'de, M: Member + ?Sized> Deserialize<'de> for Choice<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         Self::of(&name).ok_or_else(|| {
-            let names: Vec<&str> = M::members().iter().map(|member| member.name()).collect();
-            let known = crate::spelling::one_of(&names);
+            let known = one_of(&names::<M>());
             serde::de::Error::invalid_value(serde::de::Unexpected::Str(&name), &known.as_str())
         })
+    }
+}
+
+fn names<M: Member + ?Sized>() -> Vec<&'static str> {
+    M::members().iter().map(|member| member.name()).collect()
+}
+
+impl<M: Member + ?Sized> JsonSchema for Choice<M> {
+    fn schema_name() -> Cow<'static, str> {
+        "Choice".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"enum": names::<M>()})
     }
 }
 
@@ -130,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_value_has_one_spelling() {
-        for (fruit, name) in Fruit::ALL.iter().zip(Fruit::NAMES) {
-            assert_eq!((fruit.name(), fruit.to_string()), (*name, (*name).to_owned()));
+        for (fruit, name) in Fruit::ALL.iter().zip(["apple", "blood-orange"]) {
+            assert_eq!((fruit.name(), fruit.to_string()), (name, name.to_owned()));
             assert_eq!(serde_json::to_string(fruit).unwrap(), format!("\"{name}\""));
         }
         let oak: Choice<Tree> = serde_json::from_str("\"oak\"").unwrap();

@@ -2,6 +2,9 @@
 //!
 //! Must not know: how much memory there is, what is done with it.
 
+use std::fmt;
+
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How much memory something may take. Spelled `auto`, a whole number of bytes, or a size. Never part of a key.
@@ -58,18 +61,29 @@ impl Serialize for Budget {
 
 impl<'de> Deserialize<'de> for Budget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Typed {
-            Bytes(u64),
-            Text(String),
-        }
-        match Typed::deserialize(deserializer)? {
-            Typed::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            Typed::Text(text) => {
-                Self::of_text(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no size")))
-            }
-        }
+        deserializer.deserialize_any(Spelled)
+    }
+}
+
+struct Spelled;
+
+impl Visitor<'_> for Spelled {
+    type Value = Budget;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\", a size such as \"8 GiB\" or \"500 MB\", or a whole number of bytes")
+    }
+
+    fn visit_u64<E: Error>(self, bytes: u64) -> Result<Budget, E> {
+        if bytes > 0 { Ok(Budget::Bytes(bytes)) } else { Err(E::invalid_value(Unexpected::Unsigned(0), &"at least 1")) }
+    }
+
+    fn visit_i64<E: Error>(self, bytes: i64) -> Result<Budget, E> {
+        Err(E::invalid_value(Unexpected::Signed(bytes), &"at least 1"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Budget, E> {
+        Budget::of_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

@@ -208,8 +208,23 @@ fn the_key_table_says_what_the_code_does() {
     }
     let cases: BTreeSet<&str> = CASES.iter().map(|(row, ..)| *row).collect();
     wrong.extend(table.keys().filter(|row| !cases.contains(row.as_str())).map(|row| format!("`{row}` has no case")));
-    wrong.extend(settings().iter().filter(|key| !table.contains_key(*key)).map(|key| format!("`{key}` has no row")));
+    let settings: Vec<String> = config::keys(&config::schema()).into_iter().map(|(key, _)| key).collect();
+    assert!(settings.len() > 30, "{settings:?}");
+    wrong.extend(settings.iter().filter(|key| !table.contains_key(*key)).map(|key| format!("`{key}` has no row")));
     assert!(wrong.is_empty(), "ARCHITECTURE.md and the code differ:\n{}", wrong.join("\n"));
+}
+
+/// The documentation of a setting, which editors show, ends with the keys that it enters.
+#[test]
+fn every_setting_says_which_keys_it_enters() {
+    let (schema, table) = (config::schema(), table());
+    for (key, told) in config::keys(&schema) {
+        let said = told["description"].as_str().and_then(|text| text.split_once("\n\nKey: "));
+        let said = said.map(|(_, keys)| keys.trim_end_matches('.').split(';').next().unwrap());
+        let stages: Vec<&str> = stage_names().filter(|stage| table[&key][stage] != "-").collect();
+        let enters = if stages.is_empty() { "none".to_owned() } else { stages.join(", ") };
+        assert_eq!(said, Some(enters.as_str()), "{key}");
+    }
 }
 
 #[test]
@@ -335,7 +350,7 @@ impl Made {
         }
         let pipeline = config::load(&file, &sets, world).unwrap();
         let store = Store::open(&pipeline.run.store).unwrap();
-        let models = Loaded::new(&pipeline.run.device.to_string());
+        let models = Loaded::new(pipeline.run.device);
         let planner = Planner::new(&pipeline, &store, &models);
         for _ in 0..=REGISTRY.len() {
             let plan = planner.plan(false).unwrap();
@@ -404,19 +419,4 @@ fn table() -> BTreeMap<String, BTreeMap<&'static str, String>> {
         assert!(rows.insert(cells[0].clone(), row).is_none(), "{} has two rows", cells[0]);
     }
     rows
-}
-
-/// Every setting of pipeline.toml: `data.NAME.path`.
-fn settings() -> Vec<String> {
-    let mut section = String::new();
-    let mut keys = Vec::new();
-    for line in config::reference().lines() {
-        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            section = name.to_owned();
-        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
-            keys.push(format!("{section}.{key}"));
-        }
-    }
-    assert!(keys.len() > 30, "{keys:?}");
-    keys
 }

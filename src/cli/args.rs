@@ -70,7 +70,7 @@ impl Job {
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
         let store = Store::open(&pipeline.run.store)?;
-        let models = Loaded::new(&pipeline.run.device.to_string());
+        let models = Loaded::new(pipeline.run.device);
         Ok(Self { pipeline, store, models })
     }
 

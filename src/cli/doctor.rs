@@ -144,7 +144,7 @@ fn pip() -> Option<String> {
 
 fn models(pipeline: &Pipeline) -> Vec<Model> {
     let model =
-        |found: &Source| Model { source: found.text.clone(), path: source::locate(found, &pipeline.run.sources) };
+        |found: &Source| Model { source: found.text.clone(), path: source::locate(found, &pipeline.run.sources()) };
     std::iter::once(&pipeline.model.source).chain(pipeline.judge.model()).map(model).collect()
 }
 

@@ -17,6 +17,7 @@ mod print;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod stability;
 mod status;
 mod variant;
@@ -120,6 +121,8 @@ enum Command {
     Cache(cache::Args),
     /// Show what this build and this machine can do
     Doctor(doctor::Args),
+    /// Print the JSON Schema of pipeline.toml, for editors
+    Schema,
     /// Print a script that completes dean's arguments in a shell
     Completions(completions::Args),
 }
@@ -157,6 +160,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Verify(args) => verify::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Schema => schema::run(),
         Command::Completions(args) => {
             completions::run(args);
             Ok(())

@@ -4,7 +4,7 @@
 //! Must not know: rank tables, shapes of matrices, and what a point selects.
 
 use super::document::Document;
-use super::typed::SelectToml;
+use super::settings::{Select, Shares};
 use crate::error::{Error, Result};
 use crate::rank::{Point, Rule};
 
@@ -16,7 +16,7 @@ const DEFAULT_SHARE: f64 = 5e-7;
 /// Without `points` they are the Cartesian product of p and q; where p was not typed, each q is
 /// its own p. Errors: the two ways mixed, p for a rule that has no use for it, p without q, an
 /// empty list, a share outside (0, 1) or above `cap`.
-pub fn points(select: &SelectToml, rule: &Rule, cap: f64, document: &Document) -> Result<Vec<Point>> {
+pub fn points(select: &Select, rule: &Rule, cap: f64, document: &Document) -> Result<Vec<Point>> {
     let points: Vec<Point> = match (&select.points, &select.p, &select.q) {
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
             let list = if select.p.is_some() { "select.p" } else { "select.q" };
@@ -35,14 +35,14 @@ pub fn points(select: &SelectToml, rule: &Rule, cap: f64, document: &Document) -
                 .error("select.p", "select.p is given without select.q")
                 .hint("give both: p for what is subtracted, q for the rest; q alone means p = q"));
         }
-        (None, Some(ps), Some(qs)) => {
+        (None, Some(Shares(ps)), Some(Shares(qs))) => {
             refuse_idle_p("select.p", rule, document)?;
             refuse_empty("select.p", ps, document)?;
             refuse_empty("select.q", qs, document)?;
             qs.iter().flat_map(|&q| ps.iter().map(move |&p| Point { p: Some(p), q })).collect()
         }
         (None, None, qs) => {
-            let qs = qs.as_deref().unwrap_or(&[DEFAULT_SHARE]);
+            let qs = qs.as_ref().map_or(&[DEFAULT_SHARE][..], |Shares(qs)| qs);
             refuse_empty("select.q", qs, document)?;
             qs.iter().map(|&q| Point { p: rule.uses_p().then_some(q), q }).collect()
         }
@@ -86,7 +86,7 @@ fn refuse_empty<T>(key: &str, list: &[T], document: &Document) -> Result<()> {
 }
 
 /// A share must lie in (0, 1) and must not pass the cap. `names` are those of the two ways to write a grid.
-fn check_share(names: [&str; 2], share: f64, select: &SelectToml, cap: f64, document: &Document) -> Result<()> {
+fn check_share(names: [&str; 2], share: f64, select: &Select, cap: f64, document: &Document) -> Result<()> {
     let (name, key) = if select.points.is_some() { (names[1], "select.points") } else { (names[0], names[0]) };
     if !(share > 0.0 && share < 1.0) {
         return Err(document

@@ -1,64 +1,59 @@
-//! From what was typed to what it means: paths become absolute, spellings become enums, and keys
-//! that depend on each other are held against each other.
+//! From what was typed to what it means: paths become absolute, and keys that depend on each other are held against each
+//! other.
 //!
 //! Must not know: TOML, and whether the files that are named exist (the plan looks at them).
 
 use std::path::PathBuf;
 
-use super::choices::{Device, Template};
 use super::document::Document;
-use super::typed::{JudgeToml, PipelineToml, RunToml, SelectToml};
-use super::{Data, Generate, Judge, Model, Perplexity, Pipeline, Questions, Run, Score, Select, Tokenize, grid};
+use super::settings::{self, Judge, Score, Settings};
+use super::{Pipeline, Select, grid};
 use crate::error::{Error, Result};
 use crate::model::source::spec::Source;
+use crate::model::text::chat::PromptTemplate;
 use crate::rank::Rule;
 use crate::spelling::did_you_mean;
 
 /// `sources` is the value of $DEAN_SOURCES, absolute.
-pub fn resolve(toml: PipelineToml, document: &Document, sources: Option<PathBuf>) -> Result<Pipeline> {
-    let data: Vec<String> = toml.data.keys().cloned().collect();
-    check_cap(&toml.score, document)?;
-    Ok(Pipeline {
-        file: document.file.clone(),
-        model: Model { source: parse_source("model.source", &toml.model.source, document)?, dtype: toml.model.dtype },
-        data: toml
-            .data
-            .into_iter()
-            .map(|(name, data)| {
-                let path = document.path(&format!("data.{name}.path"), &data.path);
-                let super::typed::DataToml { prompt, response, samples, seed, skip, .. } = data;
-                (name, Data { path, prompt, response, samples, seed, skip })
-            })
-            .collect(),
-        tokenize: Tokenize {
-            chat_template: template("tokenize.chat_template", &toml.tokenize.chat_template, document),
-            drop_first_response_token: toml.tokenize.drop_first_response_token,
-            chat_date: toml.tokenize.chat_date,
-        },
-        questions: toml
-            .questions
-            .into_iter()
-            .map(|(name, questions)| {
-                let path = document.path(&format!("questions.{name}.path"), &questions.path);
-                (name, Questions { path, column: questions.column, limit: questions.limit })
-            })
-            .collect(),
-        select: select(&toml.select, &toml.score, &data, document)?,
-        score: toml.score,
-        patch: toml.patch,
-        generate: Generate {
-            max_new_tokens: toml.generate.max_new_tokens,
-            chat_template: template("generate.chat_template", &toml.generate.chat_template, document),
-        },
-        judge: judge(toml.judge, document)?,
-        perplexity: toml.perplexity.map(|perplexity| Perplexity {
-            path: document.path("perplexity.path", &perplexity.path),
-            window: perplexity.window,
-            join: perplexity.join,
-            limit: perplexity.limit,
-        }),
-        run: run(&toml.run, document, sources)?,
-    })
+pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>) -> Result<Pipeline> {
+    let Settings {
+        mut model,
+        mut data,
+        mut tokenize,
+        mut questions,
+        score,
+        select,
+        patch,
+        mut generate,
+        mut judge,
+        mut perplexity,
+        mut run,
+    } = settings;
+    let anchor = |key: &str, path: &mut PathBuf| *path = document.path(key, path);
+    let rebase = |key: &str, source: &mut Source| source.rebase(document.base(key));
+    let dress = |key: &str, template: &mut PromptTemplate<PathBuf>| {
+        if let PromptTemplate::File(path) = template {
+            anchor(key, path);
+        }
+    };
+    rebase("model.source", &mut model.source);
+    data.iter_mut().for_each(|(name, data)| anchor(&format!("data.{name}.path"), &mut data.path));
+    dress("tokenize.chat_template", &mut tokenize.chat_template);
+    questions.iter_mut().for_each(|(name, set)| anchor(&format!("questions.{name}.path"), &mut set.path));
+    dress("generate.chat_template", &mut generate.chat_template);
+    judge.source.iter_mut().for_each(|source| rebase("judge.source", source));
+    judge.template.iter_mut().for_each(|path| anchor("judge.template", path));
+    perplexity.iter_mut().for_each(|perplexity| anchor("perplexity.path", &mut perplexity.path));
+    anchor("run.store", &mut run.store);
+    run.sources.iter_mut().for_each(|path| anchor("run.sources", path));
+    run.sources = run.sources.or(sources);
+
+    check_cap(&score, document)?;
+    let names: Vec<&str> = data.keys().map(String::as_str).collect();
+    let select = resolve_select(&select, &score, &names, document)?;
+    check_judge(&judge, document)?;
+    let file = document.file.clone();
+    Ok(Pipeline { file, model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run })
 }
 
 fn check_cap(score: &Score, document: &Document) -> Result<()> {
@@ -70,7 +65,7 @@ fn check_cap(score: &Score, document: &Document) -> Result<()> {
         .hint("it is the share of each matrix that a rank table keeps; 1e-3 serves every sweep"))
 }
 
-fn select(select: &SelectToml, score: &Score, data: &[String], document: &Document) -> Result<Select> {
+fn resolve_select(select: &settings::Select, score: &Score, data: &[&str], document: &Document) -> Result<Select> {
     let modules = select.modules.unwrap_or(score.modules);
     if !score.modules.contains(modules) {
         return Err(document
@@ -93,8 +88,8 @@ fn select(select: &SelectToml, score: &Score, data: &[String], document: &Docume
     let rule = Rule::parse(&select.rule).map_err(|error| error.within(&origin))?;
     for name in rule.names() {
         let name: &str = name.as_ref();
-        if !data.iter().any(|known| known == name) {
-            let nearest = did_you_mean(name, data.iter().map(String::as_str));
+        if !data.contains(&name) {
+            let nearest = did_you_mean(name, data.iter().copied());
             let message = format!("{origin}: rule `{rule}` names the data set `{name}`, which is not there{nearest}");
             let known = if data.is_empty() { "none".to_owned() } else { data.join(", ") };
             return Err(Error::user(message)
@@ -104,39 +99,12 @@ fn select(select: &SelectToml, score: &Score, data: &[String], document: &Docume
     Ok(Select { modules, layers, points: grid::points(select, &rule, score.cap, document)?, rule })
 }
 
-fn judge(judge: JudgeToml, document: &Document) -> Result<Judge> {
+fn check_judge(judge: &Judge, document: &Document) -> Result<()> {
     let kind = judge.kind;
-    if kind.needs_model && judge.source.is_none() {
-        return Err(document
-            .error("judge.kind", format!("judge.kind = \"{kind}\" needs judge.source"))
-            .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model"));
+    if !kind.needs_model || judge.source.is_some() {
+        return Ok(());
     }
-    let source = judge.source.map(|text| parse_source("judge.source", &text, document)).transpose()?;
-    let template = judge.template.map(|text| document.path("judge.template", &text));
-    Ok(Judge { kind, source, template, parse: judge.parse })
-}
-
-fn run(run: &RunToml, document: &Document, sources: Option<PathBuf>) -> Result<Run> {
-    let device = run.device.parse::<Device>().map_err(|error| error.within(document.origin("run.device")))?;
-    let store = document.path("run.store", &run.store);
-    let typed = run.sources.as_deref().map(|text| document.path("run.sources", text));
-    Ok(Run {
-        device,
-        threads: run.threads,
-        checkpoint_seconds: run.checkpoint_seconds,
-        sources: typed.or(sources).unwrap_or_else(|| store.join("sources")),
-        store,
-    })
-}
-
-fn parse_source(key: &str, text: &str, document: &Document) -> Result<Source> {
-    Source::parse(text, document.base(key)).map_err(|error| error.within(document.origin(key)))
-}
-
-fn template(key: &str, text: &str, document: &Document) -> Template {
-    match text {
-        "none" => Template::None,
-        "model" => Template::Model,
-        path => Template::File(document.path(key, path)),
-    }
+    Err(document
+        .error("judge.kind", format!("judge.kind = \"{kind}\" needs judge.source"))
+        .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model"))
 }

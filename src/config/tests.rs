@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
+use crate::model::device::Device;
 use crate::model::source::spec::SourceKind;
+use crate::model::text::chat::PromptTemplate;
 
 /// A pipeline that is complete and small.
 pub(super) const SMALL: &str = "\
@@ -46,7 +48,7 @@ fn the_defaults_are_those_of_the_schema() {
     let dir = tempfile::tempdir().unwrap();
     crate::files::write_atomic(&dir.path().join("p.toml"), SMALL.as_bytes()).unwrap();
     let document = document::Document::read(Path::new("p.toml"), &[], dir.path()).unwrap();
-    let pipeline = resolve::resolve(document.typed().unwrap(), &document, None).unwrap();
+    let pipeline = resolve::resolve(document.settings().unwrap(), &document, None).unwrap();
     let json = serde_json::to_string_pretty(&pipeline).unwrap().replace(dir.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(json, @r#"
     {
@@ -126,7 +128,7 @@ fn the_defaults_are_those_of_the_schema() {
         "store": "DIR/artifacts",
         "threads": null,
         "checkpoint_seconds": 30,
-        "sources": "DIR/artifacts/sources"
+        "sources": null
       }
     }
     "#);
@@ -151,11 +153,11 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     did you mean run.device?
     ");
     insta::assert_snapshot!(complaint(&with("[data]\nsamples = 3\n"), &[]), @"
-    job/pipeline.toml:11:1: `samples` stands in [data] itself
+    job/pipeline.toml:11:11: `samples` stands in [data] itself
     give the section a name: [data.NAME]
     ");
     insta::assert_snapshot!(complaint(&with("[data.my-set]\npath = \"x\"\n"), &[]), @"
-    job/pipeline.toml:10:7: `my-set` cannot be the name of a [data.*]
+    job/pipeline.toml:10:7: `my-set` cannot be the name of a section
     a name is letters, digits and _, and begins with a letter, so that rules can speak of it
     ");
     insta::assert_snapshot!(complaint(&with("[score]\ncap.top = 3\n"), &[]), @"
@@ -197,7 +199,7 @@ fn wrong_types_say_what_is_expected_and_what_was_found() {
     cap: the share of each matrix that is kept, and the limit of p and q
     ");
     insta::assert_snapshot!(complaint(&with("[select]\npoints = [[1e-5, 1e-5], [1e-5, true]]\n"), &[]), @"
-    job/pipeline.toml:11:32: `points` must be a list of pairs [p, q], found true or false in a pair
+    job/pipeline.toml:11:32: an item of `points` must be a number, found true or false
     points: [[p, q], …] in place of the lists
     ");
     insta::assert_snapshot!(complaint(&with("[perplexity]\npath = \"x\"\nwindow = \"all\"\n"), &[]), @r#"
@@ -359,16 +361,16 @@ fn paths_begin_where_they_were_typed() {
     let set = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
         let document = document::Document::read(Path::new("job/p.toml"), &sets, dir.path()).unwrap();
-        resolve::resolve(document.typed().unwrap(), &document, None).unwrap()
+        resolve::resolve(document.settings().unwrap(), &document, None).unwrap()
     };
     let typed = set(&[]);
     assert_eq!(typed.file, job.join("p.toml"));
     assert_eq!(typed.model.source.kind, SourceKind::Path(job.join("model.gguf")));
     assert_eq!(typed.data["privacy"].path, job.join("data/privacy.csv"));
     assert_eq!(typed.questions["a"].path, PathBuf::from("/q.csv"));
-    assert_eq!(typed.tokenize.chat_template, Template::File(job.join("t.jinja")));
-    assert_eq!(typed.generate.chat_template, Template::Model);
-    assert_eq!((&typed.run.store, &typed.run.sources), (&job.join("artifacts"), &job.join("artifacts/sources")));
+    assert_eq!(typed.tokenize.chat_template, PromptTemplate::File(job.join("t.jinja")));
+    assert_eq!(typed.generate.chat_template, PromptTemplate::Model);
+    assert_eq!((&typed.run.store, typed.run.sources()), (&job.join("artifacts"), job.join("artifacts/sources")));
     let (source, template) = (typed.judge.model().unwrap().clone(), typed.judge.template);
     assert_eq!((source.kind, template), (SourceKind::Path(job.join("judge")), Some(job.join("../j.txt"))));
 
@@ -376,8 +378,8 @@ fn paths_begin_where_they_were_typed() {
     assert_eq!(over.model.source.kind, SourceKind::Path(dir.path().join("m")));
     assert_eq!(over.data["privacy"].path, dir.path().join("x.csv"));
     assert_eq!(over.data["fairness"].path, job.join("data/fairness.csv"));
-    assert_eq!((over.run.store, over.run.sources), (dir.path().join("s"), dir.path().join("s/sources")));
-    assert_eq!(over.generate.chat_template, Template::File(dir.path().join("g.jinja")));
+    assert_eq!((over.run.store.clone(), over.run.sources()), (dir.path().join("s"), dir.path().join("s/sources")));
+    assert_eq!(over.generate.chat_template, PromptTemplate::File(dir.path().join("g.jinja")));
 }
 
 #[test]
@@ -387,7 +389,7 @@ fn the_sources_folder_is_typed_else_of_the_environment_else_in_the_store() {
     let sources = |sets: &[&str], variable: Option<&str>| {
         let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
         let document = document::Document::read(Path::new("p.toml"), &sets, dir.path()).unwrap();
-        resolve::resolve(document.typed().unwrap(), &document, variable.map(PathBuf::from)).unwrap().run.sources
+        resolve::resolve(document.settings().unwrap(), &document, variable.map(PathBuf::from)).unwrap().run.sources()
     };
     assert_eq!(sources(&["run.sources=mine"], Some("/env")), dir.path().join("mine"));
     assert_eq!(sources(&[], Some("/env")), PathBuf::from("/env"));
@@ -466,14 +468,22 @@ fn both_files_of_the_repository_load() {
 #[test]
 fn the_file_at_the_top_explains_every_key() {
     let text = crate::files::read_to_string(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline.toml")).unwrap();
-    for section in schema::SECTIONS {
-        for key in section.keys {
-            let told = text.lines().any(|line| {
-                let line = line.trim_start_matches("# ");
-                line.split_once('=').is_some_and(|(name, rest)| name.trim() == key.name && rest.contains('#'))
-            });
-            assert!(told, "pipeline.toml does not explain {}.{}", section.name, key.name);
-        }
+    for (key, _) in schema::keys(&schema::schema()) {
+        let name = key.rsplit('.').next().unwrap();
+        let told = text.lines().any(|line| {
+            let line = line.trim_start_matches("# ");
+            line.split_once('=').is_some_and(|(typed, rest)| typed.trim() == name && rest.contains('#'))
+        });
+        assert!(told, "pipeline.toml does not explain {key}");
+    }
+}
+
+#[test]
+fn the_file_at_the_top_names_the_schema_of_its_editors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, schema) in [("pipeline.toml", "docs"), ("pipelines/paper.toml", "../docs")] {
+        let text = crate::files::read_to_string(&root.join(file)).unwrap();
+        assert_eq!(text.lines().next().unwrap(), format!("#:schema {schema}/pipeline.schema.json"), "{file}");
     }
 }
 

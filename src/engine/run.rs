@@ -192,7 +192,7 @@ impl Runner<'_> {
             catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(name, panic.as_ref())))?
         };
         let seconds = started.elapsed().as_secs_f64();
-        let backend = self.planner.models.device()?.name;
+        let backend = self.planner.models.device()?.is.to_string();
         let written = outlet.written.into_inner().into_iter().map(|(name, written)| (name, Output::from(written)));
         let outputs = outputs.into_iter().map(|(name, bytes)| (name, Output::from(bytes))).chain(written).collect();
         self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);

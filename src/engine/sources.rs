@@ -116,7 +116,7 @@ impl<'a> Sources<'a> {
         if let Some(seen) = locked(&self.seen).get(&role) {
             return Ok(Some(seen.clone()));
         }
-        let Some(path) = source::locate(self.source(role)?, &self.pipeline.run.sources) else { return Ok(None) };
+        let Some(path) = source::locate(self.source(role)?, &self.pipeline.run.sources()) else { return Ok(None) };
         let seen = Seen { stamps: settled(&path)?, path };
         locked(&self.seen).insert(role, seen.clone());
         Ok(Some(seen))
@@ -127,7 +127,7 @@ impl<'a> Sources<'a> {
         if let Some(path) = self.located(role)? {
             return Ok(path);
         }
-        let path = source::fetch(self.source(role)?, &self.pipeline.run.sources, progress)?;
+        let path = source::fetch(self.source(role)?, &self.pipeline.run.sources(), progress)?;
         // What was remembered under the pin is not yet said of these files.
         locked(&self.digests).remove(&role);
         Ok(path)
@@ -251,13 +251,14 @@ mod tests {
     use super::*;
     use crate::engine::Planner;
     use crate::engine::testing::job;
+    use crate::model::device::Device;
 
     const SELECT: &str = "[select]\nrule = \"a\"\nq = [1e-3]\n";
 
     #[test]
     fn what_is_used_is_what_was_planned_with() {
         let (dir, pipeline) = job(SELECT);
-        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(Device::Cpu));
         let planner = Planner::new(&pipeline, &store, &models);
         let plan = planner.plan(false).unwrap();
         let tokenize = || planner.anew(&plan, "tokenize[a]").map_err(|error| error.message().to_owned());
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn a_new_file_is_a_change_and_a_hidden_one_is_none() {
         let (dir, pipeline) = job(SELECT);
-        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(Device::Cpu));
         let sources = Sources::new(&pipeline, &store, &models);
         sources.model(Role::Subject, &|_, _| ()).unwrap().unwrap();
         files::write_atomic(&dir.path().join("model/.hidden"), b"").unwrap();

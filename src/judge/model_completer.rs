@@ -11,7 +11,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
 use crate::model::decoder::generate::batches;
 use crate::model::text::Message;
-use crate::model::text::chat::prompt_ids;
+use crate::model::text::chat::{PromptTemplate, prompt_ids};
 
 /// A loaded model that judges may ask.
 pub struct ModelCompleter {
@@ -30,10 +30,10 @@ impl Completer for ModelCompleter {
         candidates: &[&str],
     ) -> Result<Vec<Completion>> {
         let text = self.checkpoint.text()?;
-        let kind = if chat { "model" } else { "none" };
+        let template = if chat { PromptTemplate::Model } else { PromptTemplate::None };
         let ids = prompts
             .iter()
-            .map(|prompt| prompt_ids(text, kind, None, Some(&self.chat_date), &[Message::user(prompt)]))
+            .map(|prompt| prompt_ids(text, &template, Some(&self.chat_date), &[Message::user(prompt)]))
             .collect::<Result<Vec<_>>>()?;
         let firsts = candidates
             .iter()

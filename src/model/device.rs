@@ -4,17 +4,90 @@
 //! and opening a missing GPU panics on a worker thread, so devices are counted first.
 //! Must not know: models.
 
-use burn::tensor::{DType, Device};
+use std::fmt;
+use std::str::FromStr;
 
+use burn::tensor::DType;
+use serde::{Serialize, Serializer};
+
+use crate::choice::choices;
 use crate::error::{Error, Result};
 use crate::machine;
 
-/// A device that was asked for by name and is there.
+/// Where tensors live, as it is typed. Never part of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The first GPU where there is one, else the CPU.
+    Auto,
+    Cpu,
+    /// The NVIDIA GPU of this index; `cuda` alone means the first.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => other
+                .strip_prefix("cuda:")
+                .filter(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| {
+                    Error::user(format!(
+                        "`device` must be \"auto\", \"cpu\", \"cuda\" or \"cuda:N\", found \"{other}\""
+                    ))
+                    .hint("`dean doctor` lists the devices of this machine")
+                }),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+choices! {
+    /// The number format that a model computes in.
+    #[derive(Default)]
+    Precision {
+        /// 32-bit floats, on every device.
+        #[default]
+        F32 = "f32",
+    }
+}
+
+impl Precision {
+    /// The type of its tensors.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+        }
+    }
+}
+
+/// A device that was asked for and is there.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub device: Device,
-    /// The name to show and to record: `cpu` or `cuda:N`.
-    pub name: String,
+    pub device: burn::tensor::Device,
+    /// Which one it is, to show and to record; never `Auto`.
+    pub is: Device,
 }
 
 impl Chosen {
@@ -25,7 +98,7 @@ impl Chosen {
 
     /// Whether the device's memory is the machine's own.
     pub fn is_cpu(&self) -> bool {
-        self.name == "cpu"
+        self.is == Device::Cpu
     }
 }
 
@@ -39,7 +112,7 @@ const GPU_BATCH_TOKENS: usize = 2048;
 /// How many NVIDIA GPUs Burn can reach: 0 without the `cuda` feature, without a driver or without a card.
 pub fn cuda_count() -> usize {
     #[cfg(feature = "cuda")]
-    return Device::enumerate(burn::tensor::DeviceType::Cuda).len();
+    return burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).len();
     #[cfg(not(feature = "cuda"))]
     0
 }
@@ -58,17 +131,12 @@ pub fn allowance(chosen: &Chosen) -> Option<u64> {
     Some(machine::held().saturating_add(machine::memory()?.available_bytes / 10 * 9))
 }
 
-/// Chooses a device: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
-pub fn choose(name: &str) -> Result<Chosen> {
-    match name {
-        "auto" => choose(if cuda_count() > 0 { "cuda:0" } else { "cpu" }),
-        "cpu" | "flex" => Ok(Chosen { device: Device::flex(), name: "cpu".into() }),
-        "cuda" => cuda(0),
-        _ => match name.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(index)) => cuda(index),
-            _ => Err(Error::user(format!("`{name}` is not a device"))
-                .hint("devices are auto, cpu, cuda and cuda:N; `dean doctor` lists those of this machine")),
-        },
+/// Chooses a device that is there.
+pub fn choose(device: Device) -> Result<Chosen> {
+    match device {
+        Device::Auto if cuda_count() > 0 => cuda(0),
+        Device::Auto | Device::Cpu => Ok(Chosen { device: burn::tensor::Device::flex(), is: Device::Cpu }),
+        Device::Cuda(index) => cuda(index),
     }
 }
 
@@ -88,19 +156,9 @@ fn cuda(index: usize) -> Result<Chosen> {
             .hint("use --device cpu, or look at `dean doctor` and `nvidia-smi`"));
     }
     #[cfg(feature = "cuda")]
-    return Ok(Chosen { device: Device::cuda(index), name: format!("cuda:{index}") });
+    return Ok(Chosen { device: burn::tensor::Device::cuda(index), is: Device::Cuda(index) });
     #[cfg(not(feature = "cuda"))]
     Err(Error::fault("the cuda feature is missing after it was checked"))
-}
-
-/// The tensor type of a `dtype` setting.
-pub fn dtype(name: &str) -> Result<DType> {
-    match name {
-        "f32" => Ok(DType::F32),
-        "f16" => Ok(DType::F16),
-        "bf16" => Ok(DType::BF16),
-        other => Err(Error::user(format!("`{other}` is not a number type")).hint("use f32, bf16 or f16")),
-    }
 }
 
 #[cfg(test)]
@@ -108,18 +166,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_understood_or_refused_with_a_way_out() {
-        assert_eq!(choose("cpu").unwrap().name, "cpu");
-        assert!(choose("auto").is_ok());
-        let error = choose("tpu").unwrap_err();
-        assert!(error.hint_text().unwrap().contains("dean doctor"));
-        let error = choose("cuda:99").unwrap_err();
+    fn devices_survive_text() {
+        for device in [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(3)] {
+            assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
+        }
+        assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        for bad in ["gpu", "cuda:", "cuda:+1", "cuda:99999999999999999999999", "CPU", ""] {
+            assert!(bad.parse::<Device>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        assert_eq!(choose(Device::Cpu).unwrap().is, Device::Cpu);
+        assert!(choose(Device::Auto).unwrap().is != Device::Auto);
+        let error = choose(Device::Cuda(99)).unwrap_err();
         assert!(error.message().contains("cuda:99"));
     }
 
     #[test]
     fn a_cpus_allowance_is_known_where_its_memory_is() {
-        let cpu = choose("cpu").unwrap();
+        let cpu = choose(Device::Cpu).unwrap();
         assert_eq!(allowance(&cpu).is_some(), machine::memory().is_some());
     }
 }

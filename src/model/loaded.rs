@@ -10,32 +10,27 @@ use crate::allocator;
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
-use crate::model::device::{self, Chosen};
+use crate::model::device::{self, Chosen, Device, Precision};
 
 /// Opened checkpoints and the decoder that is on the device now.
 pub struct Loaded {
-    device: String,
+    device: Device,
     chosen: Mutex<Option<Chosen>>,
     checkpoints: Mutex<Vec<(PathBuf, Arc<Checkpoint>)>>,
-    decoder: Mutex<Option<(PathBuf, String, Arc<Decoder>)>>,
+    decoder: Mutex<Option<(PathBuf, Precision, Arc<Decoder>)>>,
 }
 
 impl Loaded {
     /// `device` as in `run.device`; it is opened when a decoder is first needed.
-    pub fn new(device: &str) -> Self {
-        Self {
-            device: device.into(),
-            chosen: Mutex::default(),
-            checkpoints: Mutex::default(),
-            decoder: Mutex::default(),
-        }
+    pub fn new(device: Device) -> Self {
+        Self { device, chosen: Mutex::default(), checkpoints: Mutex::default(), decoder: Mutex::default() }
     }
 
-    /// The device by name, checked to be there.
+    /// The device, checked to be there.
     pub fn device(&self) -> Result<Chosen> {
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         if chosen.is_none() {
-            *chosen = Some(device::choose(&self.device)?);
+            *chosen = Some(device::choose(self.device)?);
         }
         chosen.clone().ok_or_else(|| crate::error::Error::fault("a device was chosen and lost"))
     }
@@ -52,22 +47,26 @@ impl Loaded {
     }
 
     /// The decoder of a checkpoint on the device, loaded once as long as no other is asked for.
-    pub fn decoder(&self, path: &Path, dtype: &str, progress: &mut dyn FnMut(usize, usize)) -> Result<Arc<Decoder>> {
+    pub fn decoder(
+        &self,
+        path: &Path,
+        precision: Precision,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Arc<Decoder>> {
         let checkpoint = self.checkpoint(path)?;
         let mut loaded = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, kind, decoder)) = loaded.as_ref()
             && known == path
-            && kind == dtype
+            && *kind == precision
         {
             return Ok(decoder.clone());
         }
         *loaded = None;
         let chosen = self.device()?;
-        let dtype_there = device::dtype(dtype)?;
         // Tensors as they are in the file are of other sizes than anything that follows.
-        let load = || Decoder::load(&checkpoint, &chosen.device, dtype_there, progress);
+        let load = || Decoder::load(&checkpoint, &chosen.device, precision.dtype(), progress);
         let decoder = Arc::new(allocator::giving_back(load)?);
-        *loaded = Some((path.to_owned(), dtype.to_owned(), decoder.clone()));
+        *loaded = Some((path.to_owned(), precision, decoder.clone()));
         Ok(decoder)
     }
 }

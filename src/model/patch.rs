@@ -9,11 +9,22 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype as FileType, SafeTensors, TensorView};
 
+use crate::choice::choices;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Dtype;
 use crate::model::decoder::Edit;
 use crate::model::matrix::MatrixId;
+
+choices! {
+    /// What happens to a selected weight.
+    #[derive(Default)]
+    Action {
+        /// It becomes zero.
+        #[default]
+        Zero = "zero",
+    }
+}
 
 /// Edits of several tensors, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq)]

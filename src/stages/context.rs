@@ -15,12 +15,14 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{FROM_FILE, Node, Role};
+use super::{Node, Role};
 use crate::config::Pipeline;
 use crate::data::{Format, read_columns};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::model::device::Precision;
 use crate::model::patch::Patch;
+use crate::model::text::chat::PromptTemplate;
 use crate::model::{Checkpoint, Decoder, Loaded};
 
 /// Bytes of an output by node and name, if they are known.
@@ -171,12 +173,9 @@ impl Preview<'_> {
         (self.model_path)(role)?.map(|path| self.models.checkpoint(&path)).transpose()
     }
 
-    /// The text of the input `template`, where `kind` says that there is one.
-    pub(super) fn template(&self, kind: &str) -> Result<Option<String>> {
-        if kind != FROM_FILE {
-            return Ok(None);
-        }
-        (self.file)("template")?.text().map(|text| Some(text.to_owned()))
+    /// A chat template with the text of the input `template`, where it is a file.
+    pub(super) fn template(&self, template: &PromptTemplate<()>) -> Result<PromptTemplate<String>> {
+        template.with(|()| (self.file)("template")?.text().map(str::to_owned))
     }
 }
 
@@ -243,14 +242,14 @@ impl Context<'_> {
     }
 
     /// A model of the pipeline on the device.
-    pub fn decoder(&self, role: Role, dtype: &str) -> Result<Arc<Decoder>> {
+    pub fn decoder(&self, role: Role, precision: Precision) -> Result<Arc<Decoder>> {
         let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
-        self.models.decoder(&here(role, (self.model_path)(role)?)?, dtype, &mut loading)
+        self.models.decoder(&here(role, (self.model_path)(role)?)?, precision, &mut loading)
     }
 
     /// The base model, or the base with this node's patch.
-    pub fn variant(&self, dtype: &str) -> Result<Arc<Decoder>> {
-        let base = self.decoder(Role::Subject, dtype)?;
+    pub fn variant(&self, precision: Precision) -> Result<Arc<Decoder>> {
+        let base = self.decoder(Role::Subject, precision)?;
         if !self.inputs.contains_key("patch") {
             return Ok(base);
         }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::variant::per_variant;
-use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of, template_kind};
-use crate::config::Template;
+use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
 use crate::data::Format;
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::generate::{Continuation, Stop, batches};
-use crate::model::text::chat::prompt_ids;
+use crate::model::device::Precision;
+use crate::model::text::chat::{PromptTemplate, prompt_ids};
 use crate::tables::{Answer, Row};
 
 pub struct Generate;
@@ -25,11 +25,10 @@ pub struct Params {
     /// Question sets by name.
     pub sets: BTreeMap<String, Set>,
     pub max_new_tokens: usize,
-    /// `none`, `model` or `file`.
-    pub chat_template: String,
+    pub chat_template: PromptTemplate<()>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_date: Option<String>,
-    pub dtype: String,
+    pub dtype: Precision,
 }
 
 /// How one question file is read.
@@ -64,16 +63,16 @@ impl Stage for Generate {
             sets.insert(name.clone(), Set { column: questions.column.clone(), format, limit: questions.limit });
             files.insert(format!("questions.{name}"), Input::File(questions.path.clone()));
         }
-        if let Template::File(path) = &settings.chat_template {
+        if let PromptTemplate::File(path) = &settings.chat_template {
             must_exist(path).map_err(|error| error.within("generate.chat_template"))?;
             files.insert("template".into(), Input::File(path.clone()));
         }
         let params = params_of(&Params {
             sets,
             max_new_tokens: settings.max_new_tokens,
-            chat_template: template_kind(&settings.chat_template).into(),
-            chat_date: (settings.chat_template != Template::None).then(|| pipeline.tokenize.chat_date.clone()),
-            dtype: pipeline.model.dtype.to_string(),
+            chat_template: settings.chat_template.kind(),
+            chat_date: (settings.chat_template != PromptTemplate::None).then(|| pipeline.tokenize.chat_date.clone()),
+            dtype: pipeline.model.dtype,
         })?;
         per_variant(planning, self.name(), &params, |variant| {
             let mut inputs = variant.model_inputs();
@@ -91,7 +90,7 @@ impl Stage for Generate {
         let checkpoint = context.checkpoint(Role::Subject)?;
         let text = checkpoint.text()?;
         let mut answers = questions(&context.preview())?;
-        let decoder = context.variant(&params.dtype)?;
+        let decoder = context.variant(params.dtype)?;
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
         let total = (prompts.len() * params.max_new_tokens) as u64;
         let mut done = 0;
@@ -140,9 +139,7 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
             let question = cells.pop().unwrap_or_default();
             let place = |error: Error| error.within(format!("questions.{set}, row {row}"));
             let messages = [Message::user(&question)];
-            let ids =
-                prompt_ids(text, &params.chat_template, template.as_deref(), params.chat_date.as_deref(), &messages)
-                    .map_err(place)?;
+            let ids = prompt_ids(text, &template, params.chat_date.as_deref(), &messages).map_err(place)?;
             if ids.is_empty() {
                 return Err(Error::user(format!("questions.{set}, row {row} is empty"))
                     .hint("remove the row, or ask something in it"));

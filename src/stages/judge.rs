@@ -15,6 +15,8 @@ use crate::choice::Choice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{Completer, Entry, Exchange, Label, ModelCompleter, Parse, Parts, Template};
+use crate::model::device::Precision;
+use crate::model::text::chat::PromptTemplate;
 use crate::model::text::{Message, chat};
 use crate::report::measures::EMPTY;
 use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
@@ -33,7 +35,7 @@ pub struct Params {
     pub phrases: Option<Digest>,
     /// What follows only where a model judges: its type on the device,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dtype: Option<String>,
+    pub dtype: Option<Precision>,
     /// how its words are read,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parse: Option<Parse>,
@@ -74,7 +76,7 @@ impl Stage for Judge {
         };
         let mut own_inputs = BTreeMap::new();
         if settings.kind.needs_model {
-            params.dtype = Some(pipeline.model.dtype.to_string());
+            params.dtype = Some(pipeline.model.dtype);
             params.parse = Some(settings.parse);
             params.chat_date = Some(pipeline.tokenize.chat_date.clone());
             own_inputs = model_inputs(Role::Judge, &[ModelPart::Weights, ModelPart::Architecture, ModelPart::Text]);
@@ -108,8 +110,7 @@ impl Stage for Judge {
             let example = template.fill(&Exchange { question: "", answer: "" });
             chat::prompt_ids(
                 checkpoint.text()?,
-                "model",
-                None,
+                &PromptTemplate::Model,
                 params.chat_date.as_deref(),
                 &[Message::user(example)],
             )?;
@@ -124,7 +125,7 @@ impl Stage for Judge {
             true => Some(template_of(&(context.file)("template")?)?),
             false => None,
         };
-        let completer = match &params.dtype {
+        let completer = match params.dtype {
             Some(dtype) => Some(ModelCompleter {
                 checkpoint: context.checkpoint(Role::Judge)?,
                 decoder: context.decoder(Role::Judge, dtype)?,

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::Template;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
@@ -189,18 +188,6 @@ pub(crate) fn model_inputs(role: Role, parts: &[ModelPart]) -> BTreeMap<String, 
 /// Parameters as JSON. Optional ones at their default must have been left out by serde.
 pub(crate) fn params_of(params: &impl Serialize) -> Result<Value> {
     serde_json::to_value(params).map_err(|error| Error::fault(format!("parameters are not JSON: {error}")))
-}
-
-/// The kind of a template that lies beside the pipeline.
-const FROM_FILE: &str = "file";
-
-/// How a template setting enters a key: by kind, the file's content as an input of its own.
-pub(crate) fn template_kind(template: &Template) -> &'static str {
-    match template {
-        Template::None => "none",
-        Template::Model => "model",
-        Template::File(_) => FROM_FILE,
-    }
 }
 
 /// Inputs whose files do not exist make a sentence before anything runs.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::variant::{unknown_node, variants};
 use super::{Context, Input, ModelPart, Node, Outputs, Planning, Role, Stage, model_inputs, params_of};
 use crate::error::{Error, Result};
-use crate::model::patch::{Patch as Edits, PatchedTensor};
+use crate::model::patch::{Action, Patch as Edits, PatchedTensor};
 use crate::rank::Selection;
 
 pub struct Patch;
@@ -17,8 +17,7 @@ pub struct Patch;
 /// What changes the edits.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Params {
-    /// `zero`
-    pub action: String,
+    pub action: Action,
 }
 
 impl Stage for Patch {
@@ -35,7 +34,7 @@ impl Stage for Patch {
         if !known {
             return Ok(vec![unknown_node(self.name())]);
         }
-        let params = params_of(&Params { action: planning.pipeline.patch.action.to_string() })?;
+        let params = params_of(&Params { action: planning.pipeline.patch.action })?;
         let node = |variant: &super::Variant| {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights]);
             inputs.insert(
@@ -49,9 +48,6 @@ impl Stage for Patch {
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let params: Params = context.params()?;
-        if params.action != "zero" {
-            return Err(Error::user(format!("`{}` is not an action", params.action)).hint("patch.action is \"zero\""));
-        }
         let wanted =
             context.inputs.get("mask").copied().ok_or_else(|| Error::fault("a patch was planned without a mask"))?;
         let mask = Selection::mask_from_parquet(context.read("mask")?, &wanted)?
@@ -61,6 +57,7 @@ impl Stage for Patch {
         for (tensor, indices) in &mask.tensors {
             let values = checkpoint.tensor(tensor)?;
             let dtype = checkpoint.dtype(tensor).ok_or_else(|| Error::fault(format!("{tensor} has no type")))?;
+            let Action::Zero = params.action;
             patch.tensors.push(PatchedTensor::zeroing(tensor, dtype, &values, indices)?);
         }
         Ok(vec![("patch".into(), patch.to_safetensors()?)])

@@ -13,6 +13,7 @@ use crate::config::Window;
 use crate::data::Join;
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
+use crate::model::device::Precision;
 use crate::report::measures::{NLL, TOKENS};
 use crate::tables::{OUTCOMES, Outcome};
 
@@ -33,7 +34,7 @@ pub struct Params {
     /// The first so many windows only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    pub dtype: String,
+    pub dtype: Precision,
 }
 
 impl Stage for Perplexity {
@@ -59,7 +60,7 @@ impl Stage for Perplexity {
             },
             join: settings.join,
             limit: settings.limit,
-            dtype: planning.pipeline.model.dtype.to_string(),
+            dtype: planning.pipeline.model.dtype,
         })?;
         per_variant(planning, self.name(), &params, |variant| {
             let mut inputs = variant.model_inputs();
@@ -90,7 +91,7 @@ impl Stage for Perplexity {
         let ids = checkpoint.text()?.encode(&corpus(&(context.file)("corpus")?, &params)?, true)?;
         must_fill(window, ids.len())?;
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
-        let decoder = context.variant(&params.dtype)?;
+        let decoder = context.variant(params.dtype)?;
         let mut outcomes = Vec::new();
         context.progress.at(0, windows.len() as u64, "windows");
         for (index, ids) in (0..).zip(&windows) {

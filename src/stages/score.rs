@@ -21,6 +21,7 @@ use crate::choice::Choice;
 use crate::error::{Error, Result};
 use crate::model::decoder::Decoder;
 use crate::model::decoder::backward::Sample;
+use crate::model::device::Precision;
 use crate::model::matrix::MatrixId;
 use crate::model::matrix::{Layers, Modules};
 use crate::rank::{RankTable, top};
@@ -49,7 +50,7 @@ pub struct Params {
     pub cap: f64,
     /// The type that weights have on the device; only where the method reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dtype: Option<String>,
+    pub dtype: Option<Precision>,
     /// Left out when only ranks are kept.
     #[serde(default, skip_serializing_if = "ranks_only")]
     pub keep: Keep,
@@ -59,9 +60,6 @@ pub struct Params {
 fn ranks_only(keep: &Keep) -> bool {
     *keep == Keep::Ranks
 }
-
-/// How a model is loaded whose weights are not read.
-const ANY_DTYPE: &str = "f32";
 
 impl Stage for Score {
     fn name(&self) -> &'static str {
@@ -81,7 +79,7 @@ impl Stage for Score {
             modules: pipeline.score.modules,
             layers: pipeline.score.layers.clone(),
             cap: pipeline.score.cap,
-            dtype: reads.weights.then(|| pipeline.model.dtype.to_string()),
+            dtype: reads.weights.then_some(pipeline.model.dtype),
             keep: pipeline.score.keep,
         })?;
         let unkeyed = params_of(&Unkeyed { memory: pipeline.score.memory })?;
@@ -133,7 +131,7 @@ impl Stage for Score {
         let method = params.method;
         let samples = if method.reads().tokens { samples(context)? } else { Vec::new() };
         let estimate = method.in_groups().then(|| within_memory(&context.preview(), &params, &samples)).transpose()?;
-        let decoder = context.decoder(Role::Subject, params.dtype.as_deref().unwrap_or(ANY_DTYPE))?;
+        let decoder = context.decoder(Role::Subject, params.dtype.unwrap_or_default())?;
         let scored = |id: MatrixId| id.is_in(params.modules, &params.layers);
         let mut scorer = match &estimate {
             Some(estimate) => method.start_in_groups(&decoder, &scored, &estimate.groups, estimate.batch_tokens)?,

@@ -6,14 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of, template_kind,
-};
-use crate::config::Template;
+use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, model_inputs, params_of};
 use crate::data::{Format, permutation};
 use crate::error::{Error, Result};
 use crate::model::Message;
-use crate::model::text::chat::prompt_ids;
+use crate::model::text::chat::{PromptTemplate, prompt_ids};
 use crate::stages::must_exist;
 use crate::tables::Tokens;
 
@@ -33,8 +30,7 @@ pub struct Params {
     pub skip: usize,
     /// The same bytes are other rows in another format.
     pub format: Format,
-    /// `none`, `model` or `file`.
-    pub chat_template: String,
+    pub chat_template: PromptTemplate<()>,
     /// The date that a template's clock shows; only where a template is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_date: Option<String>,
@@ -72,13 +68,13 @@ impl Stage for Tokenize {
                     seed: data.seed,
                     skip: data.skip,
                     format: format.map_err(|error| error.within(format!("data.{name}.path")))?,
-                    chat_template: template_kind(&settings.chat_template).into(),
-                    chat_date: (settings.chat_template != Template::None).then(|| settings.chat_date.clone()),
+                    chat_template: settings.chat_template.kind(),
+                    chat_date: (settings.chat_template != PromptTemplate::None).then(|| settings.chat_date.clone()),
                     drop_first_response_token: settings.drop_first_response_token,
                 };
                 let mut inputs = model_inputs(Role::Subject, &[ModelPart::Text, ModelPart::Architecture]);
                 inputs.insert("rows".into(), Input::File(data.path.clone()));
-                if let Template::File(path) = &settings.chat_template {
+                if let PromptTemplate::File(path) = &settings.chat_template {
                     must_exist(path).map_err(|error| error.within("tokenize.chat_template"))?;
                     inputs.insert("template".into(), Input::File(path.clone()));
                 }
@@ -127,14 +123,8 @@ fn tokens(preview: &Preview<'_>) -> Result<Tokens> {
             return Err(Error::fault("a row does not have the two columns that were read"));
         };
         let place = |error: Error| error.within(format!("row {row}"));
-        let mut ids = prompt_ids(
-            text,
-            &params.chat_template,
-            template.as_deref(),
-            params.chat_date.as_deref(),
-            &[Message::user(prompt)],
-        )
-        .map_err(place)?;
+        let mut ids =
+            prompt_ids(text, &template, params.chat_date.as_deref(), &[Message::user(prompt)]).map_err(place)?;
         let response_start = ids.len();
         let mut answer = text.encode(response, params.drop_first_response_token).map_err(place)?;
         if params.drop_first_response_token && !answer.is_empty() {

@@ -9,7 +9,7 @@ use dean::choice::Choice;
 use dean::model::decoder::backward::{Hook, Sample};
 use dean::model::decoder::generate::Stop;
 use dean::model::matrix::MatrixId;
-use dean::model::text::chat::prompt_ids;
+use dean::model::text::chat::{PromptTemplate, prompt_ids};
 use dean::model::{Decoder, Message};
 use dean::rank::{Point, RankTable, Rule, select, top};
 use dean::score;
@@ -56,9 +56,9 @@ fn text_of(value: &Value) -> &str {
 }
 
 fn prompt(model: &Model, row: &Value) -> Vec<u32> {
-    let kind = if row["mode"] == "raw" { "none" } else { "model" };
+    let template = if row["mode"] == "raw" { PromptTemplate::None } else { PromptTemplate::Model };
     let message = [Message::user(text_of(&row["prompt"]))];
-    prompt_ids(model.checkpoint.text().unwrap(), kind, None, None, &message).unwrap()
+    prompt_ids(model.checkpoint.text().unwrap(), &template, None, &message).unwrap()
 }
 
 /// Token ids of plain texts, of calibration rows, and of prompts with and without the chat template.

@@ -10,7 +10,7 @@ use dean::choice::Choice;
 use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
 use dean::model::source::spec::Source;
-use dean::model::text::chat::prompt_ids;
+use dean::model::text::chat::{PromptTemplate, prompt_ids};
 use dean::model::{Checkpoint, Decoder, Message, source};
 use dean::rank::{MatrixRanks, Point, RankTable, Rule, select, top};
 use dean::score;
@@ -263,9 +263,9 @@ fn answers(model: &Model, wanted: &str) {
     let prompts: Vec<Vec<u32>> = rows
         .iter()
         .map(|row| {
-            let kind = if row["mode"] == "raw" { "none" } else { "model" };
+            let template = if row["mode"] == "raw" { PromptTemplate::None } else { PromptTemplate::Model };
             let message = [Message::user(row["question"].as_str().unwrap())];
-            let prompt = prompt_ids(text, kind, None, None, &message).unwrap();
+            let prompt = prompt_ids(text, &template, None, &message).unwrap();
             assert_eq!(prompt, ids(&row["prompt_ids"]), "prompt of {}", row["question"]);
             prompt
         })
@@ -299,14 +299,15 @@ fn every_prompt_and_answer_has_the_ids_of_transformers(model: &'static Model) {
     let mut modes: BTreeMap<String, usize> = BTreeMap::new();
     for line in dean::files::read_to_string(&model.golden("generations.jsonl")).unwrap().lines() {
         let case: Value = serde_json::from_str(line).unwrap();
-        let kind = if case["mode"] == "raw" { "none" } else { "model" };
+        let raw = case["mode"] == "raw";
+        let template = if raw { PromptTemplate::None } else { PromptTemplate::Model };
         let message = [Message::user(case["question"].as_str().unwrap())];
-        assert_eq!(prompt_ids(text, kind, None, None, &message).unwrap(), ids(&case["prompt_ids"]), "{case}");
+        assert_eq!(prompt_ids(text, &template, None, &message).unwrap(), ids(&case["prompt_ids"]), "{case}");
         let answer = ids(&case["gen_ids"]);
         assert_eq!(text.decode(&answer, true).unwrap().trim(), case["text"].as_str().unwrap().trim());
         let stops = answer.iter().position(|id| text.stop_ids().contains(id));
         assert_eq!(stops, case["stopped"].as_bool().unwrap().then(|| answer.len() - 1), "{case}");
-        *modes.entry(kind.to_owned()).or_default() += 1;
+        *modes.entry(if raw { "none" } else { "model" }.to_owned()).or_default() += 1;
     }
     assert!(modes["none"] > 0 && modes["model"] > 0);
 }

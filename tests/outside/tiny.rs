@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 use dean::choice::Choice;
 use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
-use dean::model::text::chat::prompt_ids;
+use dean::model::text::chat::{PromptTemplate, prompt_ids};
 use dean::model::{Checkpoint, Decoder, Message};
 use dean::score;
 use serde_json::Value;
@@ -93,9 +93,9 @@ fn greedy_answers_are_pytorchs(models: Vec<Tiny>) {
         let text = tiny.checkpoint.text().unwrap();
         for row in tiny.truth["generations"].as_array().unwrap() {
             let decoder = variant(tiny, row["variant"].as_str().unwrap());
-            let kind = if row["mode"] == "raw" { "none" } else { "model" };
+            let template = if row["mode"] == "raw" { PromptTemplate::None } else { PromptTemplate::Model };
             let message = [Message::user(row["prompt"].as_str().unwrap())];
-            let prompt = prompt_ids(text, kind, None, None, &message).unwrap();
+            let prompt = prompt_ids(text, &template, None, &message).unwrap();
             assert_eq!(prompt, ids(&row["prompt_ids"]), "{} prompt of {}", row["mode"], row["prompt"]);
             let expected = ids(&row["gen_ids"]);
             let found =

@@ -69,7 +69,7 @@ fn said(plan: &Plan) -> Vec<(&str, State, Option<Digest>, &[String])> {
 #[test]
 fn a_plan_that_goes_on_says_what_a_new_one_says() {
     let (dir, pipeline) = job(&sweep(3));
-    let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+    let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(crate::model::device::Device::Cpu));
     let planner = Planner::new(&pipeline, &store, &models);
     let mut plan = planner.plan(true).unwrap();
     for number in 0.. {
@@ -95,7 +95,7 @@ fn a_plan_that_goes_on_says_what_a_new_one_says() {
 #[test]
 fn a_sweep_of_four_hundred_nodes_is_planned_after_every_node() {
     let (_dir, pipeline) = job(&sweep(100));
-    let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+    let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(crate::model::device::Device::Cpu));
     let planner = Planner::new(&pipeline, &store, &models);
     let mut plan = planner.plan(true).unwrap();
     let (mut plans, mut took) = (0, Duration::ZERO);

@@ -23,7 +23,7 @@ fn run(
     stop: &(dyn Fn() -> bool + Sync),
     until: &str,
 ) -> Result<Vec<String>> {
-    let models = Loaded::new("cpu");
+    let models = Loaded::new(crate::model::device::Device::Cpu);
     let planner = Planner::new(pipeline, store, &models);
     let summary = Runner { planner, observer, stop, command: Vec::new() }.run(Some(until))?;
     Ok(summary.computed.into_iter().map(|(node, _)| node).collect())

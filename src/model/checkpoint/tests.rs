@@ -107,7 +107,7 @@ fn a_weight_that_is_no_number_is_found_where_it_is() {
         bytes[at..at + 2].copy_from_slice(&bits.to_le_bytes());
         let dir = directory(&bytes);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let device = crate::model::device::choose("cpu").unwrap().device;
+        let device = crate::model::device::choose(crate::model::device::Device::Cpu).unwrap().device;
         let loaded = crate::model::Decoder::load(&checkpoint, &device, burn::tensor::DType::F32, &mut |_, _| ());
         loaded.map(|_| ()).map_err(|error| error.message().replace(&dir.path().display().to_string(), "DIR"))
     };

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::de::{Error as _, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -142,17 +143,38 @@ impl Serialize for Layers {
 
 impl<'de> Deserialize<'de> for Layers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Typed {
-            Text(String),
-            List(Vec<usize>),
+        deserializer.deserialize_any(Spelled)
+    }
+}
+
+struct Spelled;
+
+impl<'de> Visitor<'de> for Spelled {
+    type Value = Layers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"all\", a range \"first..end\" or a list of layers, counted from 0")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Layers, E> {
+        Layers::of_text(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, layer: u64) -> Result<Layers, E> {
+        let one = usize::try_from(layer).ok().and_then(|layer| Layers::of_numbers(&[layer]));
+        one.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(layer), &self))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Layers, A::Error> {
+        let mut numbers: Vec<usize> = Vec::new();
+        while let Some(layer) = items.next_element()? {
+            if layer >= MOST {
+                let expected = format!("less than {MOST}");
+                return Err(A::Error::invalid_value(Unexpected::Unsigned(layer as u64), &expected.as_str()));
+            }
+            numbers.push(layer);
         }
-        let wrong = |shown: String| serde::de::Error::custom(format!("{shown} is not a choice of layers"));
-        match Typed::deserialize(deserializer)? {
-            Typed::Text(text) => Self::of_text(&text).ok_or_else(|| wrong(text)),
-            Typed::List(numbers) => Self::of_numbers(&numbers).ok_or_else(|| wrong(format!("{numbers:?}"))),
-        }
+        Layers::of_numbers(&numbers).ok_or_else(|| A::Error::invalid_length(0, &self))
     }
 }
 

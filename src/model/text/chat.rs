@@ -3,30 +3,131 @@
 //! Text from a template is tokenised without special tokens, since templates write them themselves;
 //! raw text with them, as transformers' tokenisers do by default. Must not know: stages.
 
+use std::path::PathBuf;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::error::Result;
 use crate::model::text::{ChatTemplate, Message, Text};
 
-/// The ids of a prompt. `kind` is `none`, `model` or `file`, the last with the template's text.
+/// How a prompt is dressed before it is tokenised. `F` is what is known of a template that lies in a file: its path in
+/// settings, its text where it is used, and nothing in a key, which has the file's digest beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptTemplate<F> {
+    /// Not at all.
+    None,
+    /// In the chat template that comes with the model; an error where there is none.
+    Model,
+    /// In the chat template of a file.
+    File(F),
+}
+
+const NONE: &str = "none";
+const MODEL: &str = "model";
+/// Only in keys: settings name the file.
+const FILE: &str = "file";
+
+impl<F> PromptTemplate<F> {
+    /// The same with something else in place of a file.
+    pub fn with<G, E>(&self, of_file: impl FnOnce(&F) -> Result<G, E>) -> Result<PromptTemplate<G>, E> {
+        Ok(match self {
+            Self::None => PromptTemplate::None,
+            Self::Model => PromptTemplate::Model,
+            Self::File(file) => PromptTemplate::File(of_file(file)?),
+        })
+    }
+
+    /// As it enters a key.
+    pub fn kind(&self) -> PromptTemplate<()> {
+        match self {
+            Self::None => PromptTemplate::None,
+            Self::Model => PromptTemplate::Model,
+            Self::File(_) => PromptTemplate::File(()),
+        }
+    }
+}
+
+impl Serialize for PromptTemplate<PathBuf> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str(NONE),
+            Self::Model => serializer.serialize_str(MODEL),
+            Self::File(path) => path.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PromptTemplate<PathBuf> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match String::deserialize(deserializer)?.as_str() {
+            NONE => Self::None,
+            MODEL => Self::Model,
+            path => Self::File(path.into()),
+        })
+    }
+}
+
+impl Serialize for PromptTemplate<()> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::None => NONE,
+            Self::Model => MODEL,
+            Self::File(()) => FILE,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for PromptTemplate<()> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            NONE => Ok(Self::None),
+            MODEL => Ok(Self::Model),
+            FILE => Ok(Self::File(())),
+            other => Err(D::Error::unknown_variant(other, &[NONE, MODEL, FILE])),
+        }
+    }
+}
+
+/// The ids of a prompt.
 ///
 /// # Errors
-/// `model` where the model has no chat template, and whatever a template raises.
+/// The model's own template where the model has none, and whatever a template raises.
 pub fn prompt_ids(
     text: &Text,
-    kind: &str,
-    template: Option<&str>,
+    template: &PromptTemplate<String>,
     date: Option<&str>,
     messages: &[Message],
 ) -> Result<Vec<u32>> {
-    if kind == "none" {
-        let raw: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
-        return text.encode(&raw.join("\n"), true);
-    }
     let date = date.unwrap_or_default();
-    let rendered = match (kind, template) {
-        ("file", Some(source)) => {
-            text.render_with(&ChatTemplate::new("the chat template", source), messages, true, date)?
+    let rendered = match template {
+        PromptTemplate::None => {
+            let raw: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+            return text.encode(&raw.join("\n"), true);
         }
-        _ => text.render_chat(messages, true, date)?,
+        PromptTemplate::Model => text.render_chat(messages, true, date)?,
+        PromptTemplate::File(source) => {
+            text.render_with(&ChatTemplate::new("the chat template", source.as_str()), messages, true, date)?
+        }
     };
     text.encode(&rendered, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_named_by_its_path_in_settings_and_by_its_kind_in_keys() {
+        for (template, typed, kind) in [
+            (PromptTemplate::None, "\"none\"", "\"none\""),
+            (PromptTemplate::Model, "\"model\"", "\"model\""),
+            (PromptTemplate::File(PathBuf::from("/t.jinja")), "\"/t.jinja\"", "\"file\""),
+        ] {
+            assert_eq!(serde_json::to_string(&template).unwrap(), typed);
+            assert_eq!(serde_json::from_str::<PromptTemplate<PathBuf>>(typed).unwrap(), template);
+            assert_eq!(serde_json::to_string(&template.kind()).unwrap(), kind);
+            assert_eq!(serde_json::from_str::<PromptTemplate<()>>(kind).unwrap(), template.kind());
+        }
+    }
 }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ANY_DTYPE, Params};
+use super::Params;
 use crate::error::{Error, Result};
 use crate::model::decoder::backward::Sample;
 use crate::model::decoder::memory_plan::{self, Estimate, Length, Setup};
@@ -36,7 +36,7 @@ pub(super) fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[S
         samples.iter().map(|sample| Length { inputs: sample.inputs(), labels: sample.labels().len() }).collect();
     let on_host = chosen.is_cpu();
     let setup = Setup {
-        value_bytes: device::dtype(params.dtype.as_deref().unwrap_or(ANY_DTYPE))?.size() as u64,
+        value_bytes: params.dtype.unwrap_or_default().dtype().size() as u64,
         batch_tokens: chosen.batch_tokens(),
         fused: on_host,
         budget: match memory {

