@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use dean::choice::Choice;
 use dean::model::Decoder;
-use dean::model::decoder::backward::Sample;
 use dean::model::decoder::memory_plan::{Estimate, Length, Setup, estimate};
+use dean::model::decoder::sample::Sample;
 use dean::model::device::CPU_BATCH_TOKENS;
 use dean::model::matrix::{MatrixId, Projection};
 use dean::rank::top;

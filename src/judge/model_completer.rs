@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Tensor;
+
 use super::{Completer, Completion};
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::generate::batches;
+use crate::model::decoder::generate::Watch;
 use crate::model::text::Message;
 use crate::model::text::chat::{PromptTemplate, prompt_ids};
 
@@ -40,20 +42,31 @@ impl Completer for ModelCompleter {
             .map(|candidate| Ok(text.encode(candidate, false)?.first().copied()))
             .collect::<Result<Vec<Option<u32>>>>()?;
 
-        let mut completions =
-            vec![Completion { text: String::new(), candidate_probabilities: Vec::new() }; prompts.len()];
-        for rows in batches(&ids) {
-            let batch: Vec<&[u32]> = rows.iter().map(|row| ids[*row].as_slice()).collect();
-            let logits = self.decoder.next_logits(&batch)?;
-            let answers = self.decoder.continue_greedily(&batch, max_new_tokens, text.stop_ids(), &mut |_| Ok(()))?;
-            for ((row, logits), answer) in rows.into_iter().zip(logits).zip(answers) {
-                completions[row] = Completion {
-                    text: text.decode(&answer.ids, true)?,
-                    candidate_probabilities: firsts.iter().map(|first| probability(&logits, *first)).collect(),
-                };
-            }
-        }
-        Ok(completions)
+        let views: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let order: Vec<usize> = (0..views.len()).collect();
+        let mut firsts = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
+        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.stop_ids(), &mut firsts)?;
+        answers
+            .iter()
+            .zip(firsts.probabilities)
+            .map(|(answer, candidate_probabilities)| {
+                Ok(Completion { text: text.decode(&answer.ids, true)?, candidate_probabilities })
+            })
+            .collect()
+    }
+}
+
+/// How likely each candidate's first token is as the first of every answer.
+struct Firsts {
+    candidates: Vec<Option<u32>>,
+    probabilities: Vec<Vec<f64>>,
+}
+
+impl Watch for Firsts {
+    fn first(&mut self, prompt: usize, logits: &Tensor<1>) -> Result<()> {
+        let logits: Vec<f32> = logits.to_data().iter().collect();
+        self.probabilities[prompt] = self.candidates.iter().map(|first| probability(&logits, *first)).collect();
+        Ok(())
     }
 }
 

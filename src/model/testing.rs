@@ -4,11 +4,11 @@
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
 
-use crate::model::arch::config::{Block, DecoderConfig};
+use crate::model::arch::config::{Block, DecoderConfig, Gate, Norms};
 use crate::model::arch::rope::Rope;
-use crate::model::decoder::backward::Sample;
+use crate::model::decoder::sample::Sample;
 use crate::model::decoder::{Decoder, Layer, Linear};
-use crate::model::ops::Ops;
+use crate::model::ops;
 
 /// The configuration that `dean_testing::config` writes.
 pub(crate) fn small() -> DecoderConfig {
@@ -55,8 +55,15 @@ impl DecoderConfig {
 }
 
 /// One configuration for each thing in which families differ.
-pub(crate) fn kinds() -> [DecoderConfig; 6] {
-    [
+pub(crate) fn kinds() -> Vec<DecoderConfig> {
+    let gemma = DecoderConfig { norm_offset: true, embedding_scale: Some(4.0), attention_scale: Some(0.4), ..small() }
+        .with_blocks(|block| (block.norms, block.gate) = (Norms::Around, Gate::GeluTanh));
+    let mut mixed = gemma.clone();
+    mixed.blocks[0].window = Some(3);
+    mixed.blocks[0].rope = Rope::plain(100.0);
+    vec![
+        DecoderConfig { attention_cap: Some(2.0), logit_cap: Some(3.0), ..gemma },
+        DecoderConfig { qk_norm: true, ..mixed },
         small(),
         DecoderConfig { qkv_bias: true, tied_head: false, ..small() },
         DecoderConfig { qk_norm: true, head_dim: 8, ..small() },
@@ -74,14 +81,16 @@ pub(crate) fn random(config: &DecoderConfig, device: &Device, seed: u64) -> Deco
     let linear = |out, input, bias: bool| Linear { weight: matrix(out, input), bias: bias.then(|| vector(out)) };
     let (h, inner, d) = (config.hidden_size, config.intermediate_size, config.head_dim);
     let (q, kv) = (config.heads * d, config.kv_heads * d);
-    let layer = |_| Layer {
-        input_norm: vector(h),
+    let layer = |index: usize| Layer {
+        before_attention: vector(h),
         q: linear(q, h, config.qkv_bias),
         k: linear(kv, h, config.qkv_bias),
         v: linear(kv, h, config.qkv_bias),
         o: linear(h, q, config.o_bias),
         qk_norm: config.qk_norm.then(|| (vector(d), vector(d))),
-        post_norm: vector(h),
+        after_attention: (config.blocks[index].norms == Norms::Around).then(|| vector(h)),
+        before_mlp: vector(h),
+        after_mlp: (config.blocks[index].norms == Norms::Around).then(|| vector(h)),
         gate: linear(inner, h, config.mlp_bias),
         up: linear(inner, h, config.mlp_bias),
         down: linear(h, inner, config.mlp_bias),
@@ -89,15 +98,15 @@ pub(crate) fn random(config: &DecoderConfig, device: &Device, seed: u64) -> Deco
     let layers = (0..config.layers()).map(layer).collect();
     let embedding = matrix(config.vocab_size, h);
     let head = if config.tied_head { embedding.clone() } else { matrix(config.vocab_size, h) };
-    let norm = vector(h);
+    let final_norm = vector(h);
     Decoder {
         config: config.clone(),
         device: device.clone(),
         dtype: DType::F32,
-        ops: Ops::of(device, DType::F32),
+        ops: ops::of(device, DType::F32),
         embedding,
         layers,
-        norm,
+        final_norm,
         head,
     }
 }

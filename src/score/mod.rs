@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::choice::{Choice, Member, choices};
 use crate::error::Result;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Sample;
+use crate::model::decoder::sample::Sample;
 use crate::model::matrix::MatrixId;
 
 mod magnitude;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Sample;
+use crate::model::decoder::sample::Sample;
 use crate::model::matrix::MatrixId;
 
 pub struct Random;

@@ -8,10 +8,10 @@ use std::ops::Range;
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::Result;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Sample;
-use crate::model::decoder::gradient_sums::Accumulators;
-use crate::model::decoder::layer_groups::Walk;
-use crate::model::decoder::rows::together;
+use crate::model::decoder::gradient_sums::GradientSums;
+use crate::model::decoder::layer_groups::LayerGroups;
+use crate::model::decoder::sample::Sample;
+use crate::model::decoder::sample::together;
 use crate::model::matrix::MatrixId;
 
 pub struct Snip;
@@ -45,8 +45,8 @@ impl Method for Snip {
         let of = |group: &Range<usize>| all.iter().copied().filter(|id| group.contains(&id.layer)).collect();
         let mut sums = Sums {
             rounds: groups.iter().map(of).collect(),
-            walk: Walk::new(decoder, groups.to_vec()),
-            sums: Accumulators::new(decoder, |_| false),
+            walk: LayerGroups::new(decoder, groups.to_vec()),
+            sums: GradientSums::new(decoder, |_| false),
             batch_tokens,
         };
         sums.begin(decoder, 0);
@@ -57,9 +57,9 @@ impl Method for Snip {
 struct Sums {
     /// The matrices of each group of layers, the topmost first.
     rounds: Vec<Vec<MatrixId>>,
-    walk: Walk,
+    walk: LayerGroups,
     /// Of the present group.
-    sums: Accumulators,
+    sums: GradientSums,
     batch_tokens: usize,
 }
 
@@ -74,9 +74,9 @@ impl Scorer for Sums {
 
     fn begin(&mut self, decoder: &Decoder, round: usize) {
         // The old sums go first, so that the new ones get their memory.
-        self.sums = Accumulators::new(decoder, |_| false);
+        self.sums = GradientSums::new(decoder, |_| false);
         let of = self.rounds.get(round).map_or(&[][..], Vec::as_slice);
-        self.sums = Accumulators::new(decoder, |id| of.contains(&id));
+        self.sums = GradientSums::new(decoder, |id| of.contains(&id));
         self.walk.begin(round);
     }
 

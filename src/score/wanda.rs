@@ -12,8 +12,8 @@ use burn::tensor::{DType, Tensor};
 use super::{Method, Reads, Scorer, matrices};
 use crate::error::{Error, Result};
 use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Sample;
-use crate::model::decoder::inputs::{InputHook, SITES};
+use crate::model::decoder::sample::Sample;
+use crate::model::decoder::tap::{SITES, Tap};
 use crate::model::matrix::{MatrixId, Projection};
 
 pub struct Wanda;
@@ -54,12 +54,12 @@ struct Squares<'a> {
     found: Vec<(MatrixId, Tensor<1>)>,
 }
 
-impl InputHook for Squares<'_> {
+impl Tap for Squares<'_> {
     fn wants(&self, id: MatrixId) -> bool {
         self.wanted.contains_key(&first_of_site(id))
     }
 
-    fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
+    fn input(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
         let Some(first) = site.first() else { return };
         let x = x.clone().cast(DType::F32);
         self.found.push((MatrixId::new(layer, *first), (x.clone() * x).sum_dim(0).squeeze_dim::<1>(0)));
@@ -143,11 +143,11 @@ mod tests {
         /// Every input of every matrix, row after row.
         #[derive(Default)]
         struct Rows(BTreeMap<MatrixId, Vec<f32>>);
-        impl InputHook for Rows {
+        impl Tap for Rows {
             fn wants(&self, _: MatrixId) -> bool {
                 true
             }
-            fn take(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
+            fn input(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
                 for projection in site {
                     self.0.entry(MatrixId::new(layer, *projection)).or_default().extend(x.to_data().iter::<f32>());
                 }

@@ -1,6 +1,6 @@
 //! generate: a variant's greedy answers to every question.
 //!
-//! Shards are finished batches; which questions share a batch is a function of the questions alone.
+//! Shards are answers that are done, in any company. A resumed run gives the same bytes as one that was never stopped.
 //! Must not know: how answers are judged.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_
 use crate::data::Format;
 use crate::error::{Error, Result};
 use crate::model::Message;
-use crate::model::decoder::generate::{Continuation, Stop, batches};
+use crate::model::decoder::generate::{Continuation, Stop, Watch};
 use crate::model::device::Precision;
 use crate::model::text::chat::{PromptTemplate, prompt_ids};
 use crate::tables::{Answer, Row};
@@ -46,7 +46,7 @@ impl Stage for Generate {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -92,36 +92,83 @@ impl Stage for Generate {
         let mut answers = questions(&context.preview())?;
         let decoder = context.variant(params.dtype)?;
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
-        let total = (prompts.len() * params.max_new_tokens) as u64;
-        let mut done = 0;
-        context.progress.at(done, total, "tokens");
-        for (number, rows) in batches(&prompts).into_iter().enumerate() {
-            let name = format!("batch-{number:06}");
-            let continuations = match context.shards.get(&name)?.and_then(|bytes| read_shard(&bytes, rows.len())) {
-                Some(continuations) => continuations,
-                None => {
-                    let batch: Vec<&[u32]> = rows.iter().map(|row| prompts[*row].as_slice()).collect();
-                    let mut steps = 0;
-                    let continuations =
-                        decoder.continue_greedily(&batch, params.max_new_tokens, text.stop_ids(), &mut |_| {
-                            steps += 1;
-                            context.progress.at(done + (steps * rows.len()) as u64, total, "tokens");
-                            context.check_stop()
-                        })?;
-                    context.shards.put(&name, &write_shard(&continuations)?)?;
-                    continuations
-                }
-            };
-            done += (rows.len() * params.max_new_tokens) as u64;
-            context.progress.at(done, total, "tokens");
-            for (row, continuation) in rows.into_iter().zip(continuations) {
-                let answer = &mut answers[row];
-                answer.answer = text.decode(&continuation.ids, true)?.trim().to_owned();
-                answer.stop = if continuation.stop == Stop::Eos { "eos" } else { "length" }.to_owned();
-                answer.answer_ids = continuation.ids;
-            }
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let mut finished = Finished::resume(context, prompts.len(), params.max_new_tokens)?;
+        let missing: Vec<usize> = (0..prompts.len()).filter(|row| finished.rows[*row].is_none()).collect();
+        let made = decoder.generate(&prompts, &missing, params.max_new_tokens, text.stop_ids(), &mut finished);
+        // What is done is kept, whatever ended the work.
+        finished.keep()?;
+        made?;
+        for (answer, continuation) in answers.iter_mut().zip(finished.rows) {
+            let continuation = continuation.ok_or_else(|| Error::fault("a question was left without an answer"))?;
+            answer.answer = text.decode(&continuation.ids, true)?.trim().to_owned();
+            answer.stop = if continuation.stop == Stop::Eos { "eos" } else { "length" }.to_owned();
+            answer.answer_ids = continuation.ids;
         }
         Ok(vec![("answers".into(), Answer::to_parquet(&answers)?)])
+    }
+}
+
+/// Answers that one shard holds, so that little is lost with a killed process.
+const SHARD: usize = 16;
+
+/// The answers that are done, by row, and the shards that hold them.
+struct Finished<'a> {
+    context: &'a Context<'a>,
+    rows: Vec<Option<Continuation>>,
+    /// Rows that no shard holds yet.
+    pending: Vec<usize>,
+    max_new_tokens: usize,
+    /// New tokens so far; an answer that ended early counts in full.
+    tokens: u64,
+}
+
+impl<'a> Finished<'a> {
+    /// Begins with what the shards of an earlier run hold. Which answers share a shard does not matter, since an answer does not
+    /// depend on those that were generated beside it.
+    fn resume(context: &'a Context<'a>, count: usize, max_new_tokens: usize) -> Result<Self> {
+        let mut rows: Vec<Option<Continuation>> = vec![None; count];
+        for name in context.shards.names()? {
+            let shard = context.shards.get(&name)?.and_then(|bytes| read_shard(&bytes)).unwrap_or_default();
+            for (row, continuation) in shard {
+                if let Some(place) = rows.get_mut(row) {
+                    *place = Some(continuation);
+                }
+            }
+        }
+        let tokens = (rows.iter().flatten().count() * max_new_tokens) as u64;
+        let finished = Self { context, rows, pending: Vec::new(), max_new_tokens, tokens };
+        finished.tell();
+        Ok(finished)
+    }
+
+    fn tell(&self) {
+        self.context.progress.at(self.tokens, (self.rows.len() * self.max_new_tokens) as u64, "tokens");
+    }
+
+    /// Puts what is done and not kept yet into a shard.
+    fn keep(&mut self) -> Result<()> {
+        let Some(first) = self.pending.first() else { return Ok(()) };
+        let name = format!("rows-{first:06}");
+        let rows = self.pending.iter().filter_map(|row| Some((*row, self.rows[*row].as_ref()?)));
+        self.context.shards.put(&name, &write_shard(rows)?)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Watch for Finished<'_> {
+    fn step(&mut self, tokens: usize) -> Result<()> {
+        self.tokens += tokens as u64;
+        self.tell();
+        self.context.check_stop()
+    }
+
+    fn done(&mut self, row: usize, answer: &Continuation) -> Result<()> {
+        self.tokens += (self.max_new_tokens - answer.ids.len()) as u64;
+        self.rows[row] = Some(answer.clone());
+        self.pending.push(row);
+        if self.pending.len() >= SHARD { self.keep() } else { Ok(()) }
     }
 }
 
@@ -165,17 +212,15 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
     Ok(answers)
 }
 
-fn write_shard(continuations: &[Continuation]) -> Result<Vec<u8>> {
-    let rows: Vec<(&[u32], bool)> = continuations
-        .iter()
-        .map(|continuation| (continuation.ids.as_slice(), continuation.stop == Stop::Eos))
-        .collect();
+fn write_shard<'a>(rows: impl Iterator<Item = (usize, &'a Continuation)>) -> Result<Vec<u8>> {
+    let rows: Vec<(usize, &[u32], bool)> =
+        rows.map(|(row, answer)| (row, answer.ids.as_slice(), answer.stop == Stop::Eos)).collect();
     serde_json::to_vec(&rows).map_err(|error| Error::fault(format!("a shard of answers cannot be written: {error}")))
 }
 
-/// None if the shard is not one of `rows` answers; they are then generated again.
-fn read_shard(bytes: &[u8], rows: usize) -> Option<Vec<Continuation>> {
-    let read: Vec<(Vec<u32>, bool)> = serde_json::from_slice(bytes).ok()?;
-    let continuation = |(ids, eos)| Continuation { ids, stop: if eos { Stop::Eos } else { Stop::Length } };
-    (read.len() == rows).then(|| read.into_iter().map(continuation).collect())
+/// Rows and their answers; none if the shard is something else. They are then generated again.
+fn read_shard(bytes: &[u8]) -> Option<Vec<(usize, Continuation)>> {
+    let read: Vec<(usize, Vec<u32>, bool)> = serde_json::from_slice(bytes).ok()?;
+    let row = |(row, ids, eos)| (row, Continuation { ids, stop: if eos { Stop::Eos } else { Stop::Length } });
+    Some(read.into_iter().map(row).collect())
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::choice::Choice;
 use crate::error::{Error, Result};
 use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Sample;
+use crate::model::decoder::sample::Sample;
 use crate::model::device::Precision;
 use crate::model::matrix::MatrixId;
 use crate::model::matrix::{Layers, Modules};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Row, ids, whole};
 use crate::error::{Error, Result};
-use crate::model::decoder::backward::Sample;
+use crate::model::decoder::sample::Sample;
 
 /// One calibration pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dean::choice::Choice;
-use dean::model::decoder::backward::{Hook, Sample};
 use dean::model::decoder::generate::Stop;
+use dean::model::decoder::sample::Sample;
+use dean::model::decoder::tap::Closed;
 use dean::model::matrix::MatrixId;
 use dean::model::text::chat::{PromptTemplate, prompt_ids};
 use dean::model::{Decoder, Message};
@@ -97,30 +98,19 @@ pub fn logits(model: &Model, golden: &Golden) -> Check {
         last.push(&expected[expected.len() - shape[1]..]);
     }
     let prompts: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-    for (at, (found, expected)) in model.decoder.next_logits(&prompts).unwrap().iter().zip(last).enumerate() {
-        worst = f64::max(
-            worst,
-            compare(&format!("last logits of sequence {at} in a batch"), found, expected, OF_LARGEST_LOGIT)?,
-        );
+    let (batch, x) = model.decoder.read(&prompts).unwrap();
+    for (at, (sequence, expected)) in batch.rows.sequences.iter().zip(last).enumerate() {
+        let row = model.decoder.logits(x.clone().narrow(0, sequence.rows.end - 1, 1));
+        let found: Vec<f32> = row.into_data().iter::<f32>().collect();
+        let what = format!("last logits of sequence {at} in a batch");
+        worst = f64::max(worst, compare(&what, &found, expected, OF_LARGEST_LOGIT)?);
     }
     Ok(worst)
 }
 
 fn all_logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
-    let batch = decoder.batch(vec![0], 0, ids.len());
-    let x = decoder.embed(ids).unwrap();
-    decoder.logits(decoder.hidden(x, &batch, None, false)).into_data().iter::<f32>().collect()
-}
-
-/// Wants no gradient at all.
-struct Nothing;
-
-impl Hook for Nothing {
-    fn wants(&self, _: MatrixId) -> bool {
-        false
-    }
-
-    fn take(&mut self, _: MatrixId, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
+    let (batch, x) = decoder.read(&[ids]).unwrap();
+    decoder.logits(batch.rows.without_rest(&x)).into_data().iter::<f32>().collect()
 }
 
 /// dean's SNIP scores: data set, then matrix.
@@ -151,7 +141,7 @@ pub fn losses_and_scores(model: &Model, golden: &Golden, scores: &Scores) -> Che
         let set = &golden.truth["datasets"][&name];
         for (at, (sample, expected)) in samples.iter().zip(list(&set["losses"])).enumerate() {
             let one = std::slice::from_ref(sample);
-            let loss = model.decoder.losses_and_gradients(one, &mut Nothing).unwrap()[0];
+            let loss = model.decoder.losses_and_gradients(one, &mut Closed).unwrap()[0];
             worst = f64::max(worst, close(&format!("loss of sample {at} of {name}"), loss, expected)?);
         }
         let sums = set["score_sum"].as_object().unwrap();
@@ -227,14 +217,14 @@ fn at_a_narrow_cut(scores: &Scores, tensor: &str, cuts: &Value, index: Option<u3
     })
 }
 
-/// Greedy answers, all prompts in one batch; up to where two tokens were nearly as likely.
+/// Greedy answers, all prompts together; up to where two tokens were nearly as likely.
 pub fn answers(model: &Model, golden: &Golden) -> Check {
     let rows = list(&golden.truth["generations"]);
     let text = model.checkpoint.text().unwrap();
     let prompts: Vec<Vec<u32>> = rows.iter().map(|row| ids(&row["prompt_ids"])).collect();
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let most = rows.iter().map(|row| list(&row["gen_ids"]).len()).max().unwrap();
-    let found = model.decoder.continue_greedily(&views, most, text.stop_ids(), &mut |_| Ok(())).unwrap();
+    let found = model.decoder.continue_greedily(&views, most, text.stop_ids()).unwrap();
     for (row, found) in rows.iter().zip(found) {
         let what = format!("{} answer to {}", row["mode"], row["prompt"]);
         let expected = ids(&row["gen_ids"]);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use dean::model::decoder::backward::Sample;
+use dean::model::decoder::sample::Sample;
 use dean::model::{Checkpoint, Decoder};
 use dean::tensors::Named;
 use serde_json::Value;

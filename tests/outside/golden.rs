@@ -7,8 +7,7 @@ use std::path::Path;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::ArrowPrimitiveType;
 use dean::data::{Format, read_columns};
-use dean::model::decoder::backward::{Hook, Sample};
-use dean::model::matrix::MatrixId;
+use dean::model::decoder::sample::Sample;
 use dean::model::text::Text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -47,15 +46,4 @@ pub fn samples(text: &Text, file: &Path, rows: &[usize]) -> Vec<Sample> {
             Sample { ids, response }
         })
         .collect()
-}
-
-/// Wants no gradient at all.
-pub struct Nothing;
-
-impl Hook for Nothing {
-    fn wants(&self, _: MatrixId) -> bool {
-        false
-    }
-
-    fn take(&mut self, _: MatrixId, _: &burn::tensor::Tensor<2>, _: &burn::tensor::Tensor<2>) {}
 }

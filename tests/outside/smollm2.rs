@@ -106,7 +106,7 @@ fn scored(model: &Model) -> Arc<Scored> {
                         .iter()
                         .map(|sample| {
                             let one = std::slice::from_ref(sample);
-                            model.decoder.losses_and_gradients(one, &mut super::golden::Nothing).unwrap()[0]
+                            model.decoder.losses_and_gradients(one, &mut dean::model::decoder::tap::Closed).unwrap()[0]
                         })
                         .collect(),
                 );
@@ -271,23 +271,17 @@ fn answers(model: &Model, wanted: &str) {
         })
         .collect();
     let mut cut_short = 0;
-    for batch in dean::model::decoder::generate::batches(&prompts) {
-        let views: Vec<&[u32]> = batch.iter().map(|row| prompts[*row].as_slice()).collect();
-        let found = decoder.continue_greedily(&views, 64, text.stop_ids(), &mut |_| Ok(())).unwrap();
-        for (row, found) in batch.into_iter().zip(found) {
-            let expected = ids(&rows[row]["gen_ids"]);
-            let tie = rows[row]["near_tie_positions"].as_array().unwrap().first().and_then(Value::as_u64);
-            let until = tie.map_or(expected.len(), |tie| usize::try_from(tie).unwrap());
-            cut_short += usize::from(found.ids != expected);
-            assert_eq!(found.ids[..until.min(found.ids.len())], expected[..until], "{}", rows[row]["question"]);
-            if tie.is_none() {
-                assert_eq!(found.ids, expected);
-                assert_eq!(
-                    found.stop == dean::model::decoder::generate::Stop::Eos,
-                    rows[row]["stopped"].as_bool().unwrap()
-                );
-                assert_eq!(text.decode(&found.ids, true).unwrap().trim(), rows[row]["text"].as_str().unwrap().trim());
-            }
+    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    for (row, found) in rows.iter().zip(decoder.continue_greedily(&views, 64, text.stop_ids()).unwrap()) {
+        let expected = ids(&row["gen_ids"]);
+        let tie = row["near_tie_positions"].as_array().unwrap().first().and_then(Value::as_u64);
+        let until = tie.map_or(expected.len(), |tie| usize::try_from(tie).unwrap());
+        cut_short += usize::from(found.ids != expected);
+        assert_eq!(found.ids[..until.min(found.ids.len())], expected[..until], "{}", row["question"]);
+        if tie.is_none() {
+            assert_eq!(found.ids, expected);
+            assert_eq!(found.stop == dean::model::decoder::generate::Stop::Eos, row["stopped"].as_bool().unwrap());
+            assert_eq!(text.decode(&found.ids, true).unwrap().trim(), row["text"].as_str().unwrap().trim());
         }
     }
     say(&format!("{wanted}: {} of 160 answers equal, the others up to a near-tie", 160 - cut_short));

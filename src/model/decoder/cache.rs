@@ -1,56 +1,39 @@
-//! Keys and values of the slots that were read already, kept for the next token.
+//! Keys and values of the tokens that were read already, kept for the next one.
 //!
+//! A cache has slots, one for each sequence that is being read. A sequence that has ended leaves its slot to another.
 //! Must not know: sampling, stopping.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::model::arch::config::DecoderConfig;
+use crate::model::ops::Ops;
+use crate::model::ops::rows::Rows;
 
-/// One layer's keys and values, [B, kv heads, slots, head size], filled from the left.
+/// One layer's keys and values, [slots, kv heads, positions, head size] each; zeros where nothing was read yet.
 pub struct LayerCache {
-    // `None` only while `extend` writes: Burn writes in place if it holds the only reference.
-    k: Option<Tensor<4>>,
-    v: Option<Tensor<4>>,
-    filled: usize,
+    // `None` only while they are written: memory is written in place if there is only one reference to it.
+    keys_values: Option<[Tensor<4>; 2]>,
 }
 
 impl LayerCache {
-    /// Empty caches of every layer for B sequences of at most `slots` tokens.
+    /// Empty caches of every layer for so many sequences of at most `positions` tokens.
     pub fn for_model(
         config: &DecoderConfig,
-        sequences: usize,
         slots: usize,
+        positions: usize,
         device: &Device,
         dtype: DType,
     ) -> Vec<Self> {
-        let empty = || Some(Tensor::zeros([sequences, config.kv_heads, slots, config.head_dim], (device, dtype)));
-        (0..config.layers()).map(|_| Self { k: empty(), v: empty(), filled: 0 }).collect()
+        let empty = || Tensor::zeros([slots, config.kv_heads, positions, config.head_dim], (device, dtype));
+        (0..config.layers()).map(|_| Self { keys_values: Some([empty(), empty()]) }).collect()
     }
 
-    /// Writes the next T keys and values and returns all so far, [B, kv heads, filled, head size].
-    pub fn extend(&mut self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let [b, heads, t, d] = k.dims();
-        let range = [0..b, 0..heads, self.filled..self.filled + t, 0..d];
-        self.filled += t;
-        let write = |slot: &mut Option<Tensor<4>>, new: Tensor<4>| {
-            let whole = match slot.take() {
-                Some(whole) => whole.slice_assign(range.clone(), new),
-                None => new,
-            };
-            let seen = whole.clone().narrow(2, 0, self.filled);
-            *slot = Some(whole);
-            seen
-        };
-        (write(&mut self.k, k), write(&mut self.v, v))
-    }
-
-    /// Keeps only some sequences, in the given order.
-    pub fn keep(&mut self, rows: &[usize], device: &Device) {
-        let rows: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or(0)).collect();
-        let count = rows.len();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), device);
-        for slot in [&mut self.k, &mut self.v] {
-            *slot = slot.take().map(|whole| whole.select(0, rows.clone()));
+    /// Writes the keys and values of a batch behind those of its sequences, and shows all of them.
+    pub fn extend(&mut self, k: &Tensor<2>, v: &Tensor<2>, rows: &Rows, ops: &dyn Ops) -> Option<&[Tensor<4>; 2]> {
+        if let Some([keys, values]) = self.keys_values.take() {
+            let written = [ops.store(keys, k.clone(), rows), ops.store(values, v.clone(), rows)];
+            self.keys_values = Some(written);
         }
+        self.keys_values.as_ref()
     }
 }

@@ -10,34 +10,34 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::Decoder;
+use super::tap::Tap;
 use crate::error::{Error, Result};
-use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::Hook;
-use crate::model::decoder::rows;
 use crate::model::matrix::MatrixId;
-use crate::model::ops::Ops;
+use crate::model::ops::rows::Rows;
+use crate::model::ops::{self, Ops};
 
 /// The running sums of a model's scored matrices.
-pub struct Accumulators {
+pub struct GradientSums {
     sums: BTreeMap<MatrixId, Option<Tensor<2>>>,
-    ops: Ops,
+    ops: &'static dyn Ops,
     device: Device,
     /// Rows of each sample of the present batch.
     rows: Vec<Range<usize>>,
 }
 
-impl Accumulators {
+impl GradientSums {
     /// Zeros for the matrices that `scored` names.
     pub fn new(decoder: &Decoder, scored: impl Fn(MatrixId) -> bool) -> Self {
         let zeros = |id| Some(Tensor::zeros(decoder.linear(id).weight.dims(), (&decoder.device, DType::F32)));
         let wanted = MatrixId::all(decoder.layers.len()).filter(|id| scored(*id));
         let sums = wanted.map(|id| (id, zeros(id))).collect();
-        Self { sums, ops: Ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
+        Self { sums, ops: ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
     }
 
     /// Tells which samples the batch that follows holds: so many tokens each, one behind another.
     pub fn expect(&mut self, inputs: impl IntoIterator<Item = usize>) {
-        self.rows = rows::rows(inputs).collect();
+        self.rows = Rows::whole(inputs, 0).sequences.into_iter().map(|sequence| sequence.rows).collect();
     }
 
     /// The scored matrices, in the order of layers and of the forward pass.
@@ -53,7 +53,7 @@ impl Accumulators {
             .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))
     }
 
-    /// How long [`Accumulators::snapshot`] is, in bytes.
+    /// How long [`GradientSums::snapshot`] is, in bytes.
     pub fn snapshot_len(&self) -> usize {
         let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
         self.sums.values().map(count).sum::<usize>() * 4
@@ -87,12 +87,12 @@ impl Accumulators {
     }
 }
 
-impl Hook for Accumulators {
+impl Tap for GradientSums {
     fn wants(&self, id: MatrixId) -> bool {
         self.sums.contains_key(&id)
     }
 
-    fn take(&mut self, id: MatrixId, dy: &Tensor<2>, x: &Tensor<2>) {
+    fn gradient(&mut self, id: MatrixId, dy: &Tensor<2>, x: &Tensor<2>) {
         if let Some(slot) = self.sums.get_mut(&id)
             && let Some(sum) = slot.take()
         {

@@ -5,35 +5,37 @@
 //! forward again from its input, with what the layers keep, and back from dL/dy that the group above
 //! left. So sums exist for one group at a time, and any number of groups costs less than one more
 //! forward pass. One group is the plain pass: there is no other code. Operations and their order are
-//! the same for any grouping. Must not know: scores, how groups are chosen ([`crate::model::decoder::memory_plan`]), files.
+//! the same for any grouping. Must not know: scores, how groups are chosen ([`super::memory_plan`]), files.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::Decoder;
+use super::forward::Batch;
+use super::sample::Sample;
+use super::tap::{Closed, Tap};
 use crate::error::{Error, Result};
-use crate::model::decoder::Decoder;
-use crate::model::decoder::backward::{Hook, Sample};
-use crate::model::decoder::rows::Packed;
+use crate::model::ops;
 
 /// One way through a data set, group after group.
-pub struct Walk {
+pub struct LayerGroups {
     /// The layers of each group, the topmost first; together one range that ends with the last layer.
     groups: Vec<Range<usize>>,
     /// The present group.
     at: usize,
     /// By group, [T, hidden] of each sample that the group has not had yet.
     inputs: Vec<VecDeque<Tensor<2>>>,
-    /// dL/dy of the present group's output for the samples that it has not had, then dL/dx of its input for those it
-    /// has: when it has had all, these are dL/dy of the next group's output, in order.
+    /// A queue, one tensor [T, hidden] a sample. In front: dL/d(output) of the present group, for the samples that it has not
+    /// had yet. Behind: dL/d(input), ready for the group below.
     gradients: VecDeque<Tensor<2>>,
     device: Device,
     dtype: DType,
     hidden: usize,
 }
 
-impl Walk {
+impl LayerGroups {
     /// At the beginning. No gradient flows below the last of the groups, so nothing below it may be scored.
     pub fn new(decoder: &Decoder, groups: Vec<Range<usize>>) -> Self {
         Self {
@@ -57,54 +59,59 @@ impl Walk {
     }
 
     /// Takes some samples through the present group. Every group must get the same samples in the same order; how they
-    /// are put together does not matter. The hook should want matrices of the present group only. The losses of the samples, as of
-    /// [`Decoder::losses_and_gradients`], in the topmost group; nothing in the others.
+    /// are put together does not matter. The tap should want matrices of the present group only. Returns the losses of the
+    /// samples, as [`Decoder::losses_and_gradients`] does, in the topmost group, and nothing in the others.
     ///
     /// # Errors
     /// A sample without a response token, a token outside the vocabulary.
-    pub fn add(&mut self, decoder: &Decoder, samples: &[Sample], hook: &mut dyn Hook) -> Result<Vec<f64>> {
-        let packed = Packed::new(decoder, samples)?;
-        decoder.ops.run(|| self.step(decoder, &packed, hook))
+    pub fn add(&mut self, decoder: &Decoder, samples: &[Sample], tap: &mut dyn Tap) -> Result<Vec<f64>> {
+        if let Some(index) = samples.iter().position(|sample| sample.labels().is_empty()) {
+            return Err(Error::user(format!("sample {index} has no response token to predict"))
+                .hint("every response must have at least one token, and a prompt before it"));
+        }
+        let batch = decoder.batch(samples.iter().map(Sample::inputs));
+        ops::run(decoder.ops, || self.step(decoder, samples, &batch, tap))
     }
 
-    fn step(&mut self, decoder: &Decoder, packed: &Packed<'_>, hook: &mut dyn Hook) -> Result<Vec<f64>> {
+    fn step(&mut self, decoder: &Decoder, samples: &[Sample], batch: &Batch, tap: &mut dyn Tap) -> Result<Vec<f64>> {
         let lost = || Error::fault("a group of layers was begun before the one above it had every sample");
         let group = self.groups.get(self.at).cloned().ok_or_else(lost)?;
         let next = |queue: &mut VecDeque<Tensor<2>>| {
-            let count = packed.samples.len();
-            if queue.len() < count { Err(lost()) } else { Ok(packed.join(queue.drain(..count).collect())) }
+            let count = samples.len();
+            if queue.len() < count { Err(lost()) } else { Ok(batch.rows.join(queue.drain(..count).collect())) }
         };
         let (x, dy) = if self.at == 0 {
-            (self.climb(decoder, packed)?, None)
+            (self.climb(decoder, samples, batch)?, None)
         } else {
             let x = next(self.inputs.get_mut(self.at).ok_or_else(lost)?)?;
             (x, Some(next(&mut self.gradients)?))
         };
-        let (y, kept) = decoder.forward_keeping(group.clone(), x, packed);
+        let (y, kept) = decoder.forward_keeping(group.clone(), x, batch)?;
         let (losses, dy) = match dy {
-            None => decoder.head_backward(&y, packed),
+            None => decoder.head_backward(&y, samples, batch),
             Some(dy) => (Vec::new(), dy),
         };
         let below = self.at + 1 < self.groups.len();
-        let dx = decoder.backward_layers(group.start, kept, dy, packed, hook, below);
+        let dx = decoder.backward_layers(group.start, kept, dy, batch, tap, below)?;
         if below {
             let dx = dx.ok_or_else(|| Error::fault("no gradient came out of a group of layers"))?;
-            self.gradients.extend(packed.split(&dx));
+            self.gradients.extend(batch.rows.split(&dx));
         }
         Ok(losses)
     }
 
     /// Up to the input of the topmost group, leaving behind those of the others.
-    fn climb(&mut self, decoder: &Decoder, packed: &Packed<'_>) -> Result<Tensor<2>> {
-        let mut x = packed.embedded(decoder)?;
+    fn climb(&mut self, decoder: &Decoder, samples: &[Sample], batch: &Batch) -> Result<Tensor<2>> {
+        let ids: Vec<u32> = samples.iter().flat_map(|sample| &sample.ids[..sample.inputs()]).copied().collect();
+        let mut x = decoder.embedded(&ids, batch)?;
         let mut below = 0;
         for (group, layers) in self.groups.iter().enumerate().rev() {
-            x = decoder.forward_layers(below..layers.start, x, packed);
+            x = decoder.forward(below..layers.start, x, batch, None, &mut Closed)?;
             below = layers.start;
             if group > 0
                 && let Some(inputs) = self.inputs.get_mut(group)
             {
-                inputs.extend(packed.split(&x));
+                inputs.extend(batch.rows.split(&x));
             }
         }
         Ok(x)
@@ -115,7 +122,7 @@ impl Walk {
         self.inputs.iter().chain([&self.gradients])
     }
 
-    /// How long [`Walk::snapshot`] is, in bytes.
+    /// How long [`LayerGroups::snapshot`] is, in bytes.
     pub fn snapshot_len(&self) -> usize {
         let tensors = |queue: &VecDeque<Tensor<2>>| {
             8 + queue.iter().map(|tensor| 8 + 4 * tensor.dims().iter().product::<usize>()).sum::<usize>()

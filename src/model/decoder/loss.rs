@@ -1,30 +1,33 @@
 //! The loss of plain text, for perplexity.
 //!
-//! Must not know: windows' origin, files.
+//! Must not know: where windows come from, files.
 
+use super::Decoder;
 use crate::error::Result;
-use crate::model::decoder::Decoder;
+use crate::model::ops;
 
 /// Rows of logits that exist at once: a vocabulary of 150,000 entries times this is 150 MB.
 const ROWS: usize = 256;
 
 impl Decoder {
     /// Σ −log p(idᵢ | ids before it) over all ids but the first, in nats.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
     pub fn negative_log_likelihood(&self, ids: &[u32]) -> Result<f64> {
         let inputs = ids.len().saturating_sub(1);
         if inputs == 0 {
             return Ok(0.0);
         }
-        let batch = self.batch(vec![0], 0, inputs);
-        let x = self.embed(&ids[..inputs])?;
-        Ok(self.ops.run(|| {
-            let hidden = self.hidden(x, &batch, None, false);
+        ops::run(self.ops, || {
+            let (batch, x) = self.read(&[&ids[..inputs]])?;
             let loss = |first: usize| {
                 let count = ROWS.min(inputs - first);
-                let logits = self.logits(hidden.clone().narrow(0, first, count));
+                let rows = batch.rows.join(vec![x.clone().narrow(0, first, count)]);
+                let logits = self.logits(rows).narrow(0, 0, count);
                 self.ops.negative_log_likelihood(logits, &ids[first + 1..=first + count]).iter().sum::<f64>()
             };
-            (0..inputs).step_by(ROWS).map(loss).sum()
-        }))
+            Ok((0..inputs).step_by(ROWS).map(loss).sum())
+        })
     }
 }

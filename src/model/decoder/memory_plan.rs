@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::sample::together;
 use crate::model::arch::config::{DecoderConfig, Norms};
-use crate::model::decoder::rows::together;
 use crate::model::matrix::{MatrixId, Projection};
 
 /// How long one sample is.

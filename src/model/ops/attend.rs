@@ -1,140 +1,192 @@
 //! Attention on the CPU, forward and backward, fused: a head's block of queries is scored, softened and multiplied while
 //! it lies in a core's cache, and what the mask hides is never computed.
 //!
-//! Heads are spread over the threads; a head's own arithmetic runs on one, in a fixed order, so the
-//! result does not depend on how many there are. Probabilities are not kept for the backward pass but
-//! computed again: they are the only quadratic memory of a layer. Must not know: projections, caches.
+//! Sequences and heads are spread over the threads. A head's own arithmetic runs on one, in a fixed order, so the result depends
+//! neither on how many threads there are nor on what else is in the batch. Probabilities are not kept for the backward pass but
+//! computed again: they are the only quadratic memory of a layer. Must not know: projections, layers.
+
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::lanes::{softmax, softmax_backward, vectorised};
-use super::memory::{Memory, tensor};
+use super::lanes::{softmax, softmax_backward, tanh, vectorised};
+use super::memory::{Memory, rows_per_task, tensor};
 use super::product::{Matrix, Onto, product};
-use crate::model::ops::mask::Mask;
+use super::rows::{Rows, Sequence};
+use super::{Attention, Keys};
 
 /// Queries of one block. Part of the results' last bits, so a change raises the versions of the stages that read.
 const BLOCK: usize = 64;
 
-/// Where the rows of one task lie: some query heads of one sequence that share a key head.
-struct Task {
-    sequence: usize,
-    key_head: usize,
-    /// Rows before and after the end of this task's, over [B*n*T].
-    rows: std::ops::Range<usize>,
+/// Some query heads of one sequence that share a key head.
+struct Task<'a> {
+    sequence: &'a Sequence,
+    heads: Range<usize>,
 }
 
-/// Sizes of a call: B sequences, n query heads in groups over kv key heads, T queries, S keys, heads of d.
-#[derive(Clone, Copy)]
-struct Sizes {
-    n: usize,
-    kv: usize,
-    t: usize,
-    s: usize,
+/// The tasks of a batch, in the order of sequences and heads. With one query each, the heads of a group read the same keys in
+/// one product; with several, each head has its own.
+fn tasks<'a>(rows: &'a Rows, attention: &Attention) -> Vec<Task<'a>> {
+    let of = |sequence: &'a Sequence| {
+        let heads = if sequence.tokens() == 1 { attention.heads / attention.kv_heads } else { 1 };
+        (0..attention.heads).step_by(heads).map(move |head| Task { sequence, heads: head..head + heads })
+    };
+    rows.sequences.iter().flat_map(of).collect()
+}
+
+/// Keys or values of every sequence, [seen, d] for a key head.
+struct Planes {
+    memory: Memory,
+    kv_heads: usize,
     d: usize,
+    /// Positions that a slot of the cache has room for; none where the rows are the batch's own.
+    positions: Option<usize>,
 }
 
-impl Sizes {
-    fn of(q: &Tensor<4>, k: &Tensor<4>) -> Self {
-        let ([_, n, t, d], [_, kv, s, _]) = (q.dims(), k.dims());
-        Self { n, kv, t, s, d }
+impl Planes {
+    fn of_batch(x: Tensor<2>, attention: &Attention) -> Self {
+        Self { memory: Memory::of(x), kv_heads: attention.kv_heads, d: attention.head_dim, positions: None }
     }
 
-    /// Query heads of one task. With one query each, the heads of a group read the same keys in one product.
-    fn heads(self) -> usize {
-        if self.t == 1 { self.n / self.kv } else { 1 }
+    fn of_cache(cache: &Tensor<4>) -> Self {
+        let [_, kv_heads, positions, d] = cache.dims();
+        Self { memory: Memory::of(cache.clone()), kv_heads, d, positions: Some(positions) }
     }
 
-    fn task(self, index: usize) -> Task {
-        let heads = self.heads();
-        let (sequence, head) = (index * heads / self.n, index * heads % self.n);
-        let rows = index * heads * self.t;
-        Task { sequence, key_head: head / (self.n / self.kv), rows: rows..rows + heads * self.t }
+    fn matrix(&self, sequence: &Sequence, key_head: usize, seen: usize) -> Matrix<'_> {
+        let (first, stride) = match self.positions {
+            Some(positions) => ((sequence.slot * self.kv_heads + key_head) * positions * self.d, self.d),
+            None => {
+                let width = self.kv_heads * self.d;
+                (sequence.rows.start * width + key_head * self.d, width)
+            }
+        };
+        Matrix::new(&self.memory.slice()[first..], seen, self.d, stride)
     }
+}
 
-    /// Blocks of a task's rows: the rows, and how many keys at most they see.
-    fn blocks(self) -> impl Iterator<Item = (std::ops::Range<usize>, usize)> {
-        let rows = self.heads() * self.t;
-        (0..rows).step_by(BLOCK).map(move |first| {
-            let last = (first + BLOCK).min(rows);
-            (first..last, if self.t == 1 { self.s } else { self.s - self.t + last })
-        })
-    }
+/// Queries of one head, or of the heads of a group with one query each: [rows, d] of [N, n*d].
+fn queries<'a>(values: &'a [f32], task: &Task<'_>, block: &Range<usize>, attention: &Attention) -> Matrix<'a> {
+    let (d, width) = (attention.head_dim, attention.heads * attention.head_dim);
+    let start = task.sequence.rows.start * width + task.heads.start * d;
+    let stride = if task.sequence.tokens() == 1 { d } else { width };
+    Matrix::new(&values[start + block.start * stride..], block.len(), d, stride)
+}
 
-    /// Attention probabilities of a block of queries, [rows, seen].
-    fn probabilities(self, p: &mut Vec<f32>, q: Matrix<'_>, k: Matrix<'_>, block: &Block<'_>) {
-        let seen = block.seen;
-        p.resize(block.rows.len() * seen, 0.0);
-        product(p, q, k.transposed(), Onto::Replace);
+/// The blocks of a task's queries, and how many keys at most each sees.
+fn blocks(task: &Task<'_>) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
+    let (tokens, heads, first) = (task.sequence.tokens(), task.heads.len(), task.sequence.first);
+    (0..tokens * heads).step_by(BLOCK).map(move |start| {
+        let end = (start + BLOCK).min(tokens * heads);
+        (start..end, if tokens == 1 { first + 1 } else { first + end })
+    })
+}
+
+/// Attention probabilities of a block of queries, [rows, seen]. With a cap, `slope` gets its derivative at every score.
+fn probabilities(
+    p: &mut Vec<f32>,
+    slope: Option<&mut Vec<f32>>,
+    [q, k]: [Matrix<'_>; 2],
+    (task, block, seen): (&Task<'_>, &Range<usize>, usize),
+    attention: &Attention,
+) {
+    #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+    let (scale, cap) = (attention.scale as f32, attention.cap.map(|cap| cap as f32));
+    p.resize(block.len() * seen, 0.0);
+    product(p, q, k.transposed(), Onto::Replace);
+    if let Some(cap) = cap {
         vectorised(|| {
-            for (row, values) in block.rows.clone().zip(p.chunks_exact_mut(seen)) {
-                let visible = block.mask.visible(block.sequence, if self.t == 1 { 0 } else { row });
-                softmax(values, visible.start..visible.end.min(seen), block.scale);
+            for p in p.iter_mut() {
+                *p = tanh(*p * scale / cap);
+            }
+        });
+        if let Some(slope) = slope {
+            slope.clear();
+            slope.extend(p.iter().map(|tanh| 1.0 - tanh * tanh));
+        }
+    }
+    // After the cap the scores are c times what is there.
+    let scale = cap.unwrap_or(scale);
+    let alone = task.sequence.tokens() == 1;
+    vectorised(|| {
+        for (row, values) in block.clone().zip(p.chunks_exact_mut(seen)) {
+            let visible = attention.visible(task.sequence.first + if alone { 0 } else { row });
+            softmax(values, visible.start..visible.end.min(seen), scale);
+        }
+    });
+}
+
+/// Lays the rows of tasks [heads, T, d] side by side: [N, heads*d], zeros in rows of no sequence.
+fn side_by_side(rows: &Rows, heads: usize, d: usize, tasks: &[Vec<f32>]) -> Tensor<2> {
+    let width = heads * d;
+    let mut y = vec![0.0; rows.count() * width];
+    let mut rest = &mut y[..];
+    let mut tasks = tasks;
+    for sequence in &rows.sequences {
+        let (mine, others) = rest.split_at_mut(sequence.tokens() * width);
+        rest = others;
+        let count = mine.len() / tasks.first().map_or(1, Vec::len).max(1);
+        let (parts, others) = tasks.split_at(count);
+        tasks = others;
+        mine.par_chunks_mut(width).enumerate().with_min_len(rows_per_task(width)).for_each(|(row, y)| {
+            let each = width / count.max(1);
+            for (y, part) in y.chunks_exact_mut(each).zip(parts) {
+                y.copy_from_slice(&part[row * each..(row + 1) * each]);
             }
         });
     }
+    tensor(y, [rows.count(), width])
 }
 
-/// Which queries a block holds and what they may see.
-struct Block<'a> {
-    rows: std::ops::Range<usize>,
-    seen: usize,
-    sequence: usize,
-    mask: &'a Mask,
-    scale: f32,
+/// See [`super::Ops::attend`].
+pub fn attend(q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) -> Tensor<2> {
+    let (n, kv, d) = (attention.heads, attention.kv_heads, attention.head_dim);
+    let q = Memory::of(q);
+    let q = q.slice();
+    let (k, v) = match keys {
+        Keys::Batch { k, v } => (Planes::of_batch(k, attention), Planes::of_batch(v, attention)),
+        Keys::Cache { k, v } => (Planes::of_cache(k), Planes::of_cache(v)),
+    };
+    let done: Vec<Vec<f32>> = tasks(rows, attention)
+        .into_par_iter()
+        .map_init(Vec::new, |p, task| {
+            let key_head = task.heads.start / (n / kv);
+            let mut y = vec![0.0; task.sequence.tokens() * task.heads.len() * d];
+            for (block, seen) in blocks(&task) {
+                let k = k.matrix(task.sequence, key_head, seen);
+                let v = v.matrix(task.sequence, key_head, seen);
+                probabilities(p, None, [queries(q, &task, &block, attention), k], (&task, &block, seen), attention);
+                let y = &mut y[block.start * d..block.end * d];
+                product(y, Matrix::new(p, block.len(), seen, seen), v, Onto::Replace);
+            }
+            y
+        })
+        .collect();
+    side_by_side(rows, n, d, &done)
 }
 
-/// Attention of queries q [B, n, T, d] over keys and values [B, kv, S, d], whose last T slots are the queries' own.
-pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask, scale: f32) -> Tensor<4> {
-    let (shape, sizes) = (q.dims(), Sizes::of(&q, &k));
-    let Sizes { t, d, .. } = sizes;
-    let (q, k, v) = (Memory::of(q), Memory::strided(k), Memory::strided(v));
-    let (q, (k, k_at), (v, v_at)) = (q.slice(), k.matrices(), v.matrices());
-    let mut y = vec![0.0; q.len()];
-    let tasks = y.par_chunks_mut((sizes.heads() * t * d).max(1)).enumerate();
-    tasks.for_each_init(Vec::new, |p, (index, y)| {
-        let task = sizes.task(index);
-        let q = &q[task.rows.start * d..task.rows.end * d];
-        let k = &k[k_at(task.sequence, task.key_head)..];
-        let v = &v[v_at(task.sequence, task.key_head)..];
-        for (rows, seen) in sizes.blocks() {
-            let block = Block { rows: rows.clone(), seen, sequence: task.sequence, mask, scale };
-            let q = Matrix::new(&q[rows.start * d..], rows.len(), d, d);
-            sizes.probabilities(p, q, Matrix::new(k, seen, d, d), &block);
-            let y = &mut y[rows.start * d..rows.end * d];
-            product(y, Matrix::new(p, rows.len(), seen, seen), Matrix::new(v, seen, d, d), Onto::Replace);
-        }
-    });
-    tensor(y, shape)
-}
-
-/// (dL/dq, dL/dk, dL/dv) of [`attend`] over whole sequences (S = T), given dL/dy [B, n, T, d].
-pub fn attend_backward([q, k, v, dy]: [Tensor<4>; 4], mask: &Mask, scale: f32) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
-    let (shape, key_shape, sizes) = (q.dims(), k.dims(), Sizes::of(&q, &k));
-    let Sizes { n, kv, t, d, .. } = sizes;
+/// See [`super::Ops::attend_backward`].
+pub fn attend_backward([q, k, v, dy]: [Tensor<2>; 4], rows: &Rows, attention: &Attention) -> [Tensor<2>; 3] {
+    let (n, kv, d) = (attention.heads, attention.kv_heads, attention.head_dim);
     let (q, dy) = (Memory::of(q), Memory::of(dy));
-    let (k, v) = (Memory::strided(k), Memory::strided(v));
-    let (q, dy, (k, k_at), (v, v_at)) = (q.slice(), dy.slice(), k.matrices(), v.matrices());
-    let plane = t * d;
+    let (q, dy) = (q.slice(), dy.slice());
+    let (k, v) = (Planes::of_batch(k, attention), Planes::of_batch(v, attention));
+    #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+    let scale = attention.scale as f32;
+    let each = |sequence| (0..n).map(move |head| Task { sequence, heads: head..head + 1 });
+    let tasks: Vec<Task<'_>> = rows.sequences.iter().flat_map(each).collect();
     // Every query head has its own share of dk and dv, so that heads need not wait for each other.
-    let mut dq = vec![0.0; q.len()];
-    let (mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; q.len()]);
-    let planes = dq.par_chunks_mut(plane).zip(dk.par_chunks_mut(plane)).zip(dv.par_chunks_mut(plane));
-    planes.enumerate().for_each_init(
-        Default::default,
-        |(p, dp): &mut (Vec<f32>, Vec<f32>), (index, ((dq, dk), dv))| {
-            let (sequence, key_head) = (index / n, index % n / (n / kv));
-            let (q, dy) = (&q[index * plane..(index + 1) * plane], &dy[index * plane..(index + 1) * plane]);
-            let k = &k[k_at(sequence, key_head)..];
-            let v = &v[v_at(sequence, key_head)..];
-            for first in (0..t).step_by(BLOCK) {
-                let rows = first..(first + BLOCK).min(t);
-                let (count, seen) = (rows.len(), rows.end);
-                let block = Block { rows: rows.clone(), seen, sequence, mask, scale };
-                let q = Matrix::new(&q[first * d..], count, d, d);
-                let dy = Matrix::new(&dy[first * d..], count, d, d);
-                let (k, v) = (Matrix::new(k, seen, d, d), Matrix::new(v, seen, d, d));
-                sizes.probabilities(p, q, k, &block);
+    let shares: Vec<[Vec<f32>; 3]> = tasks
+        .into_par_iter()
+        .map_init(Default::default, |[p, dp, slope]: &mut [Vec<f32>; 3], task| {
+            let (t, key_head) = (task.sequence.tokens(), task.heads.start / (n / kv));
+            let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; t * d]);
+            for (block, seen) in blocks(&task) {
+                let count = block.len();
+                let (q, dy) = (queries(q, &task, &block, attention), queries(dy, &task, &block, attention));
+                let (k, v) = (k.matrix(task.sequence, key_head, seen), v.matrix(task.sequence, key_head, seen));
+                probabilities(p, Some(&mut *slope), [q, k], (&task, &block, seen), attention);
                 product(&mut dv[..seen * d], Matrix::new(p, count, seen, seen).transposed(), dy, Onto::Add);
                 dp.resize(count * seen, 0.0);
                 product(dp, dy, v.transposed(), Onto::Replace);
@@ -143,31 +195,41 @@ pub fn attend_backward([q, k, v, dy]: [Tensor<4>; 4], mask: &Mask, scale: f32) -
                         softmax_backward(dp, p, scale);
                     }
                 });
+                if attention.cap.is_some() {
+                    for (dp, slope) in dp.iter_mut().zip(&*slope) {
+                        *dp *= slope;
+                    }
+                }
                 let ds = Matrix::new(dp, count, seen, seen);
-                product(&mut dq[first * d..rows.end * d], ds, k, Onto::Replace);
+                product(&mut dq[block.start * d..block.end * d], ds, k, Onto::Replace);
                 product(&mut dk[..seen * d], ds.transposed(), q, Onto::Add);
             }
-        },
-    );
+            [dq, dk, dv]
+        })
+        .collect();
+    let (mut dq, mut dk, mut dv) = (Vec::new(), Vec::new(), Vec::new());
+    for [q, k, v] in shares {
+        dq.push(q);
+        dk.push(k);
+        dv.push(v);
+    }
     let group = n / kv;
-    (
-        tensor(dq, shape),
-        tensor(sum_groups(&dk, group, plane), key_shape),
-        tensor(sum_groups(&dv, group, plane), key_shape),
-    )
+    [
+        side_by_side(rows, n, d, &dq),
+        side_by_side(rows, kv, d, &sum_groups(dk, group)),
+        side_by_side(rows, kv, d, &sum_groups(dv, group)),
+    ]
 }
 
-/// Adds the shares of the query heads of each group: [B, kv * group, plane] to [B, kv, plane].
-fn sum_groups(shares: &[f32], group: usize, plane: usize) -> Vec<f32> {
-    let mut sums = Vec::with_capacity(shares.len() / group.max(1));
-    for shares in shares.chunks_exact((group * plane).max(1)) {
-        let (first, others) = shares.split_at(plane);
-        let start = sums.len();
-        sums.extend_from_slice(first);
-        for other in others.chunks_exact(plane.max(1)) {
-            for (sum, share) in sums[start..].iter_mut().zip(other) {
-                *sum += share;
+/// Adds the shares of the query heads of each group.
+fn sum_groups(shares: Vec<Vec<f32>>, group: usize) -> Vec<Vec<f32>> {
+    let mut sums: Vec<Vec<f32>> = Vec::with_capacity(shares.len() / group.max(1));
+    for (index, share) in shares.into_iter().enumerate() {
+        match sums.last_mut() {
+            Some(sum) if !index.is_multiple_of(group.max(1)) => {
+                sum.iter_mut().zip(&share).for_each(|(sum, share)| *sum += share);
             }
+            _ => sums.push(share),
         }
     }
     sums

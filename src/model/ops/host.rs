@@ -1,7 +1,7 @@
-//! The element-wise operations as fused loops over host memory, rows spread over the threads.
+//! Every operation as fused loops over host memory, rows spread over the threads.
 //!
 //! A tensor of the CPU backend lends its memory as a slice; the arithmetic of a row is in [`super::lanes`],
-//! so the result does not depend on the number of threads.
+//! so the result does not depend on the number of threads. Attention is in [`super::attend`].
 //! Must not know: devices other than the CPU, types other than f32.
 
 use std::borrow::Cow;
@@ -10,11 +10,76 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::lanes::{exp, maximum, sigmoid, sum, vectorised};
+use super::angles::Angles;
+use super::lanes::{exp, maximum, sigmoid, sum, tanh, vectorised};
 use super::memory::{GRAIN, Memory, rows_per_task, tensor};
+use super::plain::{GELU_CUBE, GELU_SCALE};
 use super::product::{Matrix, Onto, product};
-use super::{CrossEntropy, means};
-use crate::model::ops::rope::Angles;
+use super::rows::Rows;
+use super::{Attention, CrossEntropy, Keys, Ops, attend, means};
+use crate::model::arch::config::Gate;
+
+/// Fused loops over host memory: f32 on the CPU backend.
+#[derive(Debug)]
+pub struct Host;
+
+impl Ops for Host {
+    fn on_pool(&self) -> bool {
+        true
+    }
+
+    fn rms_norm(&self, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+        rms_norm(x, weight, eps)
+    }
+
+    fn rms_norm_backward(&self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+        rms_norm_backward(dy, x, weight, eps)
+    }
+
+    fn gate(&self, f: Gate, open: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
+        gate(f, open.clone(), up.clone())
+    }
+
+    fn gate_backward(&self, f: Gate, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
+        gate_backward(f, dy, gate, up)
+    }
+
+    fn rotate(&self, x: Tensor<2>, angles: &Angles, inverse: bool) -> Tensor<2> {
+        rotate(x, angles, inverse)
+    }
+
+    fn store(&self, cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
+        store(cache, x, rows)
+    }
+
+    fn attend(&self, q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) -> Tensor<2> {
+        attend::attend(q, keys, rows, attention)
+    }
+
+    fn attend_backward(&self, qkvdy: [Tensor<2>; 4], rows: &Rows, attention: &Attention) -> [Tensor<2>; 3] {
+        attend::attend_backward(qkvdy, rows, attention)
+    }
+
+    fn cap(&self, x: Tensor<2>, c: f64) -> Tensor<2> {
+        cap(x, c)
+    }
+
+    fn cross_entropy(&self, logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
+        cross_entropy(logits, labels, counts)
+    }
+
+    fn negative_log_likelihood(&self, logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
+        negative_log_likelihood(logits, labels)
+    }
+
+    fn argmax(&self, logits: Tensor<2>) -> Vec<u32> {
+        argmax(logits)
+    }
+
+    fn add_abs_gradients(&self, acc: Tensor<2>, dy: &Tensor<2>, x: &Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
+        add_abs_gradients(acc, dy.clone(), x.clone(), samples)
+    }
+}
 
 #[inline(always)]
 fn inverse_rms(row: &[f32], eps: f64) -> f32 {
@@ -23,7 +88,7 @@ fn inverse_rms(row: &[f32], eps: f64) -> f32 {
     1.0 / mean.sqrt()
 }
 
-pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
     let [n, h] = x.dims();
     let (x, weight) = (Memory::of(x), Memory::of(weight.clone()));
     let (x, weight) = (x.slice(), weight.slice());
@@ -39,7 +104,7 @@ pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
     tensor(y, [n, h])
 }
 
-pub fn rms_norm_backward(dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+fn rms_norm_backward(dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
     let [n, h] = x.dims();
     let (x, weight) = (Memory::of(x), Memory::of(weight.clone()));
     let (x, weight) = (x.slice(), weight.slice());
@@ -60,58 +125,122 @@ pub fn rms_norm_backward(dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f
     tensor(dx, [n, h])
 }
 
-pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+fn gate(f: Gate, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     let shape = gate.dims();
     let (gate, up) = (Memory::of(gate), Memory::of(up));
     let (gate, up) = (gate.slice(), up.slice());
     let mut y = vec![0.0; gate.len()];
-    y.par_chunks_mut(GRAIN).zip(gate.par_chunks(GRAIN)).zip(up.par_chunks(GRAIN)).for_each(|((y, g), u)| {
+    y.par_chunks_mut(GRAIN).zip(gate.par_chunks(GRAIN)).zip(up.par_chunks(GRAIN)).for_each(|((y, gate), up)| {
+        let values = y.iter_mut().zip(gate).zip(up);
+        match f {
+            Gate::Silu => vectorised(|| {
+                for ((y, g), u) in values {
+                    *y = g * sigmoid(*g) * u;
+                }
+            }),
+            Gate::GeluTanh => vectorised(|| {
+                for ((y, g), u) in values {
+                    *y = g * sigmoid(gelu(*g).0) * u;
+                }
+            }),
+        }
+    });
+    tensor(y, shape)
+}
+
+/// 2u and its derivative, with u = sqrt(2/π) * (x + 0.044715 x³): 0.5 * (1 + tanh(u)) = sigmoid(2u).
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+fn gelu(x: f32) -> (f32, f32) {
+    const SCALE: f32 = 2.0 * GELU_SCALE as f32;
+    const CUBE: f32 = GELU_CUBE as f32;
+    let square = CUBE * x * x;
+    (SCALE * x * (1.0 + square), SCALE * (1.0 + 3.0 * square))
+}
+
+fn gate_backward(f: Gate, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
+    let shape = gate.dims();
+    // Three streams in, three out, in the same memory.
+    let [mut y, mut gate, mut up] = [dy, gate, up].map(|x| Memory::of(x).into_vec());
+    y.par_chunks_mut(GRAIN).zip(gate.par_chunks_mut(GRAIN)).zip(up.par_chunks_mut(GRAIN)).for_each(
+        |((y, gate), up)| {
+            let values = y.iter_mut().zip(gate).zip(up);
+            match f {
+                Gate::Silu => vectorised(|| {
+                    for ((y, g), u) in values {
+                        let s = sigmoid(*g);
+                        let silu = *g * s;
+                        // silu'(g) = s * (1 + g * (1 - s))
+                        let slope = s * (1.0 + *g * (1.0 - s));
+                        (*y, *g, *u) = (silu * *u, *y * *u * slope, *y * silu);
+                    }
+                }),
+                Gate::GeluTanh => vectorised(|| {
+                    for ((y, g), u) in values {
+                        let (double, inner) = gelu(*g);
+                        let s = sigmoid(double);
+                        let gelu = *g * s;
+                        let slope = s + gelu * (1.0 - s) * inner;
+                        (*y, *g, *u) = (gelu * *u, *y * *u * slope, *y * gelu);
+                    }
+                }),
+            }
+        },
+    );
+    [y, gate, up].map(|values| tensor(values, shape))
+}
+
+fn rotate(x: Tensor<2>, angles: &Angles, inverse: bool) -> Tensor<2> {
+    let shape = x.dims();
+    let sign = if inverse { -1.0 } else { 1.0 };
+    let half = angles.cos.dims()[1];
+    let (cos, sin) = (Memory::of(angles.cos.clone()), Memory::of(angles.sin.clone()));
+    let (cos, sin) = (cos.slice(), sin.slice());
+    let mut y = Memory::of(x).into_vec();
+    let rows = y.par_chunks_mut(shape[1]).zip(cos.par_chunks(half)).zip(sin.par_chunks(half));
+    rows.with_min_len(rows_per_task(shape[1])).for_each(|((row, cos), sin)| {
         vectorised(|| {
-            for ((y, g), u) in y.iter_mut().zip(g).zip(u) {
-                *y = g * sigmoid(*g) * u;
+            for head in row.chunks_exact_mut(2 * half) {
+                let (low, high) = head.split_at_mut(half);
+                for (((l, h), c), s) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+                    let s = sign * s;
+                    (*l, *h) = (*l * c - *h * s, *h * c + *l * s);
+                }
             }
         });
     });
     tensor(y, shape)
 }
 
-pub fn swiglu_backward(dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
-    let shape = gate.dims();
-    // Three streams in, three out, in the same memory.
-    let [mut y, mut gate, mut up] = [dy, gate, up].map(|x| Memory::of(x).into_vec());
-    y.par_chunks_mut(GRAIN).zip(gate.par_chunks_mut(GRAIN)).zip(up.par_chunks_mut(GRAIN)).for_each(
-        |((y, gate), up)| {
-            vectorised(|| {
-                for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-                    let s = sigmoid(*g);
-                    let silu = *g * s;
-                    // silu'(g) = s * (1 + g * (1 - s))
-                    let slope = s * (1.0 + *g * (1.0 - s));
-                    (*y, *g, *u) = (silu * *u, *y * *u * slope, *y * silu);
-                }
-            });
-        },
-    );
-    [y, gate, up].map(|values| tensor(values, shape))
-}
-
-pub fn rotate(x: Tensor<4>, angles: &Angles, inverse: bool) -> Tensor<4> {
-    let shape = x.dims();
-    let [_, n, t, d] = shape;
-    let sign = if inverse { -1.0 } else { 1.0 };
-    let mut y = Memory::of(x).into_vec();
-    let half = d / 2;
-    y.par_chunks_mut(t * d).enumerate().for_each(|(plane, values)| {
-        let first = plane / n * t * half;
-        for (row, head) in values.chunks_exact_mut(d).enumerate() {
-            let at = first + row * half;
-            let (cos, sin) = (&angles.cos[at..at + half], &angles.sin[at..at + half]);
-            let (low, high) = head.split_at_mut(half);
-            for (((l, h), c), s) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-                let s = sign * s;
-                (*l, *h) = (*l * c - *h * s, *h * c + *l * s);
+fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
+    let shape = cache.dims();
+    let [_, kv, positions, d] = shape;
+    let x = Memory::of(x);
+    let x = x.slice();
+    let mut cache = Memory::of(cache).into_vec();
+    for sequence in &rows.sequences {
+        for (row, position) in sequence.rows.clone().zip(sequence.first..) {
+            for head in 0..kv {
+                let from = (row * kv + head) * d;
+                let to = ((sequence.slot * kv + head) * positions + position) * d;
+                cache[to..to + d].copy_from_slice(&x[from..from + d]);
             }
         }
+    }
+    tensor(cache, shape)
+}
+
+fn cap(x: Tensor<2>, cap: f64) -> Tensor<2> {
+    let shape = x.dims();
+    #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
+    let cap = cap as f32;
+    let mut y = Memory::of(x).into_vec();
+    y.par_chunks_mut(GRAIN).for_each(|y| {
+        vectorised(|| {
+            for y in y {
+                *y = cap * tanh(*y / cap);
+            }
+        });
     });
     tensor(y, shape)
 }
@@ -129,7 +258,7 @@ fn label_logit(row: &[f32], label: u32) -> f64 {
     f64::from(row[label as usize])
 }
 
-pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
+fn cross_entropy(logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
     let shape = logits.dims();
     let vocabulary = shape[1];
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "f32 gradients, token counts")]
@@ -156,14 +285,14 @@ pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> Cro
     CrossEntropy { losses: means(&losses, counts), gradient: tensor(gradient, shape) }
 }
 
-pub fn negative_log_likelihood(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
+fn negative_log_likelihood(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
     let vocabulary = logits.dims()[1];
     let logits = Memory::of(logits);
     let rows = logits.slice().par_chunks(vocabulary).zip(labels);
     rows.map(|(row, label)| log_sum_exp(row).0 - label_logit(row, *label)).collect()
 }
 
-pub fn argmax(logits: Tensor<2>) -> Vec<u32> {
+fn argmax(logits: Tensor<2>) -> Vec<u32> {
     let vocabulary = logits.dims()[1];
     let logits = Memory::of(logits);
     logits
@@ -194,7 +323,7 @@ fn spread(x: &[f32], columns: usize) -> (Cow<'_, [f32]>, usize) {
     (Cow::Owned(apart), stride)
 }
 
-pub fn add_abs_gradients(acc: Tensor<2>, dy: Tensor<2>, x: Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
+fn add_abs_gradients(acc: Tensor<2>, dy: Tensor<2>, x: Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
     let [out, input] = acc.dims();
     let (dy, x) = (Memory::of(dy), Memory::of(x));
     let dy = dy.slice();

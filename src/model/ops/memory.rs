@@ -22,24 +22,6 @@ impl Memory {
         self.0.as_slice().expect("contiguous f32 by construction")
     }
 
-    /// The memory of a tensor [.., .., rows, columns] whose matrices lie whole in it, though perhaps with gaps between them,
-    /// as in a cache that is not full. Other tensors are copied.
-    pub fn strided(tensor: Tensor<4>) -> Self {
-        let [_, _, _, columns] = tensor.dims();
-        let primitive = tensor.try_into_primitive::<Flex>().expect("Ops::of chose host loops for a CPU tensor");
-        let strides = primitive.layout().strides();
-        let whole =
-            strides.iter().all(|stride| *stride >= 0) && strides[3] == 1 && strides[2].unsigned_abs() == columns;
-        Self(if whole { primitive } else { primitive.to_contiguous() })
-    }
-
-    /// The whole memory of a tensor made by [`Memory::strided`], and where matrix (i, j) begins in it.
-    pub fn matrices(&self) -> (&[f32], impl Fn(usize, usize) -> usize + Sync + use<>) {
-        let (start, strides) = (self.0.layout().start_offset(), self.0.layout().strides());
-        let (outer, inner) = (strides[0].unsigned_abs(), strides[1].unsigned_abs());
-        (self.0.storage(), move |i, j| start + i * outer + j * inner)
-    }
-
     /// The values, moved out where nobody else holds them.
     pub fn into_vec(self) -> Vec<f32> {
         let values = self.slice();

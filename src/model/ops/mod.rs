@@ -1,44 +1,70 @@
-//! The element-wise operations of the decoder, forward and backward, in two forms.
+//! What stands between the matrix products of a decoder: norms, gates, rotations, attention, losses and sums.
 //!
-//! Matrix products are left to Burn on every device. What stands between them is the weak part of
-//! the CPU backend (one pass over memory per tiny operation, on one thread), so each operation has
-//! a fused, parallel loop for host memory ([`host`], [`attend`]) and a form in plain tensor operations for any
-//! other device ([`backend`]). [`Ops`] chooses; the tests hold both forms against each other.
+//! Matrix products are left to Burn on every device. The operations between them are its CPU backend's weak part: one pass
+//! over memory for each tiny step, on one thread. So [`Ops`] is a trait whose every method has a form in plain tensor
+//! operations ([`plain`]) for any device, and a device overrides those that it can do better: [`host`] does all of them in
+//! fused, parallel loops over the CPU's memory. The tests hold both against each other.
 //!
-//! Shapes: N rows are tokens of all sequences of a batch, B sequences, n heads, T queries, S keys,
-//! d the size of a head. Must not know: checkpoints, stages.
+//! Shapes: a batch has N rows, one for each token of its sequences, which lie end to end ([`rows`]). There are n query heads of
+//! size d, in groups that share one of kv key heads. V is the size of the vocabulary. Must not know: checkpoints, layers,
+//! stages.
 
+pub mod angles;
 mod attend;
-mod backend;
 mod host;
 mod lanes;
-pub(in crate::model) mod mask;
 mod memory;
+mod plain;
 mod product;
-pub(in crate::model) mod rope;
+pub mod rows;
 
+use std::fmt::Debug;
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor};
-use rayon::prelude::*;
 
-use crate::model::ops::mask::Mask;
-use crate::model::ops::rope::Angles;
+use self::angles::Angles;
+use self::rows::Rows;
+use crate::model::arch::config::Gate;
 
-/// Which form of the element-wise operations to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ops {
-    /// Fused loops over host memory: f32 on the CPU backend.
-    Host,
-    /// Plain tensor operations: every device and type.
-    Backend,
+/// The attention of one layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention {
+    /// n
+    pub heads: usize,
+    /// kv
+    pub kv_heads: usize,
+    /// d
+    pub head_dim: usize,
+    /// What products of queries and keys are multiplied by.
+    pub scale: f64,
+    /// A query sees so many keys, itself included; all before it if there is none.
+    pub window: Option<usize>,
+    /// With `Some(c)` scaled scores s become c * tanh(s / c), before the mask.
+    pub cap: Option<f64>,
+}
+
+impl Attention {
+    /// The positions that a query at this position sees. Never empty.
+    pub fn visible(&self, position: usize) -> Range<usize> {
+        let end = position + 1;
+        self.window.map_or(0, |window| end.saturating_sub(window))..end
+    }
+}
+
+/// Where the keys and values of a batch lie.
+pub enum Keys<'a> {
+    /// In the batch itself, [N, kv*d]: every sequence begins at position 0.
+    Batch { k: Tensor<2>, v: Tensor<2> },
+    /// In a cache [slots, kv, positions, d], which holds the batch's own keys too.
+    Cache { k: &'a Tensor<4>, v: &'a Tensor<4> },
 }
 
 /// What cross entropy gives: each sample's loss in nats and the gradient of their sum at the logits.
 pub struct CrossEntropy {
     /// By sample, the mean over its rows of −log p(label).
     pub losses: Vec<f64>,
-    /// Shape [rows, vocabulary].
+    /// [R, V]
     pub gradient: Tensor<2>,
 }
 
@@ -55,134 +81,105 @@ fn means(rows: &[f64], counts: &[usize]) -> Vec<f64> {
     counts.iter().map(mean).collect()
 }
 
-impl Ops {
-    /// Host loops where the tensors lie in host memory as f32, plain operations elsewhere.
-    pub fn of(device: &Device, dtype: DType) -> Self {
-        if *device == Device::flex() && dtype == DType::F32 { Self::Host } else { Self::Backend }
-    }
-
-    /// Runs some work where its parallel loops start quickest. On the CPU that is a thread of the pool: from outside of it
-    /// every loop would put its thread to sleep and be woken again, thousands of times a pass.
-    pub fn run<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
-        match self {
-            Self::Host => rayon::scope(|_| work()),
-            Self::Backend => work(),
-        }
+/// The operations of a device. Each method's own body is the form that runs everywhere.
+pub trait Ops: Debug + Send + Sync {
+    /// Whether work should run on a thread of rayon's pool. Called from outside of it, every parallel loop would put the
+    /// caller to sleep and wake it again, thousands of times in a pass.
+    fn on_pool(&self) -> bool {
+        false
     }
 
     /// y = x / sqrt(mean(x²) + eps) * w over each row of x [N, H] (Zhang & Sennrich 2019).
-    pub fn rms_norm(self, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
-        match self {
-            Self::Host => host::rms_norm(x, weight, eps),
-            Self::Backend => backend::rms_norm(x, weight, eps),
-        }
+    fn rms_norm(&self, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+        plain::rms_norm(x, weight, eps)
     }
 
     /// dL/dx of [`Ops::rms_norm`], given dL/dy [N, H]. The weight takes no gradient here.
-    pub fn rms_norm_backward(self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
-        match self {
-            Self::Host => host::rms_norm_backward(dy, x, weight, eps),
-            Self::Backend => backend::rms_norm_backward(dy, x, weight, eps),
-        }
+    fn rms_norm_backward(&self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
+        plain::rms_norm_backward(dy, x, weight, eps)
     }
 
-    /// silu(gate) * up, element by element (SwiGLU, Shazeer 2020).
-    pub fn swiglu(self, gate: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Host => host::swiglu(gate.clone(), up.clone()),
-            Self::Backend => backend::swiglu(gate.clone(), up.clone()),
-        }
+    /// f(gate) * up, element by element (Shazeer 2020).
+    fn gate(&self, f: Gate, gate: &Tensor<2>, up: &Tensor<2>) -> Tensor<2> {
+        plain::gate(f, gate.clone(), up.clone())
     }
 
-    /// [y, dL/dgate, dL/dup] of [`Ops::swiglu`], given dL/dy: y is computed again, because its factors are at hand.
-    pub fn swiglu_backward(self, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
-        match self {
-            Self::Host => host::swiglu_backward(dy, gate, up),
-            Self::Backend => backend::swiglu_backward(dy, gate, up),
-        }
+    /// [y, dL/dgate, dL/dup] of [`Ops::gate`], given dL/dy. y is computed again, because its factors are at hand.
+    fn gate_backward(&self, f: Gate, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
+        plain::gate_backward(f, dy, gate, up)
     }
 
-    /// Rotates the two halves of every head of x [B, n, T, d] by the angles of its position, as Hugging
-    /// Face's `rotate_half` does; `inverse` turns back, which is also the backward pass.
-    pub fn rotate(self, x: Tensor<4>, angles: &Angles, inverse: bool) -> Tensor<4> {
-        match self {
-            Self::Host => host::rotate(x, angles, inverse),
-            Self::Backend => backend::rotate(x, angles, inverse),
-        }
+    /// Rotates the two halves of every head of x [N, heads*d] by the angles of its row, as Hugging Face's `rotate_half`
+    /// does. `inverse` turns back, which is also the backward pass.
+    fn rotate(&self, x: Tensor<2>, angles: &Angles, inverse: bool) -> Tensor<2> {
+        plain::rotate(x, angles, inverse)
     }
 
-    /// Attention of queries q [B, n, T, d] over keys and values [B, n/g, S, d], of which the last T are the queries' own:
-    /// softmax(scale * qkᵀ) v over what the mask lets each query see (Vaswani et al. 2017; groups, Ainslie et al. 2023).
-    pub fn attend(self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &Mask, scale: f64) -> Tensor<4> {
-        match self {
-            #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
-            Self::Host => attend::attend(q, k, v, mask, scale as f32),
-            Self::Backend => backend::attend(q, &k, &v, mask, scale),
-        }
+    /// Writes the keys or values x [N, kv*d] of a batch into a cache [slots, kv, positions, d], each sequence into its slot
+    /// behind what it has. A sequence at its beginning takes the slot over from whoever had it.
+    fn store(&self, cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
+        plain::store(cache, x, rows)
     }
 
-    /// (dL/dq, dL/dk, dL/dv) of [`Ops::attend`] over whole sequences (S = T), given [q, k, v, dL/dy].
-    pub fn attend_backward(self, qkvdy: [Tensor<4>; 4], mask: &Mask, scale: f64) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
-        match self {
-            #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
-            Self::Host => attend::attend_backward(qkvdy, mask, scale as f32),
-            Self::Backend => backend::attend_backward(qkvdy, mask, scale),
-        }
+    /// Attention of queries q [N, n*d], each within its own sequence: softmax(scale * qkᵀ) v over what each query sees
+    /// (Vaswani et al. 2017; groups, Ainslie et al. 2023). Rows that belong to no sequence come out as zeros.
+    fn attend(&self, q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) -> Tensor<2> {
+        plain::attend(q, keys, rows, attention)
     }
 
-    /// Cross entropy of logits [R, V] against R labels, and its gradient; `counts` are the rows of each sample.
-    pub fn cross_entropy(self, logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
-        match self {
-            Self::Host => host::cross_entropy(logits, labels, counts),
-            Self::Backend => backend::cross_entropy(logits, labels, counts),
-        }
+    /// [dL/dq, dL/dk, dL/dv] of [`Ops::attend`] over whole sequences, given [q, k, v, dL/dy], each [N, …].
+    fn attend_backward(&self, qkvdy: [Tensor<2>; 4], rows: &Rows, attention: &Attention) -> [Tensor<2>; 3] {
+        plain::attend_backward(qkvdy, rows, attention)
+    }
+
+    /// c * tanh(x / c).
+    fn cap(&self, x: Tensor<2>, cap: f64) -> Tensor<2> {
+        plain::cap(x, cap)
+    }
+
+    /// dL/dx of [`Ops::cap`], given dL/dy and y.
+    fn cap_backward(&self, dy: Tensor<2>, y: Tensor<2>, cap: f64) -> Tensor<2> {
+        plain::cap_backward(dy, y, cap)
+    }
+
+    /// Cross entropy of logits [R, V] against R labels, and its gradient. `counts` are the rows of each sample.
+    fn cross_entropy(&self, logits: Tensor<2>, labels: &[u32], counts: &[usize]) -> CrossEntropy {
+        plain::cross_entropy(logits, labels, counts)
     }
 
     /// −log p(label) of each row of logits [R, V], in nats.
-    pub fn negative_log_likelihood(self, logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
-        match self {
-            Self::Host => host::negative_log_likelihood(logits, labels),
-            Self::Backend => backend::negative_log_likelihood(logits, labels),
-        }
+    fn negative_log_likelihood(&self, logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
+        plain::negative_log_likelihood(logits, labels)
     }
 
     /// The index of the highest logit of each row of [R, V]; the lowest index among equals.
-    pub fn argmax(self, logits: Tensor<2>) -> Vec<u32> {
-        match self {
-            Self::Host => host::argmax(logits),
-            Self::Backend => backend::argmax(logits),
-        }
+    fn argmax(&self, logits: Tensor<2>) -> Vec<u32> {
+        plain::argmax(logits)
     }
 
-    /// acc + Σ|dyᵀx| over samples, one after another: the accumulation of their gradients. acc [out, in] in f32, dy [N, out],
-    /// x [N, in]; `samples` are the rows of each.
-    pub fn add_abs_gradients(
-        self,
-        acc: Tensor<2>,
-        dy: &Tensor<2>,
-        x: &Tensor<2>,
-        samples: &[Range<usize>],
-    ) -> Tensor<2> {
-        match self {
-            Self::Host => host::add_abs_gradients(acc, dy.clone(), x.clone(), samples),
-            Self::Backend => samples.iter().fold(acc, |acc, rows| {
-                let of = |x: &Tensor<2>| x.clone().narrow(0, rows.start, rows.len());
-                acc + of(dy).transpose().matmul(of(x)).cast(DType::F32).abs()
-            }),
-        }
+    /// acc + Σ|dyᵀx| over samples, one after another. acc [out, in] in f32, dy [N, out], x [N, in]; `samples` are the rows of
+    /// each.
+    fn add_abs_gradients(&self, acc: Tensor<2>, dy: &Tensor<2>, x: &Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
+        plain::add_abs_gradients(acc, dy, x, samples)
     }
+}
 
-    /// Some work for each of several samples: on the CPU side by side, elsewhere in their order.
-    pub fn map<T: Send, R: Send>(
-        self,
-        samples: impl IntoIterator<Item = T>,
-        work: impl Fn(T) -> R + Sync + Send,
-    ) -> Vec<R> {
-        match self {
-            Self::Host => samples.into_iter().collect::<Vec<_>>().into_par_iter().map(work).collect(),
-            Self::Backend => samples.into_iter().map(work).collect(),
-        }
-    }
+/// Plain tensor operations: every device and type.
+#[derive(Debug)]
+pub struct Plain;
+
+impl Ops for Plain {}
+
+pub use host::Host;
+
+/// The operations for tensors of this type on this device: host loops where they lie in host memory as f32.
+pub fn of(device: &Device, dtype: DType) -> &'static dyn Ops {
+    if *device == Device::flex() && dtype == DType::F32 { &Host } else { &Plain }
+}
+
+/// Runs some work where its parallel loops start quickest.
+pub fn run<R: Send>(ops: &dyn Ops, work: impl FnOnce() -> R + Send) -> R {
+    if ops.on_pool() { rayon::scope(|_| work()) } else { work() }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::Params;
 use crate::error::{Error, Result};
-use crate::model::decoder::backward::Sample;
 use crate::model::decoder::memory_plan::{self, Estimate, Length, Setup};
+use crate::model::decoder::sample::Sample;
 use crate::model::device;
 use crate::model::matrix::MatrixId;
 use crate::size::{Budget, size};

@@ -6,9 +6,9 @@
 
 use super::*;
 use crate::model::arch::config::DecoderConfig;
-use crate::model::decoder::gradient_sums::Accumulators;
+use crate::model::decoder::gradient_sums::GradientSums;
 use crate::model::matrix::MatrixId;
-use crate::model::ops::Ops;
+use crate::model::ops::{Host, Ops, Plain};
 use crate::model::testing::{kinds, random, sample, small};
 
 type Scored<'a> = &'a dyn Fn(MatrixId) -> bool;
@@ -30,18 +30,18 @@ fn batches(config: &DecoderConfig, packing: Packing) -> Vec<Vec<Sample>> {
     packing.iter().map(take).collect()
 }
 
-fn bits(sums: &Accumulators) -> Sums {
+fn bits(sums: &GradientSums) -> Sums {
     let of = |id| sums.values(id).unwrap().into_iter().map(f32::to_bits).collect();
     sums.matrices().map(|place| (place, of(place))).collect()
 }
 
-fn add(walk: &mut Walk, sums: &mut Accumulators, decoder: &Decoder, batch: &[Sample]) -> Vec<f64> {
+fn add(walk: &mut LayerGroups, sums: &mut GradientSums, decoder: &Decoder, batch: &[Sample]) -> Vec<f64> {
     sums.expect(batch.iter().map(Sample::inputs));
     walk.add(decoder, batch, sums).unwrap()
 }
 
-fn start(decoder: &Decoder, group: &Range<usize>, scored: Scored<'_>) -> Accumulators {
-    Accumulators::new(decoder, |id| group.contains(&id.layer) && scored(id))
+fn start(decoder: &Decoder, group: &Range<usize>, scored: Scored<'_>) -> GradientSums {
+    GradientSums::new(decoder, |id| group.contains(&id.layer) && scored(id))
 }
 
 /// All sums and losses. Each group packs the samples in its own way, beginning with that one. With `stop`, the walk is
@@ -53,7 +53,7 @@ fn walked(
     packing: usize,
     stop: Option<usize>,
 ) -> (Sums, Vec<f64>) {
-    let mut walk = Walk::new(decoder, groups.to_vec());
+    let mut walk = LayerGroups::new(decoder, groups.to_vec());
     let (mut all, mut losses, mut step) = (Sums::new(), Vec::new(), 0);
     for (at, group) in groups.iter().enumerate() {
         walk.begin(at);
@@ -64,7 +64,7 @@ fn walked(
                 sums.snapshot(&mut sum_bytes).unwrap();
                 walk.snapshot(&mut bytes).unwrap();
                 assert_eq!((bytes.len(), sum_bytes.len()), (walk.snapshot_len(), sums.snapshot_len()));
-                walk = Walk::new(decoder, groups.to_vec());
+                walk = LayerGroups::new(decoder, groups.to_vec());
                 walk.begin(at);
                 sums = start(decoder, group, scored);
                 if groups.len() > 1 {
@@ -91,11 +91,11 @@ fn any_grouping_and_packing_gives_the_bits_of_one_sample_at_a_time_for_every_kin
     ];
     for config in kinds() {
         let config = config.with_layers(4);
-        for ops in [Ops::Host, Ops::Backend] {
+        for ops in [&Host as &'static dyn Ops, &Plain] {
             let mut decoder = random(&config, &Device::flex(), 11);
             decoder.ops = ops;
             for (name, lowest, scored) in scorings {
-                let mut sums = Accumulators::new(&decoder, scored);
+                let mut sums = GradientSums::new(&decoder, scored);
                 let mut losses = Vec::new();
                 for batch in batches(&config, PACKINGS[0]) {
                     sums.expect(batch.iter().map(Sample::inputs));
@@ -132,7 +132,7 @@ fn a_walk_that_was_written_down_goes_on_with_the_same_bits() {
 #[test]
 fn a_group_without_the_one_above_it_is_a_fault_and_no_panic() {
     let decoder = random(&small(), &Device::flex(), 4);
-    let mut walk = Walk::new(&decoder, vec![1..2, 0..1]);
+    let mut walk = LayerGroups::new(&decoder, vec![1..2, 0..1]);
     let mut sums = start(&decoder, &(0..1), &|_| true);
     for group in [1, 2] {
         walk.begin(group);

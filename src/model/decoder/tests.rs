@@ -10,11 +10,13 @@ use serde_json::{Map, Value, json};
 
 use crate::model::arch::config::DecoderConfig;
 use crate::model::arch::families::{self, FAMILIES, Family};
-use crate::model::decoder::backward::{Hook, Sample};
-use crate::model::decoder::rows;
-use crate::model::decoder::{Decoder, Linear};
+use crate::model::decoder::generate::Stop;
+use crate::model::decoder::sample::Sample;
+use crate::model::decoder::tap::{SITES, Tap};
+use crate::model::decoder::{Decoder, Edit, Linear};
 use crate::model::matrix::{MatrixId, Projection};
-use crate::model::ops::Ops;
+use crate::model::ops::rows::Rows;
+use crate::model::ops::{Host, Ops, Plain};
 use crate::model::testing::{kinds, random, sample, small};
 
 /// The same decoder on another device, with the operations of any device.
@@ -26,18 +28,20 @@ fn tracked(decoder: &Decoder) -> Decoder {
     };
     let mut copy = decoder.clone();
     copy.device = device;
-    copy.ops = Ops::Backend;
+    copy.ops = &Plain;
     copy.embedding = copy.embedding.autodiff().require_grad();
     copy.head = copy.head.autodiff();
-    copy.norm = copy.norm.autodiff();
+    copy.final_norm = copy.final_norm.autodiff();
     for layer in &mut copy.layers {
         for part in
             [&mut layer.q, &mut layer.k, &mut layer.v, &mut layer.o, &mut layer.gate, &mut layer.up, &mut layer.down]
         {
             *part = linear(part);
         }
-        layer.input_norm = layer.input_norm.clone().autodiff();
-        layer.post_norm = layer.post_norm.clone().autodiff();
+        layer.before_attention = layer.before_attention.clone().autodiff();
+        layer.after_attention = layer.after_attention.clone().map(Tensor::autodiff);
+        layer.before_mlp = layer.before_mlp.clone().autodiff();
+        layer.after_mlp = layer.after_mlp.clone().map(Tensor::autodiff);
         layer.qk_norm = layer.qk_norm.clone().map(|(q, k)| (q.autodiff(), k.autodiff()));
     }
     copy
@@ -50,12 +54,12 @@ struct Gradients {
     of: BTreeMap<MatrixId, Vec<Tensor<2>>>,
 }
 
-impl Hook for Gradients {
+impl Tap for Gradients {
     fn wants(&self, _: MatrixId) -> bool {
         true
     }
 
-    fn take(&mut self, id: MatrixId, dy: &Tensor<2>, x: &Tensor<2>) {
+    fn gradient(&mut self, id: MatrixId, dy: &Tensor<2>, x: &Tensor<2>) {
         for rows in &self.rows {
             let dy = dy.clone().narrow(0, rows.start, rows.len());
             let x = x.clone().narrow(0, rows.start, rows.len());
@@ -68,10 +72,9 @@ impl Hook for Gradients {
 fn oracle(decoder: &Decoder, sample: &Sample) -> (f64, BTreeMap<MatrixId, Vec<f32>>) {
     let model = tracked(decoder);
     let inputs = sample.inputs();
-    let batch = model.batch(vec![0], 0, inputs);
-    let hidden = model.hidden(model.embed(&sample.ids[..inputs]).unwrap(), &batch, None, false);
+    let (_, x) = model.read(&[&sample.ids[..inputs]]).unwrap();
     let count = sample.labels().len();
-    let logits = model.logits(hidden.narrow(0, inputs - count, count));
+    let logits = model.logits(x.narrow(0, inputs - count, count));
     let log_p = burn::tensor::activation::log_softmax(logits, 1);
     let labels: Vec<i64> = sample.labels().iter().map(|label| i64::from(*label)).collect();
     let labels =
@@ -89,15 +92,15 @@ fn oracle(decoder: &Decoder, sample: &Sample) -> (f64, BTreeMap<MatrixId, Vec<f3
     (value, of)
 }
 
-fn check(config: &DecoderConfig, ops: Ops) {
+fn check(config: &DecoderConfig, ops: &'static dyn Ops) {
     check_seeded(config, ops, 11);
 }
 
-fn check_seeded(config: &DecoderConfig, ops: Ops, seed: u64) {
+fn check_seeded(config: &DecoderConfig, ops: &'static dyn Ops, seed: u64) {
     let mut decoder = random(config, &Device::flex(), seed);
     decoder.ops = ops;
     let samples = [sample(config, 9, 4, 0), sample(config, 6, 2, 1), sample(config, 12, 11, 2)];
-    let mut hook = Gradients { rows: rows::rows(samples.iter().map(Sample::inputs)).collect(), ..Gradients::default() };
+    let mut hook = Gradients { rows: rows_of(&samples), ..Gradients::default() };
     let losses = decoder.losses_and_gradients(&samples, &mut hook).unwrap();
     for (index, sample) in samples.iter().enumerate() {
         let (loss, gradients) = oracle(&decoder, sample);
@@ -119,8 +122,8 @@ fn check_seeded(config: &DecoderConfig, ops: Ops, seed: u64) {
 #[test]
 fn gradients_are_those_of_autodiff_for_every_kind_of_decoder() {
     for config in &kinds() {
-        check(config, Ops::Host);
-        check(config, Ops::Backend);
+        check(config, &Host);
+        check(config, &Plain);
     }
 }
 
@@ -183,27 +186,36 @@ proptest! {
         for family in FAMILIES {
             let config = of_family(family, &settings);
             prop_assert_eq!((config.kv_heads, config.tied_head), (kv_heads, tied));
-            check_seeded(&config, Ops::Host, seed);
-            check_seeded(&config, Ops::Backend, seed);
+            check_seeded(&config, &Host, seed);
+            check_seeded(&config, &Plain, seed);
         }
     }
 }
 
+/// The rows of each sample of a batch.
+fn rows_of(samples: &[Sample]) -> Vec<Range<usize>> {
+    Rows::whole(samples.iter().map(Sample::inputs), 0).sequences.into_iter().map(|sequence| sequence.rows).collect()
+}
+
 #[test]
 fn reading_with_a_cache_is_reading_without_one() {
-    let config = small().with_window(5);
-    let decoder = random(&config, &Device::flex(), 3);
-    let prompts: Vec<Vec<u32>> = vec![vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9], vec![10]];
-    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let together = decoder.continue_greedily(&views, 8, &[], &mut |_| Ok(())).unwrap();
-    for (prompt, answer) in prompts.iter().zip(&together) {
-        let mut ids = prompt.clone();
-        for _ in 0..8 {
-            let batch = decoder.batch(vec![0], 0, ids.len());
-            let hidden = decoder.hidden(decoder.embed(&ids).unwrap(), &batch, None, true);
-            ids.extend(decoder.ops.argmax(decoder.logits(hidden)));
+    for config in kinds() {
+        for ops in [&Host as &'static dyn Ops, &Plain] {
+            let mut decoder = random(&config, &Device::flex(), 3);
+            decoder.ops = ops;
+            let prompts: Vec<Vec<u32>> = vec![vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9], vec![10]];
+            let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+            let together = decoder.continue_greedily(&views, 8, &[]).unwrap();
+            for (prompt, answer) in prompts.iter().zip(&together) {
+                let mut ids = prompt.clone();
+                for _ in 0..8 {
+                    let (batch, x) = decoder.read(&[&ids]).unwrap();
+                    let last = x.narrow(0, batch.rows.used() - 1, 1);
+                    ids.extend(decoder.ops.argmax(decoder.logits(last)));
+                }
+                assert_eq!(answer.ids, ids[prompt.len()..], "{ops:?}, {config:?}");
+            }
         }
-        assert_eq!(answer.ids, ids[prompt.len()..], "greedy answers do not depend on padding or cache");
     }
 }
 
@@ -211,54 +223,124 @@ fn reading_with_a_cache_is_reading_without_one() {
 fn sequences_end_at_a_stop_token_or_at_the_end_of_the_context() {
     let config = DecoderConfig { context: 12, ..small() };
     let decoder = random(&config, &Device::flex(), 3);
-    let free = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[], &mut |_| Ok(())).unwrap();
+    let free = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[]).unwrap();
     assert_eq!(free[0].ids.len(), 9, "the context has room for nine more");
-    assert_eq!(free[0].stop, crate::model::decoder::generate::Stop::Length);
+    assert_eq!(free[0].stop, Stop::Length);
     let stop = free[0].ids[2];
     let first = free[0].ids.iter().position(|id| *id == stop).unwrap();
-    let ended = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[stop], &mut |_| Ok(())).unwrap();
+    let ended = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[stop]).unwrap();
     assert_eq!(ended[0].ids, free[0].ids[..=first], "the stop id is kept");
-    assert_eq!(ended[0].stop, crate::model::decoder::generate::Stop::Eos);
-    assert!(decoder.continue_greedily(&[&[1; 12]], 1, &[], &mut |_| Ok(())).is_err());
-    assert!(decoder.continue_greedily(&[&[]], 1, &[], &mut |_| Ok(())).is_err());
-    assert!(decoder.continue_greedily(&[&[999]], 1, &[], &mut |_| Ok(())).is_err());
+    assert_eq!(ended[0].stop, Stop::Eos);
+    for bad in [&[1; 12][..], &[], &[999]] {
+        assert!(decoder.continue_greedily(&[bad], 1, &[]).is_err());
+    }
 }
 
 #[test]
 fn an_edit_changes_one_weight_of_one_model() {
     let decoder = random(&small(), &Device::flex(), 5);
-    let edit = crate::model::decoder::Edit { id: MatrixId::new(1, Projection::Down), values: vec![(7, 0.0)] };
+    let edit = Edit { id: MatrixId::new(1, Projection::Down), values: vec![(7, 0.0)] };
     let edited = decoder.edited(&[edit]).unwrap();
     let read = |decoder: &Decoder| -> Vec<f32> { decoder.layers[1].down.weight.to_data().iter().collect() };
     let (before, after) = (read(&decoder), read(&edited));
     assert!(before[7] != 0.0 && after[7] == 0.0);
     assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
-    assert!(
-        decoder
-            .edited(&[crate::model::decoder::Edit { id: MatrixId::new(9, Projection::Up), values: vec![] }])
-            .is_err()
-    );
+    let expert = MatrixId { expert: Some(0), ..MatrixId::new(0, Projection::Up) };
+    for id in [MatrixId::new(9, Projection::Up), expert] {
+        assert!(decoder.edited(&[Edit { id, values: vec![] }]).is_err());
+    }
 }
 
 #[test]
 fn long_texts_are_read_in_blocks_that_change_nothing() {
     let config = DecoderConfig { context: 1024, ..small() }.with_window(100);
     for config in [config.clone(), config.with_blocks(|block| block.window = None)] {
-        let decoder = random(&config, &Device::flex(), 9);
+        let mut decoder = random(&config, &Device::flex(), 9);
         let long = sample(&config, 601, 1, 4);
         let whole = decoder.negative_log_likelihood(&long.ids).unwrap();
-        let cached = {
-            let mut total = 0.0;
-            let mut cache =
-                crate::model::decoder::cache::LayerCache::for_model(&config, 1, 601, &decoder.device, decoder.dtype);
-            for slot in 0..600 {
-                let batch = decoder.batch(vec![0], slot, 1);
-                let ids = &long.ids[slot..=slot];
-                let hidden = decoder.hidden(decoder.embed(ids).unwrap(), &batch, Some(&mut cache), false);
-                total += decoder.ops.negative_log_likelihood(decoder.logits(hidden), &[long.ids[slot + 1]])[0];
-            }
-            total
-        };
-        assert!((whole - cached).abs() < 1e-3 * whole, "in blocks {whole}, token by token {cached}");
+        decoder.ops = &Plain;
+        let plain = decoder.negative_log_likelihood(&long.ids).unwrap();
+        decoder.ops = &Host;
+        // Token by token: every prefix is read anew, and its last row counts.
+        let step_by_step: f64 = (1..long.ids.len())
+            .step_by(50)
+            .map(|end| {
+                let (_, x) = decoder.read(&[&long.ids[..end]]).unwrap();
+                let logits = decoder.logits(x.narrow(0, end - 1, 1));
+                decoder.ops.negative_log_likelihood(logits, &long.ids[end..=end])[0]
+            })
+            .sum();
+        let (_, x) = decoder.read(&[&long.ids[..600]]).unwrap();
+        let at_once: f64 = (1..long.ids.len())
+            .step_by(50)
+            .map(|end| {
+                let logits = decoder.logits(x.clone().narrow(0, end - 1, 1));
+                decoder.ops.negative_log_likelihood(logits, &long.ids[end..=end])[0]
+            })
+            .sum();
+        assert!((whole - plain).abs() < 1e-4 * whole, "{whole} against {plain}");
+        assert!((step_by_step - at_once).abs() < 1e-4 * at_once, "{step_by_step} against {at_once}");
     }
+}
+
+type Inputs = BTreeMap<MatrixId, Vec<f32>>;
+
+/// Keeps x of everything that a pass shows; wants what lies at or before a place.
+struct Shown {
+    until: MatrixId,
+    seen: Inputs,
+}
+
+impl Tap for Shown {
+    fn wants(&self, id: MatrixId) -> bool {
+        id <= self.until
+    }
+
+    fn input(&mut self, layer: usize, site: &'static [Projection], x: &Tensor<2>) {
+        for projection in site {
+            self.seen.insert(MatrixId::new(layer, *projection), x.to_data().iter().collect());
+        }
+    }
+
+    fn gradient(&mut self, id: MatrixId, _: &Tensor<2>, x: &Tensor<2>) {
+        let x = x.clone().narrow(0, 0, 7);
+        self.seen.insert(id, x.to_data().iter().collect());
+    }
+}
+
+#[test]
+fn a_walk_sees_the_inputs_of_the_scoring_pass_and_ends_where_nothing_is_wanted() {
+    for config in kinds() {
+        let decoder = random(&config, &Device::flex(), 4);
+        let sample = Sample { ids: vec![3, 1, 4, 1, 5, 9, 2, 6], response: 3 };
+        assert_eq!(sample.inputs(), 7);
+        let last = MatrixId::new(config.layers() - 1, Projection::Down);
+        let mut oracle = Shown { until: last, seen: Inputs::new() };
+        decoder.losses_and_gradients(std::slice::from_ref(&sample), &mut oracle).unwrap();
+        assert_eq!(oracle.seen.len(), 7 * config.layers());
+        for until in
+            [last, MatrixId::new(0, Projection::Up), MatrixId::new(0, Projection::O), MatrixId::new(0, Projection::Q)]
+        {
+            let mut found = Shown { until, seen: Inputs::new() };
+            decoder.visit_inputs(&sample.ids[..sample.inputs()], &mut found).unwrap();
+            // Whoever shares the input of the last wanted matrix is told as well.
+            let site = SITES.into_iter().find(|site| site.contains(&until.projection)).unwrap();
+            let reach = MatrixId::new(until.layer, *site.last().unwrap());
+            assert!(found.seen.keys().eq(oracle.seen.keys().filter(|place| **place <= reach)), "{until:?}");
+            for (place, x) in &found.seen {
+                let expected = &oracle.seen[place];
+                assert_eq!(x.len(), expected.len());
+                let near = x.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs()));
+                assert!(near, "{place:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_a_sentence() {
+    let decoder = random(&small(), &Device::flex(), 4);
+    let mut tap = Shown { until: MatrixId::new(9, Projection::Down), seen: Inputs::new() };
+    assert!(decoder.visit_inputs(&[], &mut tap).is_err());
+    assert!(decoder.visit_inputs(&[1, 9_999], &mut tap).is_err());
 }

@@ -1,0 +1,183 @@
+//! The one forward pass: reading, generating, scoring and looking at inputs are all this.
+//!
+//! A pass takes the rows of a batch through some layers. It may go through a cache, keep what the backward pass needs, and show
+//! inputs to a [`Tap`]; what it computes is the same. Must not know: prompts, samples, scores.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use super::attention::Saved;
+use super::cache::LayerCache;
+use super::tap::{SITES, Tap};
+use super::{Decoder, Linear};
+use crate::error::{Error, Result};
+use crate::model::arch::rope::Rope;
+use crate::model::ops::angles::Angles;
+use crate::model::ops::rows::{Rows, least_rows};
+
+/// The rows of one pass, with the angles of their positions.
+pub struct Batch {
+    pub rows: Rows,
+    /// One for each kind of rotary embedding that the layers have.
+    angles: Vec<(Rope, Angles)>,
+}
+
+/// What a layer's backward needs of its forward.
+pub(in crate::model) struct Kept {
+    /// The layer's input, [N, hidden].
+    pub x: Tensor<2>,
+    pub attention: Saved,
+    /// The input of the o projection.
+    pub attended: Tensor<2>,
+    /// The output of the o projection, where a norm follows.
+    pub attention_out: Option<Tensor<2>>,
+    /// After attention and its residual.
+    pub middle: Tensor<2>,
+    pub gate: Tensor<2>,
+    pub up: Tensor<2>,
+    /// The output of the down projection, where a norm follows.
+    pub mlp_out: Option<Tensor<2>>,
+}
+
+impl Decoder {
+    /// Whole sequences of so many tokens as one batch.
+    pub fn batch(&self, tokens: impl IntoIterator<Item = usize>) -> Batch {
+        self.batch_of(Rows::whole(tokens, least_rows(&self.config)))
+    }
+
+    /// A batch of these rows.
+    pub(in crate::model) fn batch_of(&self, rows: Rows) -> Batch {
+        let positions = rows.positions();
+        let mut angles: Vec<(Rope, Angles)> = Vec::new();
+        for block in &self.config.blocks {
+            if !angles.iter().any(|(rope, _)| *rope == block.rope) {
+                let of = Angles::of(&block.rope, self.config.head_dim, &positions, &self.device, self.dtype);
+                angles.push((block.rope.clone(), of));
+            }
+        }
+        Batch { rows, angles }
+    }
+
+    /// The angles of a layer's rotary embedding. [`Decoder::batch_of`] made those of every layer.
+    pub(in crate::model) fn angles<'a>(&self, layer: usize, batch: &'a Batch) -> Result<&'a Angles> {
+        let rope = &self.config.blocks[layer].rope;
+        let found = batch.angles.iter().find(|(known, _)| known == rope);
+        found.map(|(_, angles)| angles).ok_or_else(|| Error::fault("a batch was made for another decoder"))
+    }
+
+    /// The input of the first layer, [N, hidden], for the ids of a batch's rows.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
+    pub fn embedded(&self, ids: &[u32], batch: &Batch) -> Result<Tensor<2>> {
+        Ok(batch.rows.join(vec![self.embed(ids)?]))
+    }
+
+    /// From the input of the first of some layers to the output of the last, both [N, hidden].
+    ///
+    /// # Errors
+    /// A batch of another decoder.
+    pub fn forward(
+        &self,
+        layers: Range<usize>,
+        x: Tensor<2>,
+        batch: &Batch,
+        mut cache: Option<&mut [LayerCache]>,
+        tap: &mut dyn Tap,
+    ) -> Result<Tensor<2>> {
+        let mut x = x;
+        for layer in layers {
+            let cache = cache.as_deref_mut().and_then(|layers| layers.get_mut(layer));
+            x = self.layer_forward(layer, x, batch, cache, tap)?.0;
+        }
+        Ok(x)
+    }
+
+    /// One layer: x [N, hidden] to the next layer's input, and what the way back needs.
+    pub(in crate::model) fn layer_forward(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        batch: &Batch,
+        cache: Option<&mut LayerCache>,
+        tap: &mut dyn Tap,
+    ) -> Result<(Tensor<2>, Kept)> {
+        let [attention_in, attention_out, mlp_in, mlp_out] = SITES;
+        let (layer, rows) = (&self.layers[index], &batch.rows);
+
+        let normed = self.norm(x.clone(), &layer.before_attention);
+        tap.offer_input(index, attention_in, || rows.without_rest(&normed));
+        let (attention, attended) = self.attention(index, normed, batch, cache)?;
+        tap.offer_input(index, attention_out, || rows.without_rest(&attended));
+        let (raw_attention, after) = self.normed_after(&layer.o, attended.clone(), layer.after_attention.as_ref());
+        let middle = x.clone() + after;
+
+        let normed = self.norm(middle.clone(), &layer.before_mlp);
+        tap.offer_input(index, mlp_in, || rows.without_rest(&normed));
+        let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));
+        let gated = self.ops.gate(self.config.blocks[index].gate, &gate, &up);
+        tap.offer_input(index, mlp_out, || rows.without_rest(&gated));
+        let (raw_mlp, after) = self.normed_after(&layer.down, gated, layer.after_mlp.as_ref());
+        let y = middle.clone() + after;
+
+        let kept = Kept { x, attention, attended, attention_out: raw_attention, middle, gate, up, mlp_out: raw_mlp };
+        Ok((y, kept))
+    }
+
+    /// A linear and the norm behind it, if there is one, and then also what the norm was taken of.
+    fn normed_after(&self, linear: &Linear, x: Tensor<2>, norm: Option<&Tensor<1>>) -> (Option<Tensor<2>>, Tensor<2>) {
+        let y = linear.forward(x);
+        match norm {
+            Some(weight) => (Some(y.clone()), self.norm(y, weight)),
+            None => (None, y),
+        }
+    }
+
+    /// RMS norm over each row.
+    pub(in crate::model) fn norm(&self, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
+        self.ops.rms_norm(x, weight, self.config.norm_eps)
+    }
+
+    /// dL/dx of [`Decoder::norm`].
+    pub(in crate::model) fn norm_backward(&self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
+        self.ops.rms_norm_backward(dy, x, weight, self.config.norm_eps)
+    }
+
+    /// Logits [R, vocabulary] of R rows of the last layer's output.
+    pub fn logits(&self, x: Tensor<2>) -> Tensor<2> {
+        let logits = self.norm(x, &self.final_norm).matmul(self.head.clone().transpose());
+        match self.config.logit_cap {
+            Some(cap) => self.ops.cap(logits, cap),
+            None => logits,
+        }
+    }
+
+    /// Reads whole sequences and returns the last layer's output, [N, hidden].
+    ///
+    /// # Errors
+    /// A token outside the vocabulary.
+    pub fn read(&self, sequences: &[&[u32]]) -> Result<(Batch, Tensor<2>)> {
+        let batch = self.batch(sequences.iter().map(|ids| ids.len()));
+        let x = self.embedded(&sequences.concat(), &batch)?;
+        let y = self.forward(0..self.layers.len(), x, &batch, None, &mut super::tap::Closed)?;
+        Ok((batch, y))
+    }
+
+    /// Reads one sequence of T tokens and shows a tap the inputs of every layer's matrices, up to the last layer of which one
+    /// is wanted.
+    ///
+    /// # Errors
+    /// No token at all, or one outside the vocabulary.
+    pub fn visit_inputs(&self, ids: &[u32], tap: &mut dyn Tap) -> Result<()> {
+        if ids.is_empty() {
+            return Err(Error::user("a sample has no token to read").hint("every calibration pair needs some text"));
+        }
+        let wanted = |layer: &usize| SITES.iter().any(|site| tap.wants_any(*layer, site));
+        let Some(last) = (0..self.layers.len()).rev().find(wanted) else { return Ok(()) };
+        // Nobody shares this batch, so no rows of zeros are needed behind a short sequence.
+        let batch = self.batch_of(Rows::whole([ids.len()], 0));
+        let x = self.embedded(ids, &batch)?;
+        self.forward(0..last + 1, x, &batch, None, tap).map(|_| ())
+    }
+}

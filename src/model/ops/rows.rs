@@ -1,0 +1,149 @@
+//! The rows of a batch: sequences of any lengths end to end, one row for each token, without padding.
+//!
+//! Products see rows and do not know to whom they belong. Attention goes sequence by sequence. So sequences share the reading
+//! and packing of weights, and nothing is computed for padding. What a row comes to has the same bits whatever else is in
+//! the batch, with one exception: the CPU's matrix products take other kernels for results of few rows. [`Rows::join`] takes
+//! care of it. (On a GPU, where kernels are chosen by size, the last bits may differ.) Must not know: layers, samples,
+//! prompts.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::model::arch::config::DecoderConfig;
+
+/// One sequence of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Its rows in the batch.
+    pub rows: Range<usize>,
+    /// The position of its first row: how many of its tokens were read before.
+    pub first: usize,
+    /// Its place in a cache, where there is one.
+    pub slot: usize,
+}
+
+impl Sequence {
+    /// How many tokens of it are in the batch.
+    pub fn tokens(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many keys its last token sees, without a window.
+    pub fn keys(&self) -> usize {
+        self.first + self.tokens()
+    }
+
+    /// Its rows of x [N, width].
+    pub fn of(&self, x: &Tensor<2>) -> Tensor<2> {
+        if self.rows == (0..x.dims()[0]) { x.clone() } else { x.clone().narrow(0, self.rows.start, self.rows.len()) }
+    }
+}
+
+/// The fewest rows from which every product of this decoder adds in one order. `gemm`, with which the CPU backend
+/// multiplies, takes other kernels for results of one row or of 256 values and fewer, and blocks of another depth for
+/// results within 64 by 64.
+pub fn least_rows(config: &DecoderConfig) -> usize {
+    let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let widths = [config.hidden_size, config.intermediate_size, config.vocab_size, q, kv];
+    if widths.into_iter().all(|width| width > 64) { 4 } else { 65 }
+}
+
+/// Which rows of a batch belong to which sequence.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    pub sequences: Vec<Sequence>,
+    least: usize,
+}
+
+impl Rows {
+    /// Sequences of so many tokens that were read up to `first` before and have a slot: (tokens, first, slot). A batch has
+    /// `least` rows or more, those of no sequence last.
+    pub fn new(sequences: impl IntoIterator<Item = (usize, usize, usize)>, least: usize) -> Self {
+        let mut end = 0;
+        let place = |(tokens, first, slot): (usize, usize, usize)| {
+            let start = end;
+            end += tokens;
+            Sequence { rows: start..end, first, slot }
+        };
+        Self { sequences: sequences.into_iter().map(place).collect(), least }
+    }
+
+    /// Whole sequences of so many tokens.
+    pub fn whole(tokens: impl IntoIterator<Item = usize>, least: usize) -> Self {
+        Self::new(tokens.into_iter().map(|tokens| (tokens, 0, 0)), least)
+    }
+
+    /// How many rows belong to sequences.
+    pub fn used(&self) -> usize {
+        self.sequences.last().map_or(0, |last| last.rows.end)
+    }
+
+    /// N: how many rows the batch has.
+    pub fn count(&self) -> usize {
+        self.used().max(self.least)
+    }
+
+    /// The position of every row; 0 for rows of no sequence.
+    pub fn positions(&self) -> Vec<usize> {
+        let of = |sequence: &Sequence| sequence.first..sequence.keys();
+        let mut positions: Vec<usize> = self.sequences.iter().flat_map(of).collect();
+        positions.resize(self.count(), 0);
+        positions
+    }
+
+    /// Pieces [.., width] one behind another. Where they are few rows, rows of zeros follow that belong to nobody, so that a
+    /// sequence that travels alone meets the same kernels as in company.
+    pub fn join(&self, mut pieces: Vec<Tensor<2>>) -> Tensor<2> {
+        let rows: usize = pieces.iter().map(|piece| piece.dims()[0]).sum();
+        if let Some(first) = pieces.first()
+            && rows < self.least
+        {
+            let like = (&first.device(), first.dtype());
+            pieces.push(Tensor::zeros([self.least - rows, first.dims()[1]], like));
+        }
+        match pieces.len() {
+            1 => pieces.swap_remove(0),
+            _ => Tensor::cat(pieces, 0),
+        }
+    }
+
+    /// Every sequence's rows of x [N, width].
+    pub fn split<'x>(&self, x: &'x Tensor<2>) -> impl Iterator<Item = Tensor<2>> + use<'_, 'x> {
+        self.sequences.iter().map(|sequence| sequence.of(x))
+    }
+
+    /// The rows of x [N, width] that belong to sequences.
+    pub fn without_rest(&self, x: &Tensor<2>) -> Tensor<2> {
+        if self.used() == x.dims()[0] { x.clone() } else { x.clone().narrow(0, 0, self.used()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::testing::small;
+
+    #[test]
+    fn sequences_lie_end_to_end_and_know_their_positions() {
+        let rows = Rows::new([(3, 0, 1), (1, 7, 0)], 6);
+        let [prompt, step] = &rows.sequences[..] else { panic!("two sequences") };
+        assert_eq!((prompt.rows.clone(), step.rows.clone(), step.keys()), (0..3, 3..4, 8));
+        assert_eq!((rows.used(), rows.count()), (4, 6));
+        assert_eq!(rows.positions(), [0, 1, 2, 7, 0, 0]);
+    }
+
+    #[test]
+    fn a_batch_never_has_so_few_rows_that_another_kernel_takes_it() {
+        let rows = Rows::whole([3], least_rows(&small()));
+        let ones = |count: usize| Tensor::<2>::ones([count, 3], &Device::flex());
+        let few = rows.join(vec![ones(2), ones(1)]);
+        assert_eq!(few.dims(), [65, 3], "the decoder's matrices are narrow");
+        assert_eq!(few.to_data().iter::<f32>().sum::<f32>(), 9.0, "zeros behind");
+        assert_eq!(rows.join(vec![ones(70)]).dims(), [70, 3]);
+        let wide = DecoderConfig { hidden_size: 256, intermediate_size: 512, vocab_size: 100, head_dim: 64, ..small() };
+        assert_eq!((least_rows(&wide), least_rows(&DecoderConfig { kv_heads: 1, ..wide.clone() })), (4, 65));
+    }
+}
