@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::spelling::one_of;
@@ -100,11 +102,21 @@ impl<M: Member + ?Sized> Serialize for Choice<M> {
 
 impl<'de, M: Member + ?Sized> Deserialize<'de> for Choice<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Self::of(&name).ok_or_else(|| {
-            let known = one_of(&names::<M>());
-            serde::de::Error::invalid_value(serde::de::Unexpected::Str(&name), &known.as_str())
-        })
+        deserializer.deserialize_str(Spelled(PhantomData))
+    }
+}
+
+struct Spelled<M: ?Sized>(PhantomData<M>);
+
+impl<M: Member + ?Sized> Visitor<'_> for Spelled<M> {
+    type Value = Choice<M>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_of(&names::<M>()))
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Choice<M>, E> {
+        Choice::of(name).ok_or_else(|| E::invalid_value(Unexpected::Str(name), &self))
     }
 }
 

@@ -96,3 +96,50 @@ fn unknown_section(at: &Origin, name: &str, known: &[&str], root: &Node, schema:
     Error::user(format!("{at}: unknown section [{name}]{nearest}"))
         .hint(format!("known sections: {}", known.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{SMALL, complaint, with};
+
+    /// The message about one setting, typed as an option, without its hint and its place.
+    fn said(set: &str) -> String {
+        let text = complaint(SMALL, &[set]);
+        let line = text.lines().next().unwrap();
+        line.split_once(": ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_told_with_what_would() {
+        insta::assert_snapshot!(said("score.method=snipp"), @r#"`method` must be "magnitude", "random", "snip" or "wanda", found "snipp"; did you mean `snip`?"#);
+        insta::assert_snapshot!(said("score.method=3"), @r#"`method` must be "magnitude", "random", "snip" or "wanda", found a whole number"#);
+        insta::assert_snapshot!(said("score.keep=all"), @r#"`keep` must be "ranks" or "full", found "all""#);
+        insta::assert_snapshot!(said("score.keep=true"), @r#"`keep` must be "ranks" or "full", found true or false"#);
+        insta::assert_snapshot!(said("score.modules=[\"all\", \"q_porj\"]"), @r#"an item of `modules` must be "mlp", "self_attn" or "all", or "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj" or "down_proj", found "q_porj"; did you mean `q_proj`?"#);
+        insta::assert_snapshot!(said("score.modules=[\"all\", 1]"), @r#"an item of `modules` must be "mlp", "self_attn" or "all", or "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj" or "down_proj", found a whole number"#);
+        insta::assert_snapshot!(said("score.modules=[]"), @r#"`modules` must be "mlp", "self_attn" or "all", or a list of "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj" or "down_proj", found an empty list"#);
+        insta::assert_snapshot!(said("score.layers=5..5"), @r#"`layers` must be "all", a range "first..end" or a list of layers, counted from 0, found "5..5""#);
+        insta::assert_snapshot!(said("score.layers=[0, -1]"), @"an item of `layers` must be at least 0, found -1");
+        insta::assert_snapshot!(said("score.layers=[]"), @r#"`layers` must be "all", a range "first..end" or a list of layers, counted from 0, found an empty list"#);
+        insta::assert_snapshot!(said("score.layers=1.5"), @r#"`layers` must be "all", a range "first..end" or a list of layers, counted from 0, found a decimal number"#);
+        insta::assert_snapshot!(said("score.memory=0"), @"`memory` must be at least 1, found 0");
+        insta::assert_snapshot!(said("score.memory=1.5"), @r#"`memory` must be "auto", a size such as "8 GiB" or "500 MB", or a whole number of bytes, found a decimal number"#);
+        insta::assert_snapshot!(said("score.seed=-1"), @"`seed` must be at least 0, found -1");
+        insta::assert_snapshot!(said("score.seed=99999999999999999999"), @"`seed` must be less than 2^63, found 99999999999999999999");
+        insta::assert_snapshot!(said("score.cap=2024-01-01"), @"`cap` must be a number, found a date");
+        insta::assert_snapshot!(said("generate.max_new_tokens=0"), @"`max_new_tokens` must be at least 1, found 0");
+        insta::assert_snapshot!(said("tokenize.drop_first_response_token=yes"), @"`drop_first_response_token` must be true or false, found a string");
+        insta::assert_snapshot!(said("tokenize.chat_date=' '"), @"`chat_date` is empty");
+        insta::assert_snapshot!(said("select.q=[1e-5, true]"), @"an item of `q` must be a number, found true or false");
+        insta::assert_snapshot!(said("select.points=[[1e-5, 1e-5], 1e-5]"), @"an item of `points` must be a list of 2 numbers, found a decimal number");
+        insta::assert_snapshot!(said("select.points=[[1e-5, 1e-5], [1e-5]]"), @"an item of `points` must be a list of 2 numbers, found a list of 1");
+        insta::assert_snapshot!(said("perplexity={path = \"x\", window = 1}"), @"`window` must be at least 2, found 1");
+        insta::assert_snapshot!(said("data.more.samples=4"), @"[data.more] needs `path`");
+    }
+
+    #[test]
+    fn a_mistake_in_a_list_has_its_own_place() {
+        let place = |text: &str| complaint(&with(text), &[]).split(": ").next().unwrap().to_owned();
+        assert_eq!(place("[score]\nmodules = [\"all\", \"q_porj\"]\n"), "job/pipeline.toml:11:19");
+        assert_eq!(place("[select]\npoints = [[1e-5, 1e-5],\n  [1e-5]]\n"), "job/pipeline.toml:12:3");
+    }
+}

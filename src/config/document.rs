@@ -144,3 +144,87 @@ fn option_value<'a>(key: &str, text: &'a str) -> Result<Spanned<DeValue<'a>>> {
         Err(_) => Ok(Spanned::new(0..text.len(), DeValue::String(text.into()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Window;
+    use super::super::tests::{SMALL, complaint, try_load, with};
+    use crate::model::device::Device;
+
+    #[test]
+    fn options_are_refused_in_the_same_words() {
+        insta::assert_snapshot!(complaint(SMALL, &["data.privacy.sampels=4"]), @"
+        --set data.privacy.sampels: unknown key `sampels` in [data.privacy]; did you mean `samples`?
+        known keys of [data.privacy]: path, prompt, response, samples, seed, skip
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["data.privcy.samples=4"]), @"
+        --set data.privcy.samples: there is no [data.privcy]; did you mean `privacy`?
+        known names of [data.*]: fairness, general, privacy
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["scoer.cap=1"]), @"
+        --set scoer.cap: unknown section [scoer]; did you mean `score`?
+        known sections: model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["cap=1"]), @"
+        --set cap: unknown key `cap` outside of any section
+        did you mean score.cap?
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["score=1"]), @"
+        --set score: `score` must be a table, found a whole number
+        write [score]
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["select.q.x=1"]), @"
+        --set select.q.x: `q` must be a number or a list of numbers, found a table
+        q: shares of the other sets
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["select.q=[3e-5"]), @"
+        --set select.q: not a valid TOML value: unclosed array, expected `]`
+        in a shell, put the whole option in single quotes: --set 'select.q=[3e-5]'
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["select.q=3e"]), @"
+        --set select.q: `q` must be a number or a list of numbers, found a string
+        q: shares of the other sets
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["select.q"]), @"
+        --set select.q: the value is missing: key.path=VALUE
+        for example --set 'select.q=[3e-5]'
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["select..q=1"]), @"
+        --set select..q=1: the key is missing: key.path=VALUE
+        for example --set 'select.q=[3e-5]'
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["run.device="]), @r#"
+        --set run.device: `device` is empty
+        device: "auto", "cpu", "cuda" or "cuda:N"
+        "#);
+        insta::assert_snapshot!(complaint(SMALL, &["run.device=cuda:x"]), @r#"
+        --set run.device: `device` must be "auto", "cpu", "cuda" or "cuda:N", found "cuda:x"
+        `dean doctor` lists the devices of this machine
+        "#);
+        insta::assert_snapshot!(complaint(SMALL, &["a.b.c.d.e=3"]), @"
+        --set a.b.c.d.e: there is no key so deep
+        for example --set 'select.q=[3e-5]'
+        ");
+        insta::assert_snapshot!(complaint(SMALL, &["questions.a.limit=3"]), @"
+        --set questions.a.limit: [questions.a] needs `path`
+        path: a CSV or JSONL file
+        ");
+    }
+
+    #[test]
+    fn options_take_toml_values_and_bare_words() {
+        let text = with("[run]\ndevice = \"cpu\"\n");
+        assert_eq!(try_load(&text, &["run.device=cuda:1"]).unwrap().run.device, Device::Cuda(1));
+        assert_eq!(try_load(&text, &["run.device=\"auto\""]).unwrap().run.device, Device::Auto);
+        assert_eq!(try_load(&text, &["run.device=cuda", "run.device=cpu"]).unwrap().run.device, Device::Cpu);
+        let dated = try_load(&text, &["tokenize.chat_date=01 Jan 2025", "data.privacy.samples = 4"]).unwrap();
+        assert_eq!((dated.tokenize.chat_date.as_str(), dated.data["privacy"].samples), ("01 Jan 2025", 4));
+        let table = try_load(&text, &["data.more={path = \"x.csv\", seed = 7}"]).unwrap();
+        assert_eq!(table.data["more"].seed, 7);
+        // A name that is near to another is fine where the new set has its path.
+        let near = try_load(&text, &["data.privacy2.path=x.csv", "data.privacy2.seed=1"]).unwrap();
+        assert_eq!(near.data["privacy2"].seed, 1);
+        let window = try_load(&text, &["perplexity.path=x.txt", "perplexity.window=max"]).unwrap().perplexity.unwrap();
+        assert_eq!(window.window, Window::Max);
+    }
+}

@@ -4,7 +4,8 @@
 //! Must not know: rank tables, shapes of matrices, and what a point selects.
 
 use super::document::Document;
-use super::settings::{Select, Shares};
+use super::settings::Select;
+use super::values::Shares;
 use crate::error::{Error, Result};
 use crate::rank::{Point, Rule};
 

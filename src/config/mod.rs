@@ -21,6 +21,7 @@ mod reader;
 mod resolve;
 mod schema;
 mod settings;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,8 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use schema::{keys, schema};
-pub use settings::{Data, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize, Window};
+pub use settings::{Data, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize};
+pub use values::Window;
 
 use crate::error::Result;
 use crate::model::matrix::{Layers, Modules};

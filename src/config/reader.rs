@@ -70,7 +70,8 @@ impl Error for Problem {
             Unexpected::Str(_) => "a string",
             Unexpected::Seq => "a list",
             Unexpected::Map => "a table",
-            other => return Self::wrong(expected.to_string(), other.to_string(), None),
+            Unexpected::Other(other) => other,
+            _ => "something else",
         };
         let expected = expected.to_string();
         // Rust's names of types in words of pipeline.toml.
