@@ -1,4 +1,4 @@
-//! Patched models out of the store, as a user meets them: export, apply, undo, verify; and what the README says in Python.
+//! Patched models out of the store, as a user meets them: export, apply, undo, verify; and what docs/export.md says in Python.
 //!
 //! Must not know: how files are written or compared.
 
@@ -193,11 +193,11 @@ fn what_cannot_be_exported_is_a_sentence() {
     assert_eq!(hidden.count(), 0, "nothing of a temporary name is left");
 }
 
-/// The lines of the README's Python block that defines `name`.
-fn readme_python(name: &str) -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let blocks = readme.split("```python\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    blocks.into_iter().find(|block| block.contains(name)).expect("the README has the lines").to_owned()
+/// The lines of the Python block of docs/export.md that defines `name`.
+fn documented_python(name: &str) -> String {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/export.md")).unwrap();
+    let blocks = page.split("```python\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.into_iter().find(|block| block.contains(name)).expect("the page has the lines").to_owned()
 }
 
 /// What stands between two texts, after the first `start`.
@@ -208,8 +208,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 
 /// `tests/interop/export.py` runs these lines with transformers; here they are held against a patch file.
 #[test]
-fn the_readmes_python_lines_name_what_a_patch_file_has() {
-    let lines = readme_python("def apply_patch");
+fn the_documented_python_lines_name_what_a_patch_file_has() {
+    let lines = documented_python("def apply_patch");
     assert!(lines.lines().count() <= 20, "{lines}");
     let project = prepared();
     project.ok(&["export", POINT, "patch.safetensors", "--patch"]);

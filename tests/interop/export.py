@@ -6,7 +6,7 @@
 Needs torch, transformers and safetensors; what else a check needs is installed by pip into DIR. Makes small random
 checkpoints in DIR, runs a pipeline on each, exports a point and looks at every byte of it, at its logits and answers,
 at apply and undo. With SmolLM2's GGUF file, where `dean run` has fetched it (artifacts/sources, or DEAN_SOURCES), the
-same from GGUF. Python that the README shows is taken out of README.md and run as it stands there.
+same from GGUF. Python that docs/export.md shows is taken out of it and run as it stands there.
 
 Prints a line for each check, `ok …`, `FAILED …` or `skipped …`, and last `N passed, N failed`. Exit code 1 if one
 failed.
@@ -196,19 +196,19 @@ def check_bytes(what, model, out, patch_file):
     check(f"{what}: the edits are there", len(changed) > 0.9 * len(edits) > 0, f"{len(changed)} of {len(edits)}")
 
 
-def readme_lines():
-    """The README's Python lines that apply a patch file, as they stand there."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def documented_lines():
+    """The Python lines of docs/export.md that apply a patch file, as they stand there."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.DOTALL)
     return next(block for block in blocks if "def apply_patch" in block)
 
 
-def run_readme(room, model, patch_file):
-    """Runs the README's lines beside a copy of the model and the patch file; returns what they define."""
+def run_documented(room, model, patch_file):
+    """Runs the documented lines beside a copy of the model and the patch file; returns what they define."""
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir()
     shutil.copytree(model, room / "a-copy-of-the-model")
     shutil.copy(patch_file, room / "patch.safetensors")
-    (room / "lines.py").write_text(readme_lines())
+    (room / "lines.py").write_text(documented_lines())
     here = os.getcwd()
     os.chdir(room)
     try:
@@ -231,19 +231,19 @@ def logits(model, rows):
 
 
 def check_logits(what, out, defined, rows, base, patch_file):
-    """An export against the original that the README's lines patched, in the type that both are stored in."""
+    """An export against the original that the documented lines patched, in the type that both are stored in."""
     import torch
 
     ours, theirs = logits(load(out), rows), logits(defined["model"], rows)
     same = all(torch.equal(a, b) for a, b in zip(ours, theirs))
-    check(f"{what}: logits are those of the original under the README's lines, to the bit", same, "they differ")
+    check(f"{what}: logits are those of the original under the documented lines, to the bit", same, "they differ")
     differ = not any(torch.equal(a, b) for a, b in zip(ours, logits(base, rows)))
     check(f"{what}: and not those of the base", differ, "they are the same")
     try:
         defined["apply_patch"](defined["model"].state_dict(), patch_file)
-        check(f"{what}: the README's lines refuse a second time", False, "they did not")
+        check(f"{what}: the documented lines refuse a second time", False, "they did not")
     except ValueError as refusal:
-        check(f"{what}: the README's lines refuse a second time", "is not the one" in str(refusal), refusal)
+        check(f"{what}: the documented lines refuse a second time", "is not the one" in str(refusal), refusal)
 
 
 def check_answers(what, folder, answers, most):
@@ -315,7 +315,7 @@ def check_directory(project, name, point, most, converter):
     check(f"{name}: dean verifies it", verified.returncode == 0, verified.stderr)
 
     rows = project.answers(mask[:8])
-    defined = run_readme(project.dir / "readme", model, patch_file)
+    defined = run_documented(project.dir / "readme", model, patch_file)
     check_logits(name, out, defined, [prompt for prompt, _, _ in rows[:4]], load(model), patch_file)
     tokenizer = check_answers(name, out, rows, most)
     check_answers(f"{name}, base", model, project.answers("base"), most)
@@ -442,7 +442,7 @@ def check_gguf(project, file, point, most, converter):
         del model, theirs, ours
     else:
         skip(f"{name}: the weights that transformers reads out of the GGUF", f"pip cannot install {' '.join(GGUF)}")
-    defined = run_readme(project.dir / "readme", project.dir / "base", project.dir / "patch.safetensors")
+    defined = run_documented(project.dir / "readme", project.dir / "base", project.dir / "patch.safetensors")
     prompts, patch_file = [prompt for prompt, _, _ in rows[:2]], project.dir / "patch.safetensors"
     check_logits(name, out, defined, prompts, load(project.dir / "base"), patch_file)
     shutil.rmtree(project.dir)
