@@ -316,7 +316,7 @@ impl Default for Generate {
 pub struct Judge {
     /// Phrases of caution, or a model that is asked.
     ///
-    /// Key: judge, report.
+    /// Key: judge.
     pub kind: Choice<Entry>,
     /// The judge model, written like model.source; "md-judge" needs it.
     ///
