@@ -199,8 +199,28 @@ struct Job<'a> {
     setup: &'a Setup,
     /// Scored weights of each layer.
     sizes: Vec<u128>,
+    /// Pairs of a query and a key that it sees, over all samples and the layers below each one; the last entry is of all.
+    pairs: Vec<u128>,
     /// Weights of the whole model.
     weights: u128,
+}
+
+/// Pairs of a query and a key that it sees, summed over samples and over the layers below each one: in a sample of T tokens
+/// 1 + 2 + … + T, less what the layer's window hides.
+fn pairs_below(config: &DecoderConfig, lengths: &[Length]) -> Vec<u128> {
+    let triangle = |side: u128| side * (side + 1) / 2;
+    let in_one = |window: Option<usize>| -> u128 {
+        let window = window.map_or(u128::MAX, |window| window as u128);
+        let tokens = lengths.iter().map(|length| length.inputs as u128);
+        tokens.map(|tokens| triangle(tokens) - triangle(tokens.saturating_sub(window))).sum()
+    };
+    let mut known = BTreeMap::new();
+    let mut sums = vec![0];
+    for block in &config.blocks {
+        let here = *known.entry(block.window).or_insert_with(|| in_one(block.window));
+        sums.push(sums.last().map_or(here, |below| below + here));
+    }
+    sums
 }
 
 impl<'a> Job<'a> {
@@ -210,7 +230,7 @@ impl<'a> Job<'a> {
         for id in &scored {
             sizes[id.layer] += size(config, id.projection);
         }
-        Self { config, scored, lengths, setup, sizes, weights }
+        Self { config, scored, lengths, setup, sizes, pairs: pairs_below(config, lengths), weights }
     }
 
     /// No gradient flows below this layer.
@@ -234,25 +254,9 @@ impl<'a> Job<'a> {
         self.lengths.iter().map(|length| length.inputs as u128).sum()
     }
 
-    /// Pairs of a query and a key that it sees, over all samples and some layers: 1 + 2 + … + T in each, less what its
-    /// window hides.
-    fn pairs(&self, layers: Range<usize>) -> u128 {
-        let triangle = |side: u128| side * (side + 1) / 2;
-        let in_one = |window: Option<usize>| -> u128 {
-            let window = window.map_or(u128::MAX, |window| window as u128);
-            let tokens = self.lengths.iter().map(|length| length.inputs as u128);
-            tokens.map(|tokens| triangle(tokens) - triangle(tokens.saturating_sub(window))).sum()
-        };
-        let mut counts = BTreeMap::new();
-        for block in &self.config.blocks[layers] {
-            *counts.entry(block.window).or_insert(0_u128) += 1;
-        }
-        counts.into_iter().map(|(window, count)| count * in_one(window)).sum()
-    }
-
     /// Operations of one product over the pairs of some layers: of queries and keys, or of probabilities and values.
     fn attention(&self, layers: Range<usize>) -> u128 {
-        2 * self.pairs(layers) * (self.config.heads * self.config.head_dim) as u128
+        2 * (self.pairs[layers.end] - self.pairs[layers.start]) * (self.config.heads * self.config.head_dim) as u128
     }
 
     /// Does any of these matrices of this layer have a score?
