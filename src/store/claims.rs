@@ -58,9 +58,11 @@ pub struct Claim<'a> {
     key: Digest,
     path: PathBuf,
     content: Content,
-    /// Dropping the sender stops the thread.
-    heart: Option<(Sender<()>, JoinHandle<()>)>,
+    heart: Option<Heart>,
 }
+
+/// Dropping the sender stops the thread, which then hands the locked file back.
+type Heart = (Sender<()>, JoinHandle<File>);
 
 /// The content of `claims/<key>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -259,10 +261,12 @@ impl<'a> Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.heart.take() {
+        // Locked until the claim is gone. Otherwise whoever waits could take it for a dead owner's and put a claim of its own
+        // there, which would then be removed.
+        let _locked = self.heart.take().and_then(|(sender, thread)| {
             drop(sender);
-            let _ = thread.join();
-        }
+            thread.join().ok()
+        });
         if is_ours(&self.path, &self.content.nonce) {
             let _ = fs::remove_file(&self.path);
         }
@@ -314,7 +318,7 @@ fn lock(file: &File) -> bool {
 }
 
 /// Starts the thread that rewrites the claim's text in place until the sender is dropped.
-fn beat(mut file: File, content: Content, every: Duration) -> io::Result<(Sender<()>, JoinHandle<()>)> {
+fn beat(mut file: File, content: Content, every: Duration) -> io::Result<Heart> {
     let (sender, stop) = mpsc::channel::<()>();
     let body = move || {
         let mut count = 0_u64;
@@ -329,6 +333,7 @@ fn beat(mut file: File, content: Content, every: Duration) -> io::Result<(Sender
                 tracing::debug!("a heartbeat failed: {cause}");
             }
         }
+        file
     };
     Ok((sender, thread::Builder::new().name("store-heartbeat".into()).spawn(body)?))
 }
