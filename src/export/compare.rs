@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::contents::{Contents, MORE_TEMPLATES, OWN, is_read};
+use super::contents::{Contents, OWN};
 use super::edits::file_name;
 use crate::error::{Error, IoContext, Result};
 use crate::files;
+use crate::model::source::layout::{MORE_TEMPLATES, is_looked_into};
 
 /// What a comparison found.
 #[derive(Debug, Default, Serialize)]
@@ -92,7 +93,7 @@ pub fn compare(dir: &Path, contents: &Contents<'_>) -> Result<Comparison> {
         if OWN.iter().any(|own| name == Path::new(own)) || contents.items.iter().any(|item| item.name == name) {
             continue;
         }
-        if path.is_file() && is_read(&file_name(&path)) {
+        if path.is_file() && is_looked_into(&file_name(&path)) {
             found.differences.push(Difference { file: name, how: How::Stranger });
         } else {
             found.others.push(name);

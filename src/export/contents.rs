@@ -13,17 +13,8 @@ use super::tensors::{Planned, layout, write};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 use crate::model::patch::Patch;
+use crate::model::source::layout::MORE_TEMPLATES;
 use crate::model::{Checkpoint, Dtype, TensorSpec};
-
-/// Endings of the files beside the weights that tools read: settings, tokeniser, templates.
-const READ: [&str; 5] = ["json", "jinja", "txt", "model", "tiktoken"];
-/// Beginnings of the names of such files, whatever their ending (`tokenizer.model.v3`), and of terms of use.
-const BEGINNINGS: [&str; 4] = ["tokenizer", "LICENSE", "NOTICE", "USE_POLICY"];
-const INDEX: &str = "model.safetensors.index.json";
-/// Points to weights that are added to the model's. They were not part of what was measured.
-const ADAPTER: &str = "adapter_config.json";
-/// Where transformers keeps templates beside the default one.
-pub(super) const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// How much of a file is read at once.
 const CHUNK: usize = 4 << 20;
@@ -82,7 +73,7 @@ impl<'a> Contents<'a> {
                     let lost = || Error::fault(format!("{} has no type", spec.name));
                     checkpoint.dtype(&spec.name).ok_or_else(lost)
                 };
-                (converted(checkpoint, beside(checkpoint.path(), false)?, kept)?, None)
+                (converted(checkpoint, beside(checkpoint)?, kept)?, None)
             }
         };
         Ok(Self { items, dtype, checkpoint, patch })
@@ -126,8 +117,7 @@ fn edited(checkpoint: &Checkpoint, patch: &Patch) -> Result<Vec<Item>> {
     if let Some(base) = edits.keys().next() {
         return Err(Error::fault(format!("{} is edited and not one of the model's files", base.display())));
     }
-    let sharded = shards.len() > 1 || shards.iter().any(|shard| file_name(shard) != "model.safetensors");
-    items.extend(beside(checkpoint.path(), sharded)?);
+    items.extend(beside(checkpoint)?);
     Ok(items)
 }
 
@@ -136,39 +126,19 @@ fn in_safetensors(checkpoint: &Checkpoint) -> bool {
     checkpoint.config().tensors().iter().all(|spec| checkpoint.place(&spec.name).is_some())
 }
 
-/// The files beside the weights, and the index of these if it is the base's own.
-fn beside(place: &Path, sharded: bool) -> Result<Vec<Item>> {
-    let mut items = Vec::new();
-    for file in files::list(place)?.into_iter().filter(|file| belongs(file, sharded)) {
-        items.push(Item { name: file_name(&file).into(), content: Content::Copied(file) });
-    }
-    let more = place.join(MORE_TEMPLATES);
+/// The files beside the weights, and the base's index of these if it can stay as it is.
+fn beside(checkpoint: &Checkpoint) -> Result<Vec<Item>> {
+    let Some(layout) = checkpoint.layout() else { return Ok(Vec::new()) };
+    let root = layout.root();
+    let item = |name: PathBuf| Item { content: Content::Copied(root.join(&name)), name };
+    let mut items: Vec<Item> =
+        layout.beside().filter(|name| !OWN.contains(name)).map(|name| item(name.into())).collect();
+    let more = root.join(MORE_TEMPLATES);
     if more.is_dir() {
-        for file in files::list(&more)?.into_iter().filter(|file| file.is_file()) {
-            let name = Path::new(MORE_TEMPLATES).join(file_name(&file));
-            items.push(Item { name, content: Content::Copied(file) });
-        }
+        let templates = files::list(&more)?.into_iter().filter(|file| file.is_file());
+        items.extend(templates.map(|file| item(Path::new(MORE_TEMPLATES).join(file_name(&file)))));
     }
     Ok(items)
-}
-
-/// Whether a file stands beside the weights: no weights in another format or their index, and nothing hidden.
-fn belongs(file: &Path, sharded: bool) -> bool {
-    let name = file_name(file);
-    if !file.is_file() || name.starts_with('.') || OWN.contains(&name.as_str()) {
-        return false;
-    }
-    let read = is_read(&name) && !name.ends_with(".safetensors") && (sharded || name != INDEX);
-    read || name.ends_with(".md") || BEGINNINGS.iter().any(|begins| name.starts_with(begins))
-}
-
-/// Whether tools that load a model look into a file of this name.
-pub(super) fn is_read(name: &str) -> bool {
-    if name.ends_with(".index.json") {
-        return name == INDEX;
-    }
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    name != ADAPTER && (ending == "safetensors" || READ.contains(&ending))
 }
 
 /// What an export writes about itself, which is never a copy.
@@ -221,3 +191,6 @@ fn stream(base: &Path, edits: &[Edit], out: &mut dyn Write, failed: &dyn Fn(&std
         start = end;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::model::Dtype;
 use crate::model::patch::{Patch, encode};
+use crate::model::source::layout::{Format, shard_name};
 use crate::model::{Checkpoint, TensorSpec};
 
 /// The most bytes of one file, as transformers cuts them: 5 GB.
 const LARGEST: u64 = 5_000_000_000;
-const INDEX: &str = "model.safetensors.index.json";
+const INDEX: &str = Format::Safetensors.index();
 
 /// The type in which a model from a GGUF file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,8 +94,8 @@ fn cut(tensors: Vec<Planned>, largest: u64) -> Result<Layout> {
     }
     let count = shards.len();
     let name = |at: usize| match count {
-        0 | 1 => "model.safetensors".to_owned(),
-        _ => format!("model-{:05}-of-{count:05}.safetensors", at + 1),
+        0 | 1 => Format::Safetensors.single().to_owned(),
+        _ => shard_name(at, count),
     };
     let shards: Vec<(String, Vec<Planned>)> =
         shards.into_iter().enumerate().map(|(at, (_, tensors))| (name(at), tensors)).collect();

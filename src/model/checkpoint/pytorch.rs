@@ -1,4 +1,4 @@
-//! Weights as PyTorch saves them: `pytorch_model.bin`, or the shards that an index names.
+//! Weights as PyTorch saves them: one `.bin` file, or several.
 //!
 //! Such a file is a zip archive (or, before PyTorch 1.6, a stream) of storages, and a pickle that says how
 //! tensors lie in them. Burn's reader makes tensors of it and executes nothing. It is given only what
@@ -16,13 +16,11 @@ use std::path::{Path, PathBuf};
 use pytorch_reader::{DType as Kind, PickleValue, PytorchError, PytorchReader, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::{pickle, shard_index};
+use super::pickle;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
-
-pub(in crate::model) const SINGLE: &str = "pytorch_model.bin";
-pub(in crate::model) const INDEX: &str = "pytorch_model.bin.index.json";
+use crate::model::source::layout::Layout;
 
 /// The longest description of one file's tensors: room for ten thousand. What the reader builds of a pickle takes about
 /// a hundred times its length.
@@ -34,7 +32,7 @@ const LEGACY_MAGIC: [u8; 14] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9,
 /// Magic, protocol version, system, tensors, names of storages.
 const LEGACY_PICKLES: usize = 5;
 
-/// The opened files of one directory.
+/// The opened files of one model.
 pub(in crate::model) struct PytorchFiles {
     files: Vec<PathBuf>,
     /// With the place of the tensor's file among the files.
@@ -42,26 +40,13 @@ pub(in crate::model) struct PytorchFiles {
 }
 
 impl PytorchFiles {
-    /// Whether a directory has weights of this kind.
-    pub fn present(directory: &Path) -> bool {
-        directory.join(SINGLE).is_file() || directory.join(INDEX).is_file()
-    }
-
-    /// Opens the weights of a directory. A single file goes before an index.
-    pub fn open(directory: &Path) -> Result<Self> {
+    /// Opens a model's files of weights.
+    pub fn open(layout: &Layout) -> Result<Self> {
         let mut opened = Self { files: Vec::new(), tensors: BTreeMap::new() };
-        let single = directory.join(SINGLE);
-        if single.is_file() {
-            opened.add(single, None)?;
-            return Ok(opened);
+        for (path, wanted) in layout.shards() {
+            opened.add(path, wanted)?;
         }
-        let index = directory.join(INDEX);
-        for (file, wanted) in shard_index::read(&index, ".bin")? {
-            opened.add(directory.join(&file), Some(&wanted))?;
-            if let Some(lost) = wanted.iter().find(|name| !opened.tensors.contains_key(*name)) {
-                return Err(shard_index::lost(&index, lost, &file));
-            }
-        }
+        layout.check_held(|tensor| opened.tensors.contains_key(tensor))?;
         Ok(opened)
     }
 

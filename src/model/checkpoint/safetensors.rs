@@ -1,11 +1,10 @@
-//! Weights in a Hugging Face directory: `model.safetensors`, or the shards that an index names.
+//! Weights as safetensors: one file, or several.
 //!
-//! Files are memory-mapped; opening reads headers only. Headers are not trusted: the index may
-//! name files of this directory only, and every byte range is checked against the mapping.
-//! Must not know: which tensors a decoder needs, config.json.
+//! Files are memory-mapped; opening reads headers only. Headers are not trusted: every byte range is
+//! checked against the mapping. Must not know: which files there are, which tensors a decoder needs, config.json.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,13 +13,10 @@ use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::checkpoint::shard_index;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
+use crate::model::source::layout::Layout;
 
-pub(in crate::model) const SINGLE: &str = "model.safetensors";
-pub(in crate::model) const INDEX: &str = "model.safetensors.index.json";
-
-/// The opened shards of one directory.
+/// The opened files of one model.
 pub struct SafetensorsFiles {
     shards: Vec<(PathBuf, Mmap)>,
     tensors: BTreeMap<String, Located>,
@@ -33,36 +29,23 @@ struct Located {
 }
 
 impl SafetensorsFiles {
-    /// Whether a directory has weights of this kind.
-    pub fn present(directory: &Path) -> bool {
-        directory.join(SINGLE).is_file() || directory.join(INDEX).is_file()
-    }
-
-    /// Opens the weights of a directory. Like transformers, a single file goes before an index.
-    pub fn open(directory: &Path) -> Result<Self> {
+    /// Opens a model's files of weights.
+    pub fn open(layout: &Layout) -> Result<Self> {
         let mut opened = Self { shards: Vec::new(), tensors: BTreeMap::new() };
-        let single = directory.join(SINGLE);
-        if single.is_file() {
-            opened.add(single, |_| true)?;
-            return Ok(opened);
+        for (path, wanted) in layout.shards() {
+            opened.add(path, wanted)?;
         }
-        let index = directory.join(INDEX);
-        for (file, wanted) in shard_index::read(&index, ".safetensors")? {
-            opened.add(directory.join(&file), |name| wanted.contains(name))?;
-            if let Some(lost) = wanted.iter().find(|name| !opened.tensors.contains_key(*name)) {
-                return Err(shard_index::lost(&index, lost, &file));
-            }
-        }
+        layout.check_held(|tensor| opened.tensors.contains_key(tensor))?;
         Ok(opened)
     }
 
-    /// Maps one file and takes up the tensors that `wanted` names.
-    fn add(&mut self, path: PathBuf, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    /// Maps one file and takes up its tensors, or those of them that are wanted.
+    fn add(&mut self, path: PathBuf, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let map = files::map(&path)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|cause| unreadable(&path, &map, &cause))?;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {
-            if !wanted(&name) {
+            if wanted.is_some_and(|wanted| !wanted.contains(&name)) {
                 continue;
             }
             // the library has checked the ranges, but with arithmetic that may wrap

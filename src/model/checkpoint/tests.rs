@@ -177,14 +177,13 @@ fn one_changed_weight_changes_the_digest() {
 fn places_without_weights_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     assert!(refusal(&dir.path().join("nowhere")).contains("there is no model at"));
-    assert_eq!(refusal(dir.path()), "DIR has no config.json");
+    assert_eq!(refusal(dir.path()), "DIR: not a model in Hugging Face layout: no config.json; no file is there");
     write_atomic(&dir.path().join("m.gguf"), b"GGUF").unwrap();
     assert!(Checkpoint::open(dir.path()).unwrap_err().hint_text().unwrap().ends_with("m.gguf"));
     assert!(refusal(&dir.path().join("m.gguf")).starts_with("DIR: the file is truncated"));
     files::remove(&dir.path().join("m.gguf")).unwrap();
     write_atomic(&dir.path().join("config.json"), dean_testing::config(json!({})).to_string().as_bytes()).unwrap();
-    let message = "DIR has no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json";
-    assert_eq!(refusal(dir.path()), message);
+    insta::assert_snapshot!(refusal(dir.path()), @"DIR: no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json; found config.json");
     write_atomic(&dir.path().join("pytorch_model.bin"), b"x").unwrap();
     assert_eq!(refusal(dir.path()), "DIR/pytorch_model.bin: this is not a file of weights that torch.save wrote");
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::model_files;
+use super::layout::Layout;
 use crate::error::{Error, IoContext, Result};
 use crate::files::{self, Stamp};
 
@@ -140,9 +140,9 @@ pub(super) fn download(
         Ok(snapshot.join(name))
     };
     // An index says which weights are wanted, so it comes first.
-    let wanted_files = model_files(&names, &mut |index| files::read(&obtain(index)?));
-    for name in wanted_files.map_err(|error| error.within(wanted.repo))? {
-        obtain(&name)?;
+    let layout = Layout::of(&snapshot, &names, &mut |index| files::read(&obtain(index)?));
+    for name in layout.map_err(|error| error.within(wanted.repo))?.names() {
+        obtain(name)?;
     }
 
     let path = snapshot.clone();

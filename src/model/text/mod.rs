@@ -12,8 +12,6 @@ mod pieces;
 mod template;
 mod tokenizer_model;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
@@ -23,6 +21,7 @@ pub use self::template::{ChatTemplate, Message};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::source::layout::Layout;
 
 /// Everything that turns conversations into ids and ids into answers. `Sync`.
 pub struct Text {
@@ -38,8 +37,8 @@ pub struct Text {
 
 impl Text {
     /// The text side of a Hugging Face directory. `config` is its config.json, `vocab_size` the embedding's rows.
-    pub(in crate::model) fn from_directory(directory: &Path, config: &Value, vocab_size: usize) -> Result<Self> {
-        Self::new(Parts::of_directory(directory, config)?, vocab_size)
+    pub(in crate::model) fn from_directory(layout: &Layout, config: &Value, vocab_size: usize) -> Result<Self> {
+        Self::new(Parts::of_directory(layout, config)?, vocab_size)
     }
 
     /// The text side of a GGUF file.

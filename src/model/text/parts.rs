@@ -14,6 +14,7 @@ use super::tokenizer_model::TokenizerModel;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::source::layout::{self, Layout};
 
 /// Tokeniser classes that put BOS and EOS by their own two switches, whatever tokenizer.json says.
 const LLAMA: &str = "LlamaTokenizer";
@@ -63,27 +64,26 @@ impl Parts {
     }
 
     /// The text side of a Hugging Face directory. `config` is its config.json.
-    pub fn of_directory(directory: &Path, config: &Value) -> Result<Self> {
-        let settings_file = directory.join("tokenizer_config.json");
-        let settings = optional(&settings_file)?;
-        let map = optional(&directory.join("special_tokens_map.json"))?;
+    pub fn of_directory(layout: &Layout, config: &Value) -> Result<Self> {
+        let settings = optional(layout, layout::TOKENIZER_CONFIG)?;
+        let map = optional(layout, layout::SPECIAL_TOKENS)?;
         let mut specials: Specials = SPECIALS
             .iter()
             .filter_map(|name| special(&settings, name).or_else(|| special(&map, name)).map(|text| (*name, text)))
             .collect();
-        let (file, mut definition, class) = tokenizer(directory, &settings, &mut specials)?;
+        let (file, mut definition, class) = tokenizer(layout, &settings, &mut specials)?;
         complete(&mut definition, &settings, &specials, &class).map_err(|error| error.within(file.display()))?;
 
-        let template_file = directory.join("chat_template.jinja");
-        let template = if template_file.is_file() {
-            Some(ChatTemplate::new(template_file.display().to_string(), files::read_to_string(&template_file)?))
-        } else {
-            let place = format!("{}: chat_template", settings_file.display());
-            chat_template(&settings).map(|source| ChatTemplate::new(place, source))
+        let template = match layout.companion(layout::CHAT_TEMPLATE) {
+            Some(file) => Some(ChatTemplate::new(file.display().to_string(), files::read_to_string(&file)?)),
+            None => chat_template(&settings).map(|source| {
+                let file = layout.root().join(layout::TOKENIZER_CONFIG);
+                ChatTemplate::new(format!("{}: chat_template", file.display()), source)
+            }),
         };
-        let generation = optional(&directory.join("generation_config.json"))?;
+        let generation = optional(layout, layout::GENERATION_CONFIG)?;
         let eos = generation.get("eos_token_id").filter(|value| !value.is_null()).or(config.get("eos_token_id"));
-        let mut stop_ids = ids_of(eos).map_err(|error| error.within(directory.display()))?;
+        let mut stop_ids = ids_of(eos).map_err(|error| error.within(layout.root().display()))?;
         // chat models often end a turn with the tokeniser's eos_token while config.json names the end of a document
         let eos_token = specials.iter().find(|(name, _)| *name == "eos_token");
         stop_ids.extend(eos_token.and_then(|(_, text)| definition.id(text)));
@@ -137,26 +137,23 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
 
 /// The tokeniser of a directory, with the file that it comes from and its class: tokenizer.json itself, else what
 /// tokenizer.model stands for. Special tokens that no setting names are then those of the file.
-fn tokenizer(directory: &Path, settings: &Value, specials: &mut Specials) -> Result<(PathBuf, Definition, String)> {
+fn tokenizer(layout: &Layout, settings: &Value, specials: &mut Specials) -> Result<(PathBuf, Definition, String)> {
     let class = settings.get("tokenizer_class").and_then(Value::as_str);
-    let file = directory.join("tokenizer.json");
-    if file.is_file() {
+    if let Some(file) = layout.companion(layout::TOKENIZER) {
         let definition = Definition::new(json_file(&file)?);
         return Ok((file, definition, class.unwrap_or_default().to_owned()));
     }
     let way = "make one with transformers: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)`";
-    let file = directory.join("tokenizer.model");
-    if !file.is_file() {
-        let message = format!("{} has neither tokenizer.json nor tokenizer.model", directory.display());
+    let directory = layout.root().display();
+    let Some(file) = layout.companion(layout::TOKENIZER_MODEL) else {
+        let message = format!("{directory} has neither tokenizer.json nor tokenizer.model");
         return Err(Error::user(message).hint(way));
-    }
+    };
     // without a class, the model families here are Llama's relatives
     let class = class.unwrap_or(LLAMA);
     if !LLAMA_CLASSES.contains(&class) {
-        let message = format!(
-            "{} has no tokenizer.json, and a tokenizer.model is not read for the class {class}",
-            directory.display()
-        );
+        let message =
+            format!("{directory} has no tokenizer.json, and a tokenizer.model is not read for the class {class}");
         return Err(Error::user(message).hint(way));
     }
     let model = TokenizerModel::open(&file)?;
@@ -170,7 +167,7 @@ fn tokenizer(directory: &Path, settings: &Value, specials: &mut Specials) -> Res
     let definition = model.definition(flag("legacy").unwrap_or(true), flag("add_prefix_space"));
     let mut definition = definition.map_err(|error| error.within(file.display()))?;
     // before transformers 4.34 tokens beyond the file lay in a file of their own
-    let beyond = optional(&directory.join("added_tokens.json"))?;
+    let beyond = optional(layout, layout::ADDED_TOKENS)?;
     let special = |text: &str| specials.iter().any(|(_, known)| known == text);
     definition.add(
         beyond
@@ -247,8 +244,8 @@ fn json_file(path: &Path) -> Result<Value> {
 }
 
 /// A JSON file that need not be there.
-fn optional(path: &Path) -> Result<Value> {
-    if path.is_file() { json_file(path) } else { Ok(Value::Object(Map::new())) }
+fn optional(layout: &Layout, name: &str) -> Result<Value> {
+    layout.companion(name).map_or_else(|| Ok(Value::Object(Map::new())), |file| json_file(&file))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Tokenisers and templates that a directory describes. `tests/interop` and `tests/outside` compare ids with those of
 //! transformers and of SentencePiece.
 
+use std::path::Path;
+
 use super::definition::added_token;
 use super::*;
 use crate::files;
@@ -30,7 +32,10 @@ fn directory(tokenizer_changes: Value, settings: Value) -> Result<Text> {
     for (name, value) in [("tokenizer.json", &tokenizer), ("tokenizer_config.json", &settings)] {
         files::write_atomic(&dir.path().join(name), value.to_string().as_bytes()).unwrap();
     }
-    Text::from_directory(dir.path(), &json!({"eos_token_id": [0, 1]}), 6)
+    for name in ["config.json", "model.safetensors"] {
+        files::write_atomic(&dir.path().join(name), b"").unwrap();
+    }
+    Text::from_directory(&Layout::of_directory(dir.path()).unwrap(), &json!({"eos_token_id": [0, 1]}), 6)
 }
 
 #[test]

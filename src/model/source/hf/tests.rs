@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::digest::Digest;
+use crate::model::source::layout::Format;
 use crate::model::source::spec::{Source, SourceKind};
-use crate::model::source::{INDEX, PipSettings, fetch_with};
+use crate::model::source::{PipSettings, fetch_with};
+
+const INDEX: &str = Format::Safetensors.index();
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const REPO: &str = "owner/tiny";

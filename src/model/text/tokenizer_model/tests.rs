@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::files;
+use crate::model::source::layout::Layout;
 use crate::model::text::Text;
 
 fn fixture(name: &str) -> PathBuf {
@@ -20,7 +21,10 @@ fn text(model: &[u8], named: &[(&str, &Value)]) -> Result<Text> {
     for (name, value) in named {
         files::write_atomic(&dir.path().join(name), value.to_string().as_bytes()).unwrap();
     }
-    Text::from_directory(dir.path(), &json!({"eos_token_id": 2}), 1000)
+    for name in ["config.json", "model.safetensors"] {
+        files::write_atomic(&dir.path().join(name), b"").unwrap();
+    }
+    Text::from_directory(&Layout::of_directory(dir.path())?, &json!({"eos_token_id": 2}), 1000)
 }
 
 #[test]

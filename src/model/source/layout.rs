@@ -1,0 +1,288 @@
+//! Which files a model in Hugging Face layout is made of. It is the one list: what is downloaded, opened, digested and
+//! exported goes by it.
+//!
+//! Only files at the top of a directory or repository count, so that no name leads out of it. The index of sharded
+//! weights is not trusted: it may name files of this list only. Must not know: what the other files say, where they
+//! come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+pub const CONFIG: &str = "config.json";
+pub const GENERATION_CONFIG: &str = "generation_config.json";
+pub const TOKENIZER: &str = "tokenizer.json";
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub const TOKENIZER_MODEL: &str = "tokenizer.model";
+pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+/// Of old tokenisers. Nothing reads it where there is a [`TOKENIZER`].
+pub const ADDED_TOKENS: &str = "added_tokens.json";
+pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
+/// The files beside the weights that a model is read from.
+const COMPANIONS: [&str; 8] = [
+    CONFIG,
+    GENERATION_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    TOKENIZER_MODEL,
+    SPECIAL_TOKENS,
+    ADDED_TOKENS,
+    CHAT_TEMPLATE,
+];
+
+/// Where transformers keeps templates beside the default one.
+pub const MORE_TEMPLATES: &str = "additional_chat_templates";
+/// Points to weights that are added to a model's. They are never read.
+const ADAPTER: &str = "adapter_config.json";
+
+/// Endings of the files beside the weights that some tool reads: settings, tokeniser, templates.
+const ENDINGS: [&str; 5] = ["json", "jinja", "txt", "model", "tiktoken"];
+/// Beginnings of the names of such files, whatever their ending (`tokenizer.model.v3`), and of terms of use.
+const BEGINNINGS: [&str; 4] = ["tokenizer", "LICENSE", "NOTICE", "USE_POLICY"];
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Safetensors,
+    Pytorch,
+}
+
+impl Format {
+    /// By preference, which is transformers'.
+    const ALL: [Self; 2] = [Self::Safetensors, Self::Pytorch];
+
+    /// The file of a model that is not sharded. It goes before an index.
+    pub const fn single(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors",
+            Self::Pytorch => "pytorch_model.bin",
+        }
+    }
+
+    /// The file that says which shards there are.
+    pub const fn index(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors.index.json",
+            Self::Pytorch => "pytorch_model.bin.index.json",
+        }
+    }
+
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Safetensors => ".safetensors",
+            Self::Pytorch => ".bin",
+        }
+    }
+}
+
+/// The name of one file of several, counted from 0.
+pub fn shard_name(at: usize, count: usize) -> String {
+    format!("model-{:05}-of-{count:05}.safetensors", at + 1)
+}
+
+/// Whether a file stands beside the weights, for whatever tool. Weights and their indexes do not, nor do hidden files.
+pub fn stands_beside(name: &str) -> bool {
+    !name.starts_with('.')
+        && (is_setting(name) || name.ends_with(".md") || BEGINNINGS.iter().any(|begins| name.starts_with(begins)))
+}
+
+/// Whether tools that load a model look into a file of this name at the top of its directory.
+pub fn is_looked_into(name: &str) -> bool {
+    is_setting(name) || name == Format::Safetensors.index() || name.ends_with(Format::Safetensors.ending())
+}
+
+fn is_setting(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ENDINGS.contains(&ending) && name != ADAPTER && !name.ends_with(".index.json")
+}
+
+/// The files of one model.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+    /// All files at the top, whether they belong to the model or not.
+    listed: BTreeSet<String>,
+    format: Format,
+    index: Option<&'static str>,
+    /// Files of weights, with the tensors that an index puts into each.
+    shards: BTreeMap<String, Option<BTreeSet<String>>>,
+}
+
+impl Layout {
+    /// The files of a model on this machine.
+    ///
+    /// # Errors
+    /// User: there is no such directory, or it is no model in this layout.
+    pub fn of_directory(root: &Path) -> Result<Self> {
+        let names: Vec<String> = files::list(root)?
+            .iter()
+            .filter(|entry| entry.is_file())
+            .filter_map(|entry| entry.file_name()?.to_str().map(str::to_owned))
+            .collect();
+        let layout = Self::of(root, &names, &mut |name| files::read(&root.join(name)));
+        layout.map_err(|error| {
+            match snapshot(root) {
+                Some(snapshot) => error.hint(format!("the snapshot in it is a model: {}", snapshot.display())),
+                None => error,
+            }
+            .within(root.display())
+        })
+    }
+
+    /// The files of a model whose names at the top are known, and which lie under `root` or will. `read` gives the content
+    /// of one of them, an index.
+    ///
+    /// # Errors
+    /// User: this is no model in this layout, by name.
+    pub fn of(root: &Path, names: &[String], read: &mut dyn FnMut(&str) -> Result<Vec<u8>>) -> Result<Self> {
+        let listed: BTreeSet<String> = names.iter().filter(|name| !name.contains(['/', '\\'])).cloned().collect();
+        if !listed.contains(CONFIG) {
+            return Err(no_config(&listed));
+        }
+        let there = |format: &Format| listed.contains(format.single()) || listed.contains(format.index());
+        let Some(format) = Format::ALL.into_iter().find(there) else { return Err(no_weights(&listed)) };
+        let (index, shards) = if listed.contains(format.single()) {
+            (None, BTreeMap::from([(format.single().to_owned(), None)]))
+        } else {
+            let index = format.index();
+            let shards = read_index(&read(index)?, format, &listed).map_err(|error| error.within(index))?;
+            (Some(index), shards)
+        };
+        Ok(Self { root: root.to_owned(), listed, format, index, shards })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The files that the model is read from, sorted.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let weights = self.index.into_iter().chain(self.shards.keys().map(String::as_str));
+        COMPANIONS.into_iter().filter(|name| self.has(name)).chain(weights).collect()
+    }
+
+    /// A file beside the weights, if the model has it and it counts.
+    pub fn companion(&self, name: &str) -> Option<PathBuf> {
+        (COMPANIONS.contains(&name) && self.has(name)).then(|| self.root.join(name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.listed.contains(name) && (name != ADDED_TOKENS || !self.listed.contains(TOKENIZER))
+    }
+
+    /// The files of weights, with the tensors that an index puts into each.
+    pub fn shards(&self) -> impl Iterator<Item = (PathBuf, Option<&BTreeSet<String>>)> {
+        self.shards.iter().map(|(name, tensors)| (self.root.join(name), tensors.as_ref()))
+    }
+
+    /// Whether the files of weights hold what the index says. `held` are the tensors that were found.
+    ///
+    /// # Errors
+    /// User: a tensor that is not in its file.
+    pub fn check_held(&self, held: impl Fn(&str) -> bool) -> Result<()> {
+        for (file, tensors) in &self.shards {
+            if let (Some(index), Some(lost)) = (self.index, tensors.iter().flatten().find(|tensor| !held(tensor))) {
+                let error = malformed(format!("weight_map puts {lost} into {file}, which does not hold it"));
+                return Err(error.within(index).within(self.root.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of all files that stand beside the weights, and of the index if the weights are sharded safetensors: what
+    /// a copy of the model takes along, more than it is read from.
+    pub fn beside(&self) -> impl Iterator<Item = &str> {
+        let index = self.index.filter(|_| self.format == Format::Safetensors);
+        self.listed.iter().map(String::as_str).filter(move |name| stands_beside(name) || Some(*name) == index)
+    }
+}
+
+/// The shards that an index names, and the tensors that it puts into each.
+fn read_index(
+    content: &[u8],
+    format: Format,
+    listed: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Option<BTreeSet<String>>>> {
+    let value: Value =
+        serde_json::from_slice(content).map_err(|cause| malformed(format!("it is not JSON: {cause}")))?;
+    let map = value.get("weight_map").and_then(Value::as_object).filter(|map| !map.is_empty());
+    let map = map.ok_or_else(|| malformed("weight_map is missing, empty or not a table"))?;
+    let mut shards = BTreeMap::new();
+    for (tensor, file) in map {
+        let name = file.as_str().filter(|name| name.ends_with(format.ending()) && !name.starts_with('.'));
+        let name = name.filter(|name| !name.contains(['/', '\\', ':', '\0'])).ok_or_else(|| {
+            let ending = format.ending();
+            malformed(format!("weight_map puts {tensor} into {file}, which is not the name of a {ending} file here"))
+        })?;
+        if !listed.contains(name) {
+            return Err(malformed(format!("weight_map puts {tensor} into {name}, which is not there")));
+        }
+        let tensors = shards.entry(name.to_owned()).or_insert_with(|| Some(BTreeSet::new()));
+        tensors.get_or_insert_default().insert(tensor.clone());
+    }
+    Ok(shards)
+}
+
+fn malformed(what: impl Into<String>) -> Error {
+    Error::user(what).hint("download the model again")
+}
+
+fn no_config(listed: &BTreeSet<String>) -> Error {
+    let error = Error::user(format!("not a model in Hugging Face layout: no {CONFIG}; {}", found(listed)));
+    let way = "give the directory that holds config.json, or the path of a .gguf file";
+    error.hint(other_kind(listed).unwrap_or_else(|| way.to_owned()))
+}
+
+fn no_weights(listed: &BTreeSet<String>) -> Error {
+    let names: Vec<&str> = Format::ALL.iter().flat_map(|format| [format.single(), format.index()]).collect();
+    let error = Error::user(format!("no weights: none of {}; {}", names.join(", "), found(listed)));
+    let shard =
+        |name: &&String| Format::ALL.iter().any(|format| name.ends_with(format.ending())) && name.contains("-of-");
+    let way = match (other_kind(listed), listed.iter().find(shard)) {
+        (Some(way), _) => way,
+        (None, Some(shard)) => format!("{shard} is one of several files; the index that lists them must be there too"),
+        (None, None) => {
+            "use a model whose weights are stored as safetensors or as PyTorch .bin files, or a .gguf file".into()
+        }
+    };
+    error.hint(way)
+}
+
+/// What to do with a directory that holds a model of another kind.
+fn other_kind(listed: &BTreeSet<String>) -> Option<String> {
+    if listed.contains(ADAPTER) {
+        return Some(format!(
+            "{ADAPTER} belongs to a LoRA adapter, which changes another model: merge it into that one with peft \
+             (`merge_and_unload`), save the result, and use its directory"
+        ));
+    }
+    let gguf = listed.iter().find(|name| name.to_ascii_lowercase().ends_with(".gguf"))?;
+    Some(format!("to use its GGUF file, name the file itself: {gguf}"))
+}
+
+/// A snapshot in a model's folder of the Hugging Face cache, whose files lie one level deeper than one would think.
+fn snapshot(root: &Path) -> Option<PathBuf> {
+    let snapshots = files::list(&root.join("snapshots")).ok()?;
+    snapshots.into_iter().find(|snapshot| snapshot.join(CONFIG).is_file())
+}
+
+/// Some of the names that were found.
+fn found(listed: &BTreeSet<String>) -> String {
+    match listed.is_empty() {
+        true => "no file is there".to_owned(),
+        false => format!("found {}", listed.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
