@@ -11,6 +11,7 @@ mod pytorch;
 mod safetensors;
 pub(in crate::model) mod weights;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,12 @@ pub use crate::model::checkpoint::weights::Dtype;
 use crate::model::checkpoint::weights::Weights;
 use crate::model::source::layout::{self, Format, Layout};
 use crate::model::text::{Parts, Text};
+
+/// Files that are not there: names and contents.
+pub type Files = Vec<(&'static str, Vec<u8>)>;
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
 
 /// Where configuration and text come from.
 enum Source {
@@ -81,11 +88,19 @@ impl Checkpoint {
         let config: Value = serde_json::from_str(&files::read_to_string(&file)?)
             .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
-        let decoder = families::from_config(&file, map)?;
+        let mut decoder = families::from_config(&file, map)?;
         let weights: Arc<dyn Weights> = match layout.format() {
             Format::Safetensors => Arc::new(SafetensorsFiles::open(&layout)?),
             Format::Pytorch => Arc::new(PytorchFiles::open(&layout)?),
         };
+        if decoder.tied_head && has_own_head(&*weights)? {
+            // transformers 5 and vLLM do the same; older ones overwrite the head with the embedding
+            tracing::warn!(
+                "{}: tie_word_embeddings is true, but the weights hold another {HEAD} than {EMBEDDING}; it is used",
+                path.display()
+            );
+            decoder.tied_head = false;
+        }
         Ok(Self::new(path, decoder, Source::Directory { layout, config }, weights))
     }
 
@@ -100,7 +115,7 @@ impl Checkpoint {
         Self { path: path.to_owned(), config, source, weights, text: OnceLock::new() }
     }
 
-    /// Every needed tensor is there, readable and of the right shape; what is left over is logged.
+    /// Every needed tensor is there, readable and of the right shape, and nothing is left over that would count.
     fn verify(&self) -> Result<()> {
         let place = self.path.display();
         let said = match self.source {
@@ -132,14 +147,35 @@ impl Checkpoint {
                 .hint(format!("check that the weights and {said} belong to the same model")));
             }
         }
-        let needed: std::collections::BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let harmless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
-        let extra: Vec<&str> =
-            self.weights.names().into_iter().filter(|name| !needed.contains(name) && !harmless(name)).collect();
-        if let Some(first) = extra.first() {
+        self.verify_rest(specs.iter().map(|spec| spec.name.as_str()).collect())
+    }
+
+    /// What is left over. A parameter of a module that is computed here would change what comes out, so it is refused; what
+    /// belongs to no such module, as the layers of a model that was made shorter, is logged.
+    fn verify_rest(&self, needed: BTreeSet<&str>) -> Result<()> {
+        let place = self.path.display();
+        // angles are computed from the configuration; a head like the embedding was looked at when the model was opened
+        let harmless = |name: &str| name.contains(".rotary_emb.") || name == HEAD;
+        let names = self.weights.names();
+        let rest: Vec<&str> = names.into_iter().filter(|name| !needed.contains(name) && !harmless(name)).collect();
+        let modules = |name: &'_ str| name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
+        let computed: BTreeSet<&str> = needed
+            .iter()
+            .flat_map(|name| modules(name).into_iter().filter_map(|at| name.get(..at)))
+            .filter(|module| !matches!(*module, "model" | "model.layers"))
+            .collect();
+        let within = |name: &&&str| {
+            modules(name).into_iter().any(|at| name.get(..at).is_some_and(|module| computed.contains(module)))
+        };
+        if let Some(name) = rest.iter().find(within) {
+            return Err(Error::user(format!("{place}: the tensor {name} is not part of this decoder")).hint(
+                "dean would compute without it, and differently from the model; check that config.json belongs to it",
+            ));
+        }
+        if let Some(first) = rest.first() {
             tracing::warn!(
                 "{place}: {} tensors are not part of this decoder and were not used: {first}, …",
-                extra.len()
+                rest.len()
             );
         }
         Ok(())
@@ -184,7 +220,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A header that config.json cannot say, or a tokeniser that is not supported.
-    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<Vec<(&'static str, Vec<u8>)>>> {
+    pub fn hugging_face_files(&self, dtype: Dtype) -> Result<Option<Files>> {
         let Source::Gguf(file) = &self.source else { return Ok(None) };
         let text = Parts::of_gguf(file)?;
         let mut config = families::to_config(&self.config).map_err(|error| error.within(self.path.display()))?;
@@ -282,6 +318,20 @@ impl Checkpoint {
             Ok(json!([name, stored.label, stored.shape, stored.heads, Digest::finish(&hasher)]))
         });
         Ok(Digest::of_json(&Value::Array(entries.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+/// Whether there is a head with values other than the embedding's. One that cannot be one is for the check of all tensors.
+fn has_own_head(weights: &dyn Weights) -> Result<bool> {
+    let (Some(head), Some(embedding)) = (weights.stored(HEAD), weights.stored(EMBEDDING)) else {
+        return Ok(weights.stored(HEAD).is_some());
+    };
+    if head.shape != embedding.shape || head.dtype.is_none() || embedding.dtype.is_none() {
+        return Ok(true);
+    }
+    match head.dtype == embedding.dtype {
+        true => Ok(weights.bytes(HEAD)? != weights.bytes(EMBEDDING)?),
+        false => Ok(weights.read(HEAD)? != weights.read(EMBEDDING)?),
     }
 }
 

@@ -63,6 +63,52 @@ fn a_tensor_that_is_missing_or_misshapen_is_named_with_both_shapes() {
     insta::assert_snapshot!(refusal(dir.path()), @"DIR: model.layers.0.self_attn.k_proj.weight has the shape [16, 16], but config.json makes it [8, 16] (num_key_value_heads, head_dim, hidden_size)");
 }
 
+/// A directory with one more tensor, filled with `value`.
+fn with_tensor(name: &str, shape: &[usize], value: impl Fn(usize) -> f32) -> tempfile::TempDir {
+    let mut tensors = dean_testing::tensors(&dean_testing::config(json!({})));
+    tensors.push((name.to_owned(), shape.to_vec()));
+    let value = |tensor: &str, index: usize| if tensor == name { value(index) } else { (index % 7) as f32 };
+    directory(&dean_testing::safetensors(&tensors, ::safetensors::Dtype::BF16, value))
+}
+
+#[test]
+fn a_head_of_its_own_is_used_though_config_json_ties_it() {
+    let copy = with_tensor(HEAD, &[32, 16], |index| (index % 7) as f32);
+    let copy = Checkpoint::open(copy.path()).unwrap();
+    assert_eq!(copy.config(), &small(), "it is the embedding");
+    let dir = with_tensor(HEAD, &[32, 16], |index| -((index % 7) as f32));
+    let own = Checkpoint::open(dir.path()).unwrap();
+    let untied = DecoderConfig { tied_head: false, ..small() };
+    assert_eq!(own.config(), &untied);
+    assert_eq!(own.architecture_digest().unwrap(), untied.digest().unwrap());
+    assert_eq!(own.tensor(HEAD).unwrap()[6], -6.0);
+    let quiet = |_: u64, _: u64| {};
+    assert_ne!(own.weights_digest(&quiet).unwrap(), copy.weights_digest(&quiet).unwrap());
+    // One that cannot be a head is no reason to use the embedding.
+    let short = refusal(with_tensor(HEAD, &[31, 16], |_| 0.0).path());
+    insta::assert_snapshot!(short, @"DIR: lm_head.weight has the shape [31, 16], but config.json makes it [32, 16] (vocab_size, hidden_size)");
+}
+
+#[test]
+fn tensors_that_would_count_are_refused_and_others_are_not() {
+    for name in [
+        "model.layers.1.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.sinks",
+        "model.layers.0.mlp.down_proj.lora_A.default.weight",
+        "model.layers.1.pre_feedforward_layernorm.weight",
+        "model.norm.bias",
+    ] {
+        let message = refusal(with_tensor(name, &[16], |_| 1.0).path());
+        assert_eq!(message, format!("DIR: the tensor {name} is not part of this decoder"));
+    }
+    for name in
+        ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.2.mlp.up_proj.weight", "v_head.summary.weight"]
+    {
+        let dir = with_tensor(name, &[16], |_| 1.0);
+        assert_eq!(Checkpoint::open(dir.path()).unwrap().config(), &small(), "{name}");
+    }
+}
+
 #[test]
 fn packed_weights_are_told_from_missing_ones() {
     let bytes = header(&small(), |_, _| true);

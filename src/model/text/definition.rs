@@ -57,6 +57,19 @@ impl Definition {
         Ok(())
     }
 
+    /// Whether equal texts always have equal ids.
+    ///
+    /// # Errors
+    /// The tokeniser leaves out merges at random, as one does in training.
+    pub fn check_drawn(&self) -> Result<()> {
+        let dropout = self.0.get("model").and_then(|model| model.get("dropout")).and_then(Value::as_f64);
+        match dropout.filter(|rate| *rate != 0.0) {
+            None => Ok(()),
+            Some(rate) => Err(Error::user(format!("the tokeniser has a dropout of {rate}: it cuts text at random"))
+                .hint("set `dropout` to null in a copy of tokenizer.json")),
+        }
+    }
+
     /// Makes the tokeniser put a token before each text and one after it, and nothing else.
     pub fn enclose(&mut self, first: Option<(u32, &str)>, last: Option<(u32, &str)>) {
         if let Some(map) = self.0.as_object_mut() {

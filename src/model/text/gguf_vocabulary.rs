@@ -50,6 +50,11 @@ impl<'a> GgufVocabulary<'a> {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
+    /// The id of a token by its text.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        self.tokens.iter().position(|token| token == text).and_then(|at| u32::try_from(at).ok())
+    }
+
     fn flag(&self, key: &str, default: bool) -> bool {
         match self.file.meta(key) {
             Some(Meta::Bool(on)) => *on,

@@ -23,6 +23,11 @@ const LLAMA_CLASSES: &[&str] = &[LLAMA, "LlamaTokenizerFast", "CodeLlamaTokenize
 /// The special tokens that templates may use by name.
 const SPECIALS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
 
+/// Tokens that end a turn, by their text: many GGUF files name the end of a document only, though their chat template
+/// ends turns with another token. llama.cpp's vocabulary finds them in the same way.
+const TURN_ENDS: [&str; 7] =
+    ["<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|eom_id|>", "<EOT>", "<end_of_utterance>"];
+
 /// Special tokens by name, such as `bos_token`.
 pub(in crate::model) type Specials = Vec<(&'static str, String)>;
 
@@ -55,8 +60,11 @@ impl Parts {
             specials.extend(token.map(|token| (*name, token.to_owned())));
         }
         let mut stop_ids = Vec::new();
-        for short in ["eos_token_id", "eot_token_id"] {
+        for short in ["eos_token_id", "eot_token_id", "eom_token_id"] {
             stop_ids.extend(vocabulary.id(&key(short))?);
+        }
+        if file.meta(&key("eot_token_id")).is_none() {
+            stop_ids.extend(TURN_ENDS.iter().filter_map(|text| vocabulary.id_of(text)));
         }
         let template = file.text("tokenizer.chat_template");
         let template = template.map(|source| ChatTemplate::new(format!("{place}: chat template"), source));
@@ -183,6 +191,7 @@ fn tokenizer(layout: &Layout, settings: &Value, specials: &mut Specials) -> Resu
 /// tokenizer_config.json adds, and for Llama's classes their own BOS and EOS.
 fn complete(definition: &mut Definition, settings: &Value, specials: &Specials, class: &str) -> Result<()> {
     definition.uncut()?;
+    definition.check_drawn()?;
     let mut beyond = Vec::new();
     for (id, token) in settings.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
         let content = token.get("content").and_then(Value::as_str).unwrap_or_default();

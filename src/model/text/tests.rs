@@ -70,6 +70,9 @@ fn templates_and_tokens_may_sit_in_tokenizer_config() {
 
 #[test]
 fn broken_tokenizers_are_sentences() {
+    let random = json!({"model": {"type": "BPE", "dropout": 0.1, "vocab": {"a": 0}, "merges": []}});
+    let error = directory(random, json!({})).err().unwrap();
+    assert!(error.message().ends_with("the tokeniser has a dropout of 0.1: it cuts text at random"), "{error}");
     let gap = directory(json!({}), json!({"added_tokens_decoder": {"9": {"content": "<x>"}}})).err().unwrap();
     assert!(gap.message().contains("<x>"), "{gap}");
     let beyond = json!({"added_tokens": [added_token(3, "<s>", true), added_token(4, "</s>", true),

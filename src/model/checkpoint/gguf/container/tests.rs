@@ -207,8 +207,17 @@ fn a_gguf_tokenizer_equals_the_tokenizer_json_it_came_from() {
             let begin = if bos { "<s>" } else { "" };
             assert_eq!(text.decode(&ids, false).unwrap(), format!("{begin}{plain}"), "{name}");
         }
-        assert_eq!(text.stop_ids(), [1]);
+        assert_eq!(text.stop_ids(), [1, 3], "the end of the text, and by its name that of a turn");
     }
+}
+
+#[test]
+fn turns_end_with_a_token_of_that_name_where_the_file_names_none() {
+    let folder = committed("qwen2-tied");
+    let mut meta = tokenizer_meta(&folder.join("tokenizer.json"), "qwen2", false);
+    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 3], "<|im_end|>");
+    meta.push(("tokenizer.ggml.eot_token_id".into(), Meta::U32(2)));
+    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 2], "the file's own word counts");
 }
 
 #[test]
