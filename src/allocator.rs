@@ -1,10 +1,11 @@
 //! The one setting of mimalloc that matters here. Which allocator is used is the program's choice: `main.rs` and the
-//! benchmarks take mimalloc. In a program that takes another one, nothing in here has any effect.
+//! benchmarks use mimalloc. In a program with another allocator, this file has no effect.
 //!
-//! A layer's tensors come and go in pieces of megabytes, the same sizes for every layer and sample. The system's
-//! allocator gives such pieces back to the kernel each time, and mimalloc after a while; the kernel clears every page
-//! anew. Measured on scoring, clearing took 11 % of the time. So freed memory is kept for the next tensor; the peak is the
-//! same, except after loading a model, whose pieces fit nothing that follows: there memory is given back.
+//! The tensors of a layer are allocated and freed in blocks of megabytes, with the same sizes for every layer and sample. The
+//! system's allocator returns such blocks to the kernel each time, and mimalloc does so after a while. The kernel then clears
+//! every page again, which took 11 % of scoring's time. So freed memory is kept for the next tensor. The peak stays
+//! the same, with one exception: the blocks of a model's loading have sizes that nothing later can reuse, so they are given
+//! back.
 //! Must not know: who allocates.
 #![expect(unsafe_code, reason = "the allocator's options are C functions")]
 
@@ -17,10 +18,10 @@ static ALLOCATOR: counting::Counting = counting::Counting;
 /// After how many milliseconds freed memory goes back to the system.
 const NEVER: std::ffi::c_long = -1;
 
-/// The same during work after which memory is given back: long enough for the next piece to come.
+/// The same while work runs after which memory is given back. It is long enough for the next allocation to come.
 const WHILE_WORKING: std::ffi::c_long = 1000;
 
-/// `mi_option_purge_delay`, which libmimalloc-sys does not name. The test holds it against mimalloc's own default.
+/// `mi_option_purge_delay`, which libmimalloc-sys does not name. The test compares it with mimalloc's own default.
 const PURGE_DELAY: c_int = 15;
 
 /// Makes mimalloc keep freed memory. Called once when the program starts. Without it everything works, slower.
@@ -29,14 +30,14 @@ pub fn keep_freed_memory() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER) };
 }
 
-/// Does some work and then gives freed memory back: for work whose pieces are not those of what follows, so that they do
-/// not count twice in the peak. While it lasts, pieces are used again. Only does the work unless
-/// [`keep_freed_memory`] was called.
+/// Runs `work` and then gives freed memory back to the system. This is for work whose blocks nothing later can reuse, so that
+/// they do not add to the peak. While it runs, freed blocks are reused. If [`keep_freed_memory`] was not called, this only
+/// runs `work`.
 pub fn giving_back<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: as above.
     let kept = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) } == NEVER;
     if kept {
-        // SAFETY: as above. Only what is freed under a delay is ever marked as something to give back.
+        // SAFETY: as above. mimalloc gives back only what was freed while there was a delay.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, WHILE_WORKING) };
     }
     let result = work();

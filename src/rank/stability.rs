@@ -1,8 +1,8 @@
-//! How far two results agree: the overlap of tops and of masks, beside what chance would give.
+//! How far two results agree: the overlap of tops and of masks, and the overlap that chance would give.
 //!
-//! Overlap is Jaccard's: of the weights that are in either set, the share that is in both. Tops are
-//! compared matrix by matrix, because k is a number for each matrix; masks as wholes, because that is
-//! what a model loses. Must not know: why there are two results, data sets, samples.
+//! Overlap is the Jaccard index: of the weights that are in either set, the share that is in both. Tops are compared matrix by
+//! matrix, because every matrix has a k of its own. Masks are compared whole, because a model loses the whole mask.
+//! Must not know: why there are two results, data sets, samples.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,12 @@ pub struct TopOverlap {
     pub matrices: u64,
     /// The smallest and the largest k = floor(fraction * N).
     pub k: (u64, u64),
-    /// Mean of the matrices' Jaccard.
+    /// The mean of the matrices' Jaccard indices.
     pub mean: f64,
-    /// The smallest Jaccard, and the first matrix that has it.
+    /// The smallest Jaccard index, and the first matrix that has it.
     pub min: f64,
     pub min_tensor: String,
-    /// What the mean would be for tops drawn at random.
+    /// The mean to expect by chance, for tops drawn at random.
     pub chance: f64,
 }
 
@@ -36,8 +36,8 @@ pub struct MaskOverlap {
     pub shared: u64,
     /// None if both are empty.
     pub jaccard: Option<f64>,
-    /// Of two masks with as many weights in each matrix, drawn at random: the expected intersection over what is then
-    /// expected of the union, a little off the expected ratio where masks are tiny.
+    /// The Jaccard index to expect by chance: E[shared] / E[union] for random masks with the same numbers of weights in each
+    /// matrix. For tiny masks this ratio of means differs a little from the mean of the ratio.
     pub chance: Option<f64>,
 }
 

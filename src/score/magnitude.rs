@@ -1,4 +1,4 @@
-//! Magnitude: |W|, the oldest of all measures. It reads no data, so its table is one for all data sets.
+//! Magnitude: |W|, the oldest of all measures. It reads no data, so all data sets have the same table.
 //!
 //! Must not know: data sets, activations.
 

@@ -1,7 +1,7 @@
 //! Score methods: what number a weight gets from a data set.
 //!
-//! A method is one file and one line in [`METHODS`]. It sees samples and the decoder and keeps
-//! whatever running sums it needs. Must not know: rank tables, shards' whereabouts, stages.
+//! A method is one file and one line in [`METHODS`]. It sees samples and the decoder, and keeps the running sums that it
+//! needs. Must not know: rank tables, where shards are kept, stages.
 
 use std::ops::Range;
 
@@ -22,15 +22,15 @@ pub trait Method: Sync {
     fn name(&self) -> &'static str;
     /// What its scores depend on.
     fn reads(&self) -> Reads;
-    /// Whether it sums gradients, group of layers after group of layers where memory is short; what it costs is then
-    /// what [`crate::model::decoder::memory_plan`] says.
+    /// Whether it sums gradients, and can do so in groups of layers if memory is short. Then
+    /// [`crate::model::decoder::memory_plan`] says what it takes.
     fn in_groups(&self) -> bool {
         false
     }
-    /// Begins with nothing scored. `scored` names the matrices.
+    /// Begins with nothing summed. `scored` says which matrices are scored.
     fn start(&self, decoder: &Decoder, scored: &dyn Fn(MatrixId) -> bool) -> Result<Box<dyn Scorer>>;
-    /// The same in groups of layers, the topmost first, that hold every matrix, and in batches of at most so many tokens;
-    /// the scores have the same bits.
+    /// The same in groups of layers, and in batches of at most so many tokens. The groups are given from the topmost down, and
+    /// cover every scored matrix. The scores have the same bits as without groups.
     fn start_in_groups(
         &self,
         decoder: &Decoder,
@@ -54,10 +54,10 @@ choices! {
     }
 }
 
-/// What a method's scores depend on, beside the names and shapes of the matrices. Nothing else may enter a key.
+/// What a method's scores depend on, besides the names and shapes of the matrices. Nothing else may enter a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reads {
-    /// The samples of the data set. Without them a table is the same for every data set.
+    /// The samples of the data set. If a method does not read them, all data sets have the same table.
     pub tokens: bool,
     /// The model's weights, in the number format that it computes in.
     pub weights: bool,
@@ -69,25 +69,25 @@ pub struct Reads {
 pub trait Scorer {
     /// The scored matrices, in the order of layers and of the forward pass.
     fn matrices(&self) -> Vec<MatrixId>;
-    /// The matrices that are finished by each round; a round is one time through all samples. The first is begun.
+    /// The matrices that each round finishes. A round goes once through all samples. The first round is already begun.
     fn rounds(&self) -> Vec<Vec<MatrixId>> {
         vec![self.matrices()]
     }
-    /// Begins a round with nothing summed: after the round before it, or in order to `restore` what was in it.
+    /// Begins a round with nothing summed, either after the previous round or before a `restore`.
     fn begin(&mut self, _: &Decoder, _: usize) {}
-    /// Told `score.seed` before any sample, where the method reads it.
+    /// Gets `score.seed`, before any sample.
     fn seed(&mut self, _: u64) {}
-    /// How many of the coming samples are taken at once. It must not change the result.
+    /// How many of the next samples are added at once. This must not change the result.
     fn group(&self, coming: &[Sample]) -> usize {
         coming.len()
     }
-    /// Adds some samples; never called where the method reads no data.
+    /// Adds some samples. Not called if the method reads no data.
     fn add(&mut self, decoder: &Decoder, samples: &[Sample]) -> Result<()>;
-    /// The state as bytes, from which `restore` continues with the same bits; none if it is quick to begin anew.
+    /// The state as bytes, from which `restore` continues with the same bits. `None` if starting again is quick.
     fn snapshot(&self) -> Result<Option<Vec<u8>>> {
         Ok(None)
     }
-    /// False, and nothing changed, if the bytes do not fit.
+    /// Restores a snapshot. Returns false, and changes nothing, if the bytes do not fit.
     fn restore(&mut self, _: &[u8]) -> bool {
         false
     }

@@ -1,9 +1,9 @@
-//! Random: a score drawn for each weight, the control that a method must beat.
+//! Random: a score drawn for each weight. It is the control that every other method must beat.
 //!
-//! The number depends on `score.seed`, the tensor's name and the weight's index and on nothing else:
-//! it is the index-th step of SplitMix64 (Steele, Lea & Flood 2014), whose steps are computed from
-//! their number alone, begun at a place that BLAKE3 derives from seed and name. So threads, order and
-//! which other matrices are scored cannot matter. Must not know: data sets, weights.
+//! The number depends only on `score.seed`, the tensor's name and the weight's index. It is the index-th output of SplitMix64
+//! (Steele, Lea & Flood 2014), whose outputs can be computed in any order. BLAKE3 derives the generator's start from the seed
+//! and the name. So neither threads nor their order nor the other scored matrices can change it. Must not know: data sets,
+//! weights.
 
 use rayon::prelude::*;
 
@@ -57,7 +57,7 @@ impl Scorer for Draws {
     }
 }
 
-/// Where a tensor's numbers begin.
+/// The start of the generator for a tensor.
 fn start(seed: u64, tensor: &str) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("dean random score v1");
     hasher.update(&seed.to_le_bytes());
@@ -67,8 +67,8 @@ fn start(seed: u64, tensor: &str) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// 1/u for a uniform u in (0, 1]. Its order is that of u turned round, and unlike u itself an f32 of it is fine at the
-/// top, where ties among 10^8 weights would otherwise favour low indices.
+/// 1/u for a uniform u in (0, 1]. It orders weights as u does, in reverse. The highest values of 1/u are far apart as f32,
+/// while those of u would be equal for many of 10^8 weights, and ties favour low indices.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "rounding keeps the order")]
 fn score(start: u64, index: u64) -> f32 {
     let mut z = start.wrapping_add(index.wrapping_add(1).wrapping_mul(STEP));

@@ -1,7 +1,7 @@
 //! SNIP: I(W) = Σ over samples of |W · dL/dW| (Lee et al. 2019; Wei et al. 2024; DEAN, arXiv 2410.16672).
 //!
-//! W does not change between samples, so |W| is multiplied once at the end, over Σ|dL/dW|.
-//! The sums may be made for one group of layers after another. Must not know: how gradients are made.
+//! W is the same for all samples, so I(W) = |W| · Σ|dL/dW|: the sums are multiplied by |W| once, at the end. They may be made
+//! for one group of layers after another. Must not know: how gradients are made.
 
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ struct Sums {
     /// The matrices of each group of layers, the topmost first.
     rounds: Vec<Vec<MatrixId>>,
     walk: LayerGroups,
-    /// Of the present group.
+    /// The sums of the present group.
     sums: GradientSums,
     batch_tokens: usize,
 }

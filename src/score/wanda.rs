@@ -1,9 +1,8 @@
 //! Wanda: |W_ij| · ‖x_j‖₂, the weight times the norm of what it reads (Sun et al. 2023, arXiv 2306.11695).
 //!
-//! x_j runs over every token that the model reads of the data set: prompt and response, without
-//! padding and without each sample's last token, which is only ever predicted. Needs a forward pass
-//! and no gradient. As in the paper, the norm is one over all tokens, so a long sample counts for more
-//! than a short one. Must not know: how the model is walked through.
+//! x_j has one value for every token that the model reads in the data set: prompt and response, except for each sample's last
+//! token, which is only predicted. The method needs a forward pass and no gradient. As in the paper, there is one norm over
+//! all tokens, so a long sample counts for more than a short one. Must not know: how the model is computed.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +34,7 @@ impl Method for Wanda {
     }
 }
 
-/// The matrix under whose name the input of all that share it is kept.
+/// Matrices that share an input keep one sum, under the name of this one.
 fn first_of_site(id: MatrixId) -> MatrixId {
     let site = SITES.into_iter().find(|site| site.contains(&id.projection));
     let first = site.and_then(|site| site.first().copied());
@@ -44,11 +43,11 @@ fn first_of_site(id: MatrixId) -> MatrixId {
 
 struct Norms {
     matrices: Vec<MatrixId>,
-    /// Σ x_j² over the tokens so far, for each input that is read; in f64, so that no number of tokens wears it out.
+    /// Σ x_j² over the tokens so far, for each input that is read. In f64, so that small addends are not lost.
     sums: BTreeMap<MatrixId, Vec<f64>>,
 }
 
-/// Column sums of squares of one sample, still on the device: one sample's walk needs no answer from it.
+/// Σ x_j² of one sample. The sums stay on the device until the whole sample was read.
 struct Squares<'a> {
     wanted: &'a BTreeMap<MatrixId, Vec<f64>>,
     found: Vec<(MatrixId, Tensor<1>)>,
@@ -71,7 +70,7 @@ impl Scorer for Norms {
         self.matrices.clone()
     }
 
-    /// One by one: without padding there is nothing to leave out of the sums.
+    /// One sample at a time.
     fn group(&self, coming: &[Sample]) -> usize {
         coming.len().min(1)
     }

@@ -19,7 +19,8 @@ use crate::tables::{OUTCOMES, Outcome};
 
 pub struct Perplexity;
 
-/// Bytes of text for each token of a window that a check reads: twice what a token of most languages takes, twice.
+/// Bytes of text that a check reads for each token of a window: about 4 bytes a token, x 2 for scripts with longer tokens,
+/// x 2 for two windows.
 const BEGINNING: usize = 16;
 
 /// The set of its outcomes.

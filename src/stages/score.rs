@@ -1,11 +1,12 @@
 //! score: token ids to the rank table of one data set.
 //!
-//! Which number a weight gets is a score method ([`crate::score`]); here are the loop over samples,
-//! its shards and the cut to the table. A method may need several rounds through the samples, one for
-//! each group of layers, so that it stays within `score.memory`; the bytes are the same. A shard is
-//! the state of the running sums after sample n of a round, or what an earlier round came to, so
-//! a killed run goes on with the same bits. Every score of a model never lies in memory at once:
-//! where all are kept, they are written matrix by matrix. Must not know: selection, other data sets.
+//! A score method ([`crate::score`]) says which number a weight gets. This file has the loop over samples, its shards, and the
+//! cut to the table. To stay within `score.memory`, a method may need several rounds through the samples, one for each group
+//! of layers. The resulting bytes are the same.
+//!
+//! A shard is the state of the running sums after sample n of a round, or the result of an earlier round. So a killed run
+//! continues with the same bits. The scores of the whole model are never in memory together: if all of them are kept, they
+//! are written matrix by matrix. Must not know: selection, other data sets.
 
 use std::time::Instant;
 
@@ -88,7 +89,7 @@ impl Stage for Score {
             if reads.weights {
                 inputs.extend(model_inputs(Role::Subject, &[ModelPart::Weights]));
             }
-            // Without data all sets ask for one node under one key: it is computed once.
+            // If the method reads no data, the nodes of all data sets have one key, which is computed once.
             if reads.tokens {
                 inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
             }
@@ -113,7 +114,7 @@ impl Stage for Score {
                 let estimate = within_memory(preview, &params, &Tokens::from_parquet(bytes)?.samples())?;
                 Ok(Some(forecast(&estimate)))
             }
-            // What does not fit with the shortest of samples never will.
+            // The token ids are not known yet. What does not fit with the shortest sample will never fit.
             None => within_memory(preview, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
         }
     }
@@ -186,7 +187,7 @@ impl Stage for Score {
             done = 0;
         }
 
-        // Rounds begin at the top of the model, tables at its bottom.
+        // Rounds go from the top of the model down, tables from the bottom up.
         let matrices = finished.into_iter().rev().flat_map(|table| table.matrices).collect();
         let table = RankTable { cap: params.cap, matrices };
         context.outlet.write("ranks", &mut |out| table.write(out))?;
@@ -194,7 +195,7 @@ impl Stage for Score {
         if params.keep == Keep::Full {
             let named = |id: &MatrixId| (id.weight(), decoder.linear(*id).weight.dims().to_vec());
             let tensors: Vec<(String, Vec<usize>)> = shards.rounds.iter().flatten().map(named).collect();
-            // The scorer holds the sums of the last round; what earlier rounds came to is in shards.
+            // The scorer holds the sums of the last round. The scores of earlier rounds are in shards.
             let scores = |tensor: &str| match place(&shards.rounds, tensor)? {
                 (round, id) if round + 1 == rounds => scorer.finish(&decoder, id),
                 (round, id) => shards.scores(round, id),
@@ -205,7 +206,7 @@ impl Stage for Score {
     }
 }
 
-/// The table of a round. Scores are held for one matrix at a time, and shown to `each`.
+/// The rank table of a round. Only one matrix's scores are in memory at a time; `each` gets them too.
 fn cut(
     scorer: &dyn Scorer,
     decoder: &Decoder,
@@ -223,7 +224,7 @@ fn cut(
     Ok(table)
 }
 
-/// The round in which a matrix is scored.
+/// The round in which a tensor is scored, and the tensor's matrix.
 fn place(rounds: &[Vec<MatrixId>], tensor: &str) -> Result<(usize, MatrixId)> {
     let id = MatrixId::parse(tensor);
     let round = rounds.iter().position(|ids| ids.iter().any(|other| Some(*other) == id));
@@ -238,7 +239,7 @@ fn samples(context: &Context<'_>) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Every score of an earlier run that differs only in `cap`.
+/// All scores, if an earlier run kept them and differs only in `cap`.
 fn kept_scores(context: &Context<'_>, params: &Params) -> Result<Option<Bytes>> {
     if params.keep == Keep::Ranks {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! Grouped-query attention of one layer, forward and backward: from normed hidden states to heads and back.
 //!
-//! N rows, n query heads in groups over kv key heads, heads of size d. What happens between heads is in
-//! [`crate::model::ops`]. Must not know: projections' scores, caches' sizes.
+//! Shapes: N rows, n query heads in groups that share one of kv key heads, heads of size d. The arithmetic within heads is
+//! in [`crate::model::ops`]. Must not know: how weights are scored, how large a cache is.
 
 use burn::tensor::Tensor;
 
@@ -11,7 +11,7 @@ use super::forward::Batch;
 use crate::error::Result;
 use crate::model::ops::{Attention, Keys};
 
-/// What the backward pass needs of a layer's attention.
+/// The activations of a layer's attention that its backward pass needs.
 pub(in crate::model) struct Saved {
     /// Queries and keys before the head norms, [N, …]; only where there are head norms.
     raw: Option<[Tensor<2>; 2]>,
@@ -46,8 +46,9 @@ impl Decoder {
         self.norm_backward(dy.reshape(shape), x.reshape(shape), weight).reshape([rows, width])
     }
 
-    /// Attention of one layer within each sequence, before the o projection [N, n*d], and what the way back needs. With a cache,
-    /// the keys of a sequence's earlier tokens are seen and those of the batch are kept.
+    /// Attention of one layer within each sequence, up to the input of the o projection, [N, n*d], and the activations for the
+    /// backward pass. With a cache, a token also sees the keys of its sequence's earlier tokens, and the keys of the batch are
+    /// added to the cache.
     pub(in crate::model) fn attention(
         &self,
         index: usize,

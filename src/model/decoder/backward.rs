@@ -1,10 +1,11 @@
 //! The scoring pass: one forward and one hand-written backward through every layer.
 //!
-//! For a linear y = xWᵀ the gradient of the loss is dyᵀx. No weight gradient is ever built here: the pass shows dy and x of
-//! every wanted matrix to a [`Tap`], which builds of them what it likes ([`super::gradient_sums`] keeps Σ|dyᵀx|). The forward
-//! pass keeps a few activations of each layer and no attention matrix; norms and gates are computed again on the way back.
-//! The parts run over a range of layers, so that [`super::layer_groups`] can put them together with less memory. The tests hold
-//! it against Burn's autodiff. Must not know: scores, data sets.
+//! For a linear y = xWᵀ the gradient of the loss is dL/dW = dyᵀx. This file never builds it: it shows the factors dy and x
+//! of every wanted matrix to a [`Tap`], which decides what to make of them ([`super::gradient_sums`] keeps Σ|dyᵀx|).
+//!
+//! The forward pass keeps a few activations of each layer, and no attention matrix. The backward pass computes norms and
+//! gates again. Each part runs over a range of layers, so that [`super::layer_groups`] can run the layers in groups and use
+//! less memory. The tests compare the gradients with Burn's autodiff. Must not know: scores, data sets.
 
 use std::ops::Range;
 
@@ -19,9 +20,9 @@ use crate::error::Result;
 use crate::model::matrix::{MatrixId, Projection};
 
 impl Decoder {
-    /// Runs the samples forward and backward as one batch and returns each one's loss: the mean cross entropy over its
-    /// response tokens, in nats. Gradients are those of the *sum* of the losses; the tap can tell samples apart by
-    /// their rows.
+    /// Runs the samples forward and backward as one batch. Returns the loss of each sample: the mean cross entropy over its
+    /// response tokens, in nats. The gradients are those of the *sum* of the losses. Samples have rows of their own, so a
+    /// tap can tell them apart.
     ///
     /// # Errors
     /// A sample without a response token, or a token outside the vocabulary.
@@ -31,7 +32,7 @@ impl Decoder {
         LayerGroups::new(self, std::iter::once(lowest..self.layers.len()).collect()).add(self, samples, tap)
     }
 
-    /// As [`Decoder::forward`], with what the backward pass of each layer needs.
+    /// As [`Decoder::forward`]; also returns the activations that the backward pass of each layer needs.
     pub(in crate::model) fn forward_keeping(
         &self,
         layers: Range<usize>,
@@ -48,9 +49,9 @@ impl Decoder {
         Ok((x, kept))
     }
 
-    /// Back through the layers of which `kept` was kept, the lowest of them being `first`: from dL/dy of the topmost
-    /// one's output to dL/dx of the lowest one's input, [N, hidden]. If `below` is false, no lower layer needs dL/dx: the
-    /// pass stops early and returns `None`.
+    /// The backward pass through consecutive layers. `kept` has their activations, from layer `first` upwards. `dy` is
+    /// dL/d(output) of the topmost one; the result is dL/d(input) of the lowest one, both [N, hidden]. If `below` is false,
+    /// no lower layer needs it: the pass stops early and returns `None`.
     pub(in crate::model) fn backward_layers(
         &self,
         first: usize,
@@ -70,8 +71,8 @@ impl Decoder {
         Ok(Some(dy))
     }
 
-    /// Losses of the samples and dL/dx of the last layer's output x [N, hidden]. Logits exist only at the R rows that
-    /// predict a response token.
+    /// The losses of the samples in nats, and dL/dx of the last layer's output x, [N, hidden]. Logits are computed only at
+    /// the R rows that predict a response token.
     pub(in crate::model) fn head_backward(
         &self,
         x: &Tensor<2>,
@@ -108,7 +109,8 @@ impl Decoder {
         (result.losses, rows.join(pieces))
     }
 
-    /// Shows the layer's gradients to the tap and returns dL/dx, unless nothing below wants it.
+    /// The backward pass of one layer: shows its gradients to the tap and returns dL/dx, or `None` if no lower layer needs
+    /// it (`below` is false).
     fn layer_backward(
         &self,
         index: usize,
@@ -154,7 +156,7 @@ impl Decoder {
         Ok(Some(dmiddle + self.norm_backward(dnormed, x, &layer.before_attention)))
     }
 
-    /// Back through the norm behind a linear, if there is one.
+    /// The backward pass of the norm that follows a linear, or dy as it is without such a norm.
     fn after_backward(&self, dy: Tensor<2>, x: Option<Tensor<2>>, norm: Option<&Tensor<1>>) -> Tensor<2> {
         match (x, norm) {
             (Some(x), Some(weight)) => self.norm_backward(dy, x, weight),

@@ -1,4 +1,4 @@
-//! Keys and values of the tokens that were read already, kept for the next one.
+//! The keys and values of tokens that were read already. Later tokens of the same sequence attend to them.
 //!
 //! A cache has slots, one for each sequence that is being read. A sequence that has ended leaves its slot to another.
 //! Must not know: sampling, stopping.
@@ -9,14 +9,14 @@ use crate::model::arch::config::DecoderConfig;
 use crate::model::ops::Ops;
 use crate::model::ops::rows::Rows;
 
-/// One layer's keys and values, [slots, kv heads, positions, head size] each; zeros where nothing was read yet.
+/// One layer's keys and values, each [slots, kv heads, positions, head size]. Positions that were not read yet are zero.
 pub struct LayerCache {
-    // `None` only while they are written: memory is written in place if there is only one reference to it.
+    // Taken out while it is written, because memory is only written in place if there is one reference to it.
     keys_values: Option<[Tensor<4>; 2]>,
 }
 
 impl LayerCache {
-    /// Empty caches of every layer for so many sequences of at most `positions` tokens.
+    /// An empty cache for every layer, with room for `slots` sequences of at most `positions` tokens.
     pub fn for_model(
         config: &DecoderConfig,
         slots: usize,
@@ -28,7 +28,7 @@ impl LayerCache {
         (0..config.layers()).map(|_| Self { keys_values: Some([empty(), empty()]) }).collect()
     }
 
-    /// Writes the keys and values of a batch behind those of its sequences, and shows all of them.
+    /// Appends the keys and values [N, kv*d] of a batch to those of its sequences, and returns all keys and values.
     pub fn extend(&mut self, k: &Tensor<2>, v: &Tensor<2>, rows: &Rows, ops: &dyn Ops) -> Option<&[Tensor<4>; 2]> {
         if let Some([keys, values]) = self.keys_values.take() {
             let written = [ops.store(keys, k.clone(), rows), ops.store(values, v.clone(), rows)];

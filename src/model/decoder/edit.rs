@@ -1,4 +1,4 @@
-//! Other values for some weights of a decoder, as a patch brings them.
+//! A decoder with new values for some of its weights.
 //!
 //! Must not know: where the values come from.
 

@@ -1,7 +1,8 @@
 //! The one forward pass: reading, generating, scoring and looking at inputs are all this.
 //!
-//! A pass takes the rows of a batch through some layers. It may go through a cache, keep what the backward pass needs, and show
-//! inputs to a [`Tap`]; what it computes is the same. Must not know: prompts, samples, scores.
+//! A pass takes the N rows of a batch through some layers. It may use a cache of keys and values, keep activations for the
+//! backward pass, and show the inputs of matrices to a [`Tap`]. None of these changes what it computes. Must not know:
+//! prompts, samples, scores.
 
 use std::ops::Range;
 
@@ -23,25 +24,25 @@ pub struct Batch {
     angles: Vec<(Rope, Angles)>,
 }
 
-/// What a layer's backward needs of its forward.
+/// The activations of one layer that its backward pass needs.
 pub(in crate::model) struct Kept {
     /// The layer's input, [N, hidden].
     pub x: Tensor<2>,
     pub attention: Saved,
     /// The input of the o projection.
     pub attended: Tensor<2>,
-    /// The output of the o projection, where a norm follows.
+    /// The output of the o projection; only if a norm follows it.
     pub attention_out: Option<Tensor<2>>,
-    /// After attention and its residual.
+    /// The residual stream between attention and MLP, [N, hidden].
     pub middle: Tensor<2>,
     pub gate: Tensor<2>,
     pub up: Tensor<2>,
-    /// The output of the down projection, where a norm follows.
+    /// The output of the down projection; only if a norm follows it.
     pub mlp_out: Option<Tensor<2>>,
 }
 
 impl Decoder {
-    /// Whole sequences of so many tokens as one batch.
+    /// A batch of whole sequences. `tokens` are their lengths.
     pub fn batch(&self, tokens: impl IntoIterator<Item = usize>) -> Batch {
         self.batch_of(Rows::whole(tokens, least_rows(&self.config)))
     }
@@ -94,7 +95,7 @@ impl Decoder {
         Ok(x)
     }
 
-    /// One layer: x [N, hidden] to the next layer's input, and what the way back needs.
+    /// Runs one layer: from its input x [N, hidden] to the next layer's input, and the activations for the backward pass.
     pub(in crate::model) fn layer_forward(
         &self,
         index: usize,
@@ -125,7 +126,7 @@ impl Decoder {
         Ok((y, kept))
     }
 
-    /// A linear and the norm behind it, if there is one, and then also what the norm was taken of.
+    /// A linear, and the norm that follows it in some families. The first value is the norm's input; `None` without a norm.
     fn normed_after(&self, linear: &Linear, x: Tensor<2>, norm: Option<&Tensor<1>>) -> (Option<Tensor<2>>, Tensor<2>) {
         let y = linear.forward(x);
         match norm {
@@ -164,8 +165,8 @@ impl Decoder {
         Ok((batch, y))
     }
 
-    /// Reads one sequence of T tokens and shows a tap the inputs of every layer's matrices, up to the last layer of which one
-    /// is wanted.
+    /// Reads one sequence of T tokens and shows a tap the inputs [T, in] of the matrices that it wants. Stops after the last
+    /// layer that has one of them.
     ///
     /// # Errors
     /// No token at all, or one outside the vocabulary.
@@ -175,7 +176,8 @@ impl Decoder {
         }
         let wanted = |layer: &usize| SITES.iter().any(|site| tap.wants_any(*layer, site));
         let Some(last) = (0..self.layers.len()).rev().find(wanted) else { return Ok(()) };
-        // Nobody shares this batch, so no rows of zeros are needed behind a short sequence.
+        // The sequence is alone in its batch and need not have the bits that it would have in company. So a short one gets
+        // no additional rows of zeros.
         let batch = self.batch_of(Rows::whole([ids.len()], 0));
         let x = self.embedded(ids, &batch)?;
         self.forward(0..last + 1, x, &batch, None, tap).map(|_| ())

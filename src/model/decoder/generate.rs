@@ -1,9 +1,9 @@
 //! Greedy generation of many answers at once, with a cache of keys and values.
 //!
-//! A sequence is read, then continued token by token. When it has ended, its slot in the cache goes to the next prompt, which is
-//! read in the same pass in which the others take their next step. A row's bits do not depend on its company
-//! ([`crate::model::ops::rows`]), so on a CPU an answer does not depend on which prompts are beside it, nor on how many slots
-//! there are. Must not know: text, templates, judges.
+//! A sequence is read, then continued token by token. When it has ended, its slot in the cache goes to the next prompt. That
+//! prompt is read in the same pass in which the other sequences take their next step. The bits of a row do not depend on the
+//! other rows of its batch ([`crate::model::ops::rows`]). So on a CPU an answer depends neither on the other prompts nor on
+//! the number of slots. Must not know: text, templates, judges.
 
 use std::collections::VecDeque;
 
@@ -16,13 +16,14 @@ use crate::error::{Error, Result};
 use crate::model::ops;
 use crate::model::ops::rows::{Rows, least_rows};
 
-/// The most sequences that are continued at once. Every step reads all weights, so many sequences are what makes it quick.
+/// The most sequences that are continued at once. Every step reads all weights, so a step is cheaper for each sequence when
+/// there are many.
 const SLOTS: usize = 96;
 
-/// The most positions of all slots of the cache together: longer sequences leave room for fewer of them.
+/// The most positions of all slots of the cache together. If sequences are long, there are fewer slots.
 const POSITIONS: usize = 1 << 16;
 
-/// The most rows of prompts that are read in one pass; one prompt at least.
+/// The most rows of prompts that are read in one pass. One prompt is always read, however long.
 const PROMPT_ROWS: usize = 512;
 
 /// Why generation ended.
@@ -42,14 +43,14 @@ pub struct Continuation {
     pub stop: Stop,
 }
 
-/// Told how generation goes. Every method may stop it with an error.
+/// Is told how generation proceeds. Every method may stop it with an error.
 pub trait Watch {
     /// The logits [vocabulary] of the token that would follow a prompt.
     fn first(&mut self, _prompt: usize, _logits: &Tensor<1>) -> Result<()> {
         Ok(())
     }
 
-    /// One step was taken in which so many sequences got a token.
+    /// One step was taken, in which `tokens` sequences got a token each.
     fn step(&mut self, _tokens: usize) -> Result<()> {
         Ok(())
     }
@@ -67,7 +68,7 @@ impl Watch for () {}
 struct Active {
     prompt: usize,
     slot: usize,
-    /// Tokens that are in the cache.
+    /// How many of its tokens are in the cache.
     read: usize,
     /// The most new tokens.
     limit: usize,
@@ -81,7 +82,7 @@ struct Generation<'a> {
     max_new_tokens: usize,
     cache: Vec<LayerCache>,
     waiting: VecDeque<usize>,
-    /// Slots that nobody has.
+    /// Slots without a sequence.
     free: Vec<usize>,
     active: Vec<Active>,
 }
@@ -110,7 +111,7 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Gives free slots to waiting prompts, as many as one pass reads. Sequences of one new row each stand first.
+    /// Gives free slots to waiting prompts, as many as one pass may read. They come after the sequences that are continued.
     fn admit(&mut self) {
         let mut rows = 0;
         while let Some(prompt) = self.waiting.front().copied()
@@ -119,7 +120,7 @@ impl<'a> Generation<'a> {
         {
             self.waiting.pop_front();
             rows += self.prompts[prompt].len();
-            // A sequence may use the context that its own prompt leaves, whatever its neighbours need.
+            // The limit depends on the sequence's own prompt only, not on those beside it.
             let limit = self.max_new_tokens.min(self.decoder.config.context - self.prompts[prompt].len());
             self.active.push(Active { prompt, slot, read: 0, limit, ids: Vec::new() });
         }
@@ -163,7 +164,7 @@ impl<'a> Generation<'a> {
             watch.step(next.len())?;
             let mut staying = Vec::new();
             for (mut active, id) in std::mem::take(&mut self.active).into_iter().zip(next) {
-                // With no new token wanted, a prompt was read for its logits alone.
+                // With a limit of 0, the prompt was read for its logits alone.
                 if active.limit > 0 {
                     active.ids.push(id);
                 }
@@ -184,8 +185,8 @@ impl<'a> Generation<'a> {
 }
 
 impl Decoder {
-    /// Continues prompts greedily, each until it has ended: all of them, or those that `order` names, which is also the order in
-    /// which they begin. Of the others the continuation stays empty. With no new token allowed, prompts are only read.
+    /// Continues the prompts that `order` names greedily, each until it ends. They begin in that order. The continuations of all
+    /// other prompts are empty. If `max_new_tokens` is 0, prompts are only read.
     ///
     /// # Errors
     /// An empty prompt, one that fills the context, a token outside the vocabulary, or what `watch` returns.

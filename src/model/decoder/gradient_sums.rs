@@ -1,8 +1,8 @@
 //! Σ over samples of |dyᵀx| for every scored matrix: the sums from which SNIP scores are made.
 //!
-//! The absolute value is taken per sample, before the sum, in f32 (Lee et al. 2019; the released
-//! DEAN code does the same in bf16 and loses small increments). At any moment the sums can be
-//! written down and read back, so that a killed run continues with the same bits.
+//! The absolute value is taken for each sample, before the sum, in f32 (Lee et al. 2019). The released DEAN code does the
+//! same in bf16, and loses small increments. The sums can be saved and restored between any two batches, so that a killed
+//! run continues with the same bits.
 //! Must not know: where snapshots are kept.
 
 use std::collections::BTreeMap;
@@ -17,12 +17,12 @@ use crate::model::matrix::MatrixId;
 use crate::model::ops::rows::Rows;
 use crate::model::ops::{self, Ops};
 
-/// The running sums of a model's scored matrices.
+/// The running sums of a model's scored matrices, [out, in] each.
 pub struct GradientSums {
     sums: BTreeMap<MatrixId, Option<Tensor<2>>>,
     ops: &'static dyn Ops,
     device: Device,
-    /// Rows of each sample of the present batch.
+    /// The rows of each sample in the present batch.
     rows: Vec<Range<usize>>,
 }
 
@@ -35,7 +35,7 @@ impl GradientSums {
         Self { sums, ops: ops::of(&decoder.device, DType::F32), device: decoder.device.clone(), rows: Vec::new() }
     }
 
-    /// Tells which samples the batch that follows holds: so many tokens each, one behind another.
+    /// Announces the next batch: how many tokens each of its samples has, in their order.
     pub fn expect(&mut self, inputs: impl IntoIterator<Item = usize>) {
         self.rows = Rows::whole(inputs, 0).sequences.into_iter().map(|sequence| sequence.rows).collect();
     }
@@ -53,7 +53,7 @@ impl GradientSums {
             .map_err(|error| Error::fault(format!("the device did not give its sums back: {error}")))
     }
 
-    /// How long [`GradientSums::snapshot`] is, in bytes.
+    /// The length of [`GradientSums::snapshot`] in bytes.
     pub fn snapshot_len(&self) -> usize {
         let count = |sum: &Option<Tensor<2>>| sum.as_ref().map_or(0, |sum| sum.dims().iter().product::<usize>());
         self.sums.values().map(count).sum::<usize>() * 4
@@ -70,7 +70,7 @@ impl GradientSums {
         Ok(())
     }
 
-    /// Puts a snapshot back. False, and nothing changed, if its size does not fit.
+    /// Restores a snapshot. Returns false, and changes nothing, if its size does not fit.
     pub fn restore(&mut self, bytes: &[u8]) -> bool {
         if self.snapshot_len() != bytes.len() {
             return false;

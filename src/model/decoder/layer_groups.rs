@@ -1,11 +1,13 @@
 //! The scoring pass in groups of layers: less memory, the same bits.
 //!
-//! Groups are finished from the top. On the way up through the model each sample leaves its input of
-//! every group behind; the topmost group goes back at once. For every other group a sample is run
-//! forward again from its input, with what the layers keep, and back from dL/dy that the group above
-//! left. So sums exist for one group at a time, and any number of groups costs less than one more
-//! forward pass. One group is the plain pass: there is no other code. Operations and their order are
-//! the same for any grouping. Must not know: scores, how groups are chosen ([`super::memory_plan`]), files.
+//! Groups are finished from the top. The first round runs every sample forward through the whole model, and stores its
+//! input of every group. The topmost group runs backward at once. Each later round takes the next group down: a sample
+//! runs forward through the group again from its stored input, keeping activations, and then backward from the dL/dy that
+//! the group above stored.
+//!
+//! So gradient sums exist for one group at a time, and any number of groups costs less than one more forward pass. The
+//! plain pass is the case of one group; there is no other code. Operations and their order are the same for any grouping.
+//! Must not know: scores, how groups are chosen ([`super::memory_plan`]), files.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,13 +21,13 @@ use super::tap::{Closed, Tap};
 use crate::error::{Error, Result};
 use crate::model::ops;
 
-/// One way through a data set, group after group.
+/// The pass over one data set, group after group.
 pub struct LayerGroups {
     /// The layers of each group, the topmost first; together one range that ends with the last layer.
     groups: Vec<Range<usize>>,
     /// The present group.
     at: usize,
-    /// By group, [T, hidden] of each sample that the group has not had yet.
+    /// For each group, a queue of its inputs: one tensor [T, hidden] for each sample that the group has not had yet.
     inputs: Vec<VecDeque<Tensor<2>>>,
     /// A queue, one tensor [T, hidden] a sample. In front: dL/d(output) of the present group, for the samples that it has not
     /// had yet. Behind: dL/d(input), ready for the group below.
@@ -36,7 +38,8 @@ pub struct LayerGroups {
 }
 
 impl LayerGroups {
-    /// At the beginning. No gradient flows below the last of the groups, so nothing below it may be scored.
+    /// Starts before the first sample of the topmost group. No gradient flows below the last group, so no layer below it
+    /// may be scored.
     pub fn new(decoder: &Decoder, groups: Vec<Range<usize>>) -> Self {
         Self {
             at: 0,
@@ -49,7 +52,8 @@ impl LayerGroups {
         }
     }
 
-    /// Goes to the beginning of a group: the first one anew, or the one after a group that has had every batch.
+    /// Starts a group. Group 0 starts everything anew. Any other group may start once the group above has had every
+    /// sample.
     pub fn begin(&mut self, group: usize) {
         self.at = group;
         if group == 0 {
@@ -58,9 +62,9 @@ impl LayerGroups {
         }
     }
 
-    /// Takes some samples through the present group. Every group must get the same samples in the same order; how they
-    /// are put together does not matter. The tap should want matrices of the present group only. Returns the losses of the
-    /// samples, as [`Decoder::losses_and_gradients`] does, in the topmost group, and nothing in the others.
+    /// Takes some samples through the present group, as one batch. Every group must get the same samples in the same order,
+    /// but they may be batched differently. The tap should want matrices of the present group only. Returns the losses of
+    /// the samples in nats for the topmost group, as [`Decoder::losses_and_gradients`] does, and nothing for the others.
     ///
     /// # Errors
     /// A sample without a response token, a token outside the vocabulary.
@@ -100,7 +104,7 @@ impl LayerGroups {
         Ok(losses)
     }
 
-    /// Up to the input of the topmost group, leaving behind those of the others.
+    /// Runs the samples forward to the input of the topmost group, and stores their inputs of the other groups.
     fn climb(&mut self, decoder: &Decoder, samples: &[Sample], batch: &Batch) -> Result<Tensor<2>> {
         let ids: Vec<u32> = samples.iter().flat_map(|sample| &sample.ids[..sample.inputs()]).copied().collect();
         let mut x = decoder.embedded(&ids, batch)?;
@@ -117,12 +121,12 @@ impl LayerGroups {
         Ok(x)
     }
 
-    /// Every tensor that waits, in one order.
+    /// All queues, in the order in which a snapshot has them.
     fn queues(&self) -> impl Iterator<Item = &VecDeque<Tensor<2>>> {
         self.inputs.iter().chain([&self.gradients])
     }
 
-    /// How long [`LayerGroups::snapshot`] is, in bytes.
+    /// The length of [`LayerGroups::snapshot`] in bytes.
     pub fn snapshot_len(&self) -> usize {
         let tensors = |queue: &VecDeque<Tensor<2>>| {
             8 + queue.iter().map(|tensor| 8 + 4 * tensor.dims().iter().product::<usize>()).sum::<usize>()
@@ -130,8 +134,8 @@ impl LayerGroups {
         if self.groups.len() > 1 { self.queues().map(tensors).sum() } else { 0 }
     }
 
-    /// Appends what waits between groups to some bytes: for each queue its length, for each tensor its rows (u64) and
-    /// its values (f32), all little-endian. Nothing where there is one group.
+    /// Appends the queues between groups to `bytes`: the length of each queue (u64), and for each tensor its number of rows
+    /// (u64) and its values (f32), all little-endian. Appends nothing if there is one group.
     ///
     /// # Errors
     /// If the device does not give a tensor back.
@@ -152,7 +156,8 @@ impl LayerGroups {
         Ok(())
     }
 
-    /// Puts a snapshot of the present group back. False, and nothing changed, if it is none.
+    /// Restores a snapshot that was taken in the present group. Returns false, and changes nothing, if the bytes are not
+    /// such a snapshot.
     pub fn restore(&mut self, bytes: &[u8]) -> bool {
         if self.groups.len() < 2 {
             return bytes.is_empty();
@@ -163,7 +168,7 @@ impl LayerGroups {
         true
     }
 
-    /// The queues, and the bytes behind them.
+    /// The queues of a snapshot, and the bytes that follow them.
     fn parse<'a>(&self, bytes: &'a [u8]) -> Option<(Vec<VecDeque<Tensor<2>>>, &'a [u8])> {
         fn number<'a>(bytes: &mut &'a [u8]) -> Option<usize> {
             let (number, rest): (&'a [u8; 8], _) = bytes.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! From a checkpoint to a decoder: every weight onto the device, each looked at once.
+//! Loading: from a checkpoint to a decoder on a device. Every weight is checked to be finite.
 //!
 //! Must not know: what is computed with the weights.
 
@@ -35,7 +35,7 @@ impl Decoder {
     }
 }
 
-/// Values that are looked at together.
+/// How many values are checked together.
 const BLOCK: usize = 4096;
 
 /// Reads tensors of a checkpoint onto a device, counting.
@@ -63,10 +63,10 @@ impl Reader<'_> {
         Ok(Tensor::from_data(TensorData::new(values, shape), (self.device, self.dtype)))
     }
 
-    /// One NaN or infinity spreads over everything that is computed after it, and would be blamed on what is looked at
-    /// first, so it is found where it is.
+    /// One NaN or infinity spreads to everything that is computed from it, and the error would name some later place. So it
+    /// is looked for here.
     fn must_be_finite(&self, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
-        // Without a branch for each value this runs as fast as memory is read.
+        // There is no branch for each value, so this is as fast as reading memory.
         let sound = |block: &[f32]| block.iter().fold(true, |sound, value| sound & value.is_finite());
         let Some(block) = values.chunks(BLOCK).position(|block| !sound(block)) else { return Ok(()) };
         let first = values.iter().enumerate().skip(block * BLOCK).find(|(_, value)| !value.is_finite());

@@ -6,7 +6,7 @@ use super::Decoder;
 use crate::error::Result;
 use crate::model::ops;
 
-/// Rows of logits that exist at once: a vocabulary of 150,000 entries times this is 150 MB.
+/// Rows of logits that are computed at once. With a vocabulary of 150,000 entries they take 150 MB.
 const ROWS: usize = 256;
 
 impl Decoder {

@@ -1,9 +1,8 @@
-//! What scoring costs, before it is done: operations, bytes moved, bytes held, groups of layers.
+//! What scoring will take, computed in advance: operations, bytes moved, bytes held, groups of layers.
 //!
-//! Pure arithmetic over a [`DecoderConfig`], the scored matrices and the samples' lengths, so that
-//! a plan can say what a job will take and choose groups and batches that fit a budget. docs/scaling.md derives
-//! the formulas and works them out for a 7B model; its numbers are checked in cost_tests.rs.
-//! Must not know: tensors, devices, how fast a machine is.
+//! This is pure arithmetic over a [`DecoderConfig`], the scored matrices and the samples' lengths. With it a plan can say
+//! what a job will take, and choose groups and batches that fit a budget. docs/scaling.md has the formulas, and works them
+//! out for a 7B model; the tests check its numbers. Must not know: tensors, devices, how fast a machine is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,21 +27,22 @@ pub struct Setup {
     pub value_bytes: u64,
     /// The most tokens that share a batch, if memory allows; a longer sample travels alone. 0: always one at a time.
     pub batch_tokens: usize,
-    /// |dyᵀx| is added tile by tile (the CPU), so that no weight gradient exists; else one of the largest matrix does.
+    /// Whether |dyᵀx| is added tile by tile, as on the CPU. Then no weight gradient is ever in memory; otherwise that of one
+    /// matrix is.
     pub fused: bool,
-    /// The most bytes that may be held at once; none: as many as it takes.
+    /// The most bytes that may be held at once; `None` for no limit.
     pub budget: Option<u64>,
-    /// What was summed is written down now and then, from a copy in the same memory.
+    /// Whether the sums are saved from time to time, from a copy in the same memory.
     pub saved: bool,
-    /// Products pack their weights in memory of their own, so that the largest matrix is there twice.
+    /// Whether a product copies its weights into a packed form, so that the largest matrix is in memory twice.
     pub packs: bool,
-    /// What of the memory that comes and goes with every batch is kept beside it, in percent: pieces of other batches'
-    /// sizes that fit nothing.
+    /// Allocator slack, in percent of the memory that every batch allocates and frees: freed blocks of earlier batches that
+    /// the next batch cannot reuse, because its sizes differ.
     pub kept_percent: u64,
 }
 
 impl Setup {
-    /// One sample at a time, in f32, accumulation fused, no budget, nothing written down: the CPU's way.
+    /// As on a CPU (f32, fused accumulation), but one sample at a time, without a budget, saved sums, packing and slack.
     pub const CPU: Self = Self {
         value_bytes: 4,
         batch_tokens: 0,
@@ -62,7 +62,7 @@ impl Setup {
 pub struct Flops {
     /// The linears of every layer, forward: 2·T·Σ|W|.
     pub forward: f64,
-    /// dL/dx of the linears, down to the lowest scored matrix: 2·T·Σ|W| over those whose dL/dx something needs.
+    /// dL/dx of the linears, down to the lowest scored matrix: 2·T·Σ|W| over those matrices whose dL/dx is needed.
     pub backward: f64,
     /// The scored matrices' dyᵀx: 2·T·Σ|W|.
     pub gradients: f64,
@@ -70,17 +70,17 @@ pub struct Flops {
     pub head: f64,
     /// Attention's own products over the visible pairs: two forward, four backward, each 2·pairs·heads·head size.
     pub attention: f64,
-    /// What groups cost: the layers of every group but the topmost are run forward a second time.
+    /// The cost of groups: the layers of all groups but the topmost run forward a second time.
     pub recomputed: f64,
 }
 
 impl Flops {
-    /// What any way of computing the scores needs: everything but what groups recompute.
+    /// What the scores need however they are computed: everything except what groups recompute.
     pub fn needed(&self) -> f64 {
         self.forward + self.backward + self.gradients + self.head + self.attention
     }
 
-    /// What this way computes.
+    /// Everything that is computed.
     pub fn total(&self) -> f64 {
         self.needed() + self.recomputed
     }
@@ -96,43 +96,48 @@ pub struct Estimate {
     pub weight_bytes: u64,
     /// All accumulators together: 4 bytes a scored weight. Without groups they are held at once.
     pub accumulator_bytes: u64,
-    /// The accumulators of the group that has most; what is held at once with groups.
+    /// The accumulators of the group with the most scored weights. With groups, only these are held at once.
     pub group_accumulator_bytes: u64,
-    /// What the layers of the largest group keep of one batch's forward pass for its backward pass.
+    /// The activations of one batch that the layers of the largest group keep for the backward pass.
     pub activation_bytes: u64,
-    /// What one layer's backward pass needs besides: its own intermediate results and, unless fused, one gradient.
+    /// What one layer's backward pass needs in addition: its intermediate results and, unless fused, one gradient.
     pub working_bytes: u64,
     /// Logits of one batch at label rows, and their gradient.
     pub head_bytes: u64,
-    /// Every sample's input of every group but the topmost, and its dL/dx between two groups; 0 without groups.
+    /// Every sample's inputs of all groups but the topmost, and its dL/dx between two groups; 0 without groups.
     pub group_input_bytes: u64,
-    /// What is copied in order to be written down: the largest group's accumulators and the group inputs, at another
-    /// time than activations; 0 where that is not done or is done elsewhere.
+    /// The copy from which the state is saved: the largest group's accumulators and the group inputs. It is never in memory
+    /// at the same time as activations. 0 if nothing is saved, or if the copy is in another memory.
     pub saved_bytes: u64,
-    /// The most that is held at once: weights, the largest group's accumulators, group inputs, and
-    /// the greater of what is copied and of activations with the greater of head and working bytes, what is kept
-    /// beside these and the largest packed matrix. A program's own memory and copies made while loading are not in it.
+    /// The most that is held at once. It is the sum of the weights, the largest group's accumulators, the group inputs, and
+    /// the greater of two things that are not held together:
+    /// * the copy for saving;
+    /// * activations, the greater of head and working bytes, the allocator's slack, and the largest packed matrix.
+    ///
+    /// The program's own memory, and copies that are made while loading, are not included.
     pub peak_bytes: u64,
-    /// What accumulation reads and writes over all samples: per sample and scored weight 8 bytes (the sum, in and
-    /// out) where fused, 16 where a gradient is written and read again.
+    /// The bytes that accumulation reads and writes over all samples. For each sample and scored weight these are 8 if fused
+    /// (the sum is read and written), and 16 if not (a gradient is written and read too).
     pub accumulator_traffic: u64,
     /// The most tokens that share a batch; 0: one sample at a time.
     pub batch_tokens: usize,
     /// The layers of each group, the topmost group first, as they are finished. One entry: no groups.
     pub groups: Vec<Range<usize>>,
-    /// False if even groups of one layer and batches of one sample exceed the budget; the estimate is then the one that
-    /// needs least.
+    /// False if even groups of one layer and batches of one sample exceed the budget. Then the estimate is the one with the
+    /// lowest peak.
     pub fits: bool,
 }
 
-/// What scoring `matrices` over samples of these lengths takes, the fewest groups of layers that fit the budget and the
-/// largest batches that fit with these: smaller batches cost some speed, another group costs operations.
+/// Estimates what scoring `matrices` takes over samples of these lengths.
 ///
-/// Groups are finished one after another, the topmost first: all samples' inputs of a group are kept, its inside is
-/// run again, its accumulators are cut to ranks and their memory is used by the next. So accumulators, not samples,
-/// decide how many groups there are, and any number of groups costs less than one more forward pass.
+/// Chooses the fewest groups of layers that fit the budget, and then the largest batches that fit with these groups. The
+/// reason is that smaller batches cost some speed, while another group costs operations.
 ///
-/// `config` has passed [`DecoderConfig::check`]. Matrices outside it are ignored.
+/// Groups are finished one after another, the topmost first ([`super::layer_groups`]). When a group is finished, its
+/// accumulators are cut to ranks, and the next group uses their memory. So the number of groups depends on the accumulators
+/// rather than on the samples.
+///
+/// `config` must have passed [`DecoderConfig::check`]. Matrices outside it are ignored.
 pub fn estimate(config: &DecoderConfig, matrices: &[MatrixId], lengths: &[Length], setup: &Setup) -> Estimate {
     let scored: BTreeSet<MatrixId> = matrices.iter().copied().filter(|id| id.layer < config.layers()).collect();
     let job = Job::new(config, scored, lengths, setup);
@@ -153,13 +158,13 @@ pub fn estimate(config: &DecoderConfig, matrices: &[MatrixId], lengths: &[Length
     least.unwrap_or_else(|| job.in_groups(split(lowest..config.layers(), 1), 0))
 }
 
-/// Fewer and fewer tokens, down to one sample at a time.
+/// The batch sizes to try, in tokens: halved again and again, and at last 0, which is one sample at a time.
 fn batches(most: usize) -> impl Iterator<Item = usize> {
     let halved = |tokens: &usize| (*tokens >= 256).then_some(tokens / 2);
     std::iter::successors((most > 0).then_some(most), halved).chain([0])
 }
 
-/// Layers in `count` runs whose lengths differ by one at most, the topmost first.
+/// Splits layers into `count` ranges, the topmost first. Their lengths differ by at most one.
 fn split(layers: Range<usize>, count: usize) -> Vec<Range<usize>> {
     let total = layers.len();
     (0..count)
@@ -254,17 +259,18 @@ impl<'a> Job<'a> {
         self.lengths.iter().map(|length| length.inputs as u128).sum()
     }
 
-    /// Operations of one product over the pairs of some layers: of queries and keys, or of probabilities and values.
+    /// The operations of one attention product (queries and keys, or probabilities and values) over some layers.
     fn attention(&self, layers: Range<usize>) -> u128 {
         2 * (self.pairs[layers.end] - self.pairs[layers.start]) * (self.config.heads * self.config.head_dim) as u128
     }
 
-    /// Does any of these matrices of this layer have a score?
+    /// Whether any of these matrices of a layer is scored.
     fn any(&self, layer: usize, parts: &[Projection]) -> bool {
         parts.iter().any(|part| self.scored.contains(&MatrixId::new(layer, *part)))
     }
 
-    /// The weights of the lowest scored layer whose dL/dx something needs: only what lies above a scored matrix.
+    /// How many weights of the lowest scored layer are in matrices whose dL/dx is needed, which are those above a scored
+    /// matrix; and whether the backward pass goes through attention there.
     fn lowest_backward(&self, lowest: usize) -> (u128, bool) {
         use Projection::{Down, Gate, K, O, Q, Up, V};
         let heads = self.any(lowest, &[Q, K, V]);
@@ -281,7 +287,7 @@ impl<'a> Job<'a> {
         let labels: u128 = self.lengths.iter().map(|length| length.labels as u128).sum();
         let (below, through) = if lowest < layers { self.lowest_backward(lowest) } else { (0, false) };
         let above = (layers - lowest).saturating_sub(1) as u128;
-        // The topmost group is run forward and at once backward, sample by sample; the others a second time.
+        // The topmost group runs backward right after its forward pass; the others run forward a second time.
         let again = groups.iter().skip(1);
         let again =
             again.map(|group| 2 * tokens * group.len() as u128 * self.layer_size() + 2 * self.attention(group.clone()));
@@ -320,12 +326,13 @@ impl<'a> Job<'a> {
         let scored = self.scored_size(&(0..config.layers()));
         let most = groups.iter().map(|group| self.scored_size(group)).max().unwrap_or(0);
         let deepest = groups.iter().map(Range::len).max().unwrap_or(0) as u128;
-        // A layer keeps its input, the middle, q, k, v, what attention gives, gate and up; with head norms q and k twice;
-        // with norms behind its halves also what these are taken of.
+        // A layer keeps its input, the residual between its halves, q, k, v, the output of attention, gate and up. With head
+        // norms it keeps q and k twice. With norms after its halves it also keeps the inputs of these norms.
         let twice = if config.qk_norm { q + kv } else { 0 };
         let behind = if config.blocks.iter().any(|block| block.norms == Norms::Around) { 2 * hidden } else { 0 };
         let kept = 2 * hidden + 2 * q + 2 * kv + 2 * inner + twice + behind;
-        // On the way back: the gated product and three gradients of its width, dy and two norms of the hidden width.
+        // The backward pass holds the gated product and three gradients of its width, and dy and two norms of the hidden
+        // width.
         let gradient = if self.setup.fused {
             0
         } else {
@@ -334,7 +341,7 @@ impl<'a> Job<'a> {
         let working = tokens * (4 * inner + 3 * hidden) * value + gradient;
         let head = 2 * rows * config.vocab_size as u128 * value;
         let inputs = if groups.len() > 1 {
-            // The topmost group is done as soon as its input is there; the others' inputs wait, and so does dL/dx.
+            // The topmost group's input is used at once. The inputs of the others are stored, and so is one dL/dx.
             groups.len() as u128 * self.tokens() * hidden * value
         } else {
             0
@@ -345,7 +352,7 @@ impl<'a> Job<'a> {
         let kept = passing * u128::from(self.setup.kept_percent) / 100;
         let largest = config.tensors().iter().map(|spec| numel(&spec.shape)).max().unwrap_or(0);
         let packed = if self.setup.packs { largest * value } else { 0 };
-        // Memory that is kept serves the copy that is written down.
+        // The copy for saving uses memory that the allocator kept.
         let passing = (passing + kept + packed).max(saved);
         let peak = bytes(weights * value + 4 * most + inputs + passing);
         let moved = if self.setup.fused { 8 } else { 16 };

@@ -1,4 +1,4 @@
-//! A decoder on a device: its weights, and all that is computed with them.
+//! A decoder: the weights of a model on a device, and everything that is computed with them.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -7,11 +7,11 @@
 //! | `generate`, `loss` | greedy answers; the loss of plain text |
 //! | `backward`, `layer_groups` | gradients of samples; the same with less memory |
 //! | `tap`, `gradient_sums` | what a pass shows to score methods; the sums of SNIP |
-//! | `memory_plan` | what a scoring pass will take, before it is run |
+//! | `memory_plan` | the memory and the operations that a scoring pass will take |
 //! | `edit` | other values for some weights |
 //!
-//! Weights keep Hugging Face's layout [out, in], so flat indices are Hugging Face's. Must not know: files, stages, what a
-//! weight is worth.
+//! Weights keep Hugging Face's layout [out, in], so a flat index means the same weight in both. Must not know: files,
+//! stages, what a weight is worth.
 
 mod attention;
 pub mod backward;
@@ -63,7 +63,7 @@ impl Linear {
     }
 }
 
-/// One decoder layer. Norms are as they are multiplied: where a family stores w for 1 + w, 1 was added.
+/// One decoder layer. The weight of a norm is what is multiplied with: if a family stores w for 1 + w, 1 was added.
 #[derive(Clone)]
 pub struct Layer {
     pub before_attention: Tensor<1>,
@@ -125,7 +125,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// What the first layer reads of token ids, [T, hidden].
+    /// Embeds T token ids: the input of the first layer, [T, hidden].
     ///
     /// # Errors
     /// A token outside the vocabulary.

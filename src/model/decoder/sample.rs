@@ -12,19 +12,20 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The tokens whose prediction counts. The first token of all is predicted from nothing, so it never does.
+    /// The tokens whose prediction counts: those of the response. The very first token is predicted from nothing, so it is
+    /// never one of them.
     pub fn labels(&self) -> &[u32] {
         self.ids.get(self.response.max(1)..).unwrap_or_default()
     }
 
-    /// How many tokens are read: the last one only ever is a label.
+    /// How many tokens are read: all but the last one, which is only a label.
     pub fn inputs(&self) -> usize {
         self.ids.len().saturating_sub(1)
     }
 }
 
-/// How many of the coming samples share a batch of `tokens`: as many as fit, in their order, and one at least. `inputs`
-/// are the samples' tokens.
+/// How many of the next samples share a batch of at most `tokens` tokens: as many as fit, in their order, and at least one.
+/// `inputs` are the numbers of tokens that the samples read.
 pub fn together(inputs: impl IntoIterator<Item = usize>, tokens: usize) -> usize {
     let mut sum: usize = 0;
     let fit = inputs.into_iter().take_while(|inputs| {

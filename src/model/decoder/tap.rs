@@ -1,7 +1,7 @@
-//! What a pass through the decoder shows to others: inputs on the way up, gradients on the way down.
+//! What a pass through the decoder shows to others: inputs in the forward pass, gradients in the backward pass.
 //!
-//! Score methods are taps. A method without gradients needs only the x of y = xWᵀ; one with gradients gets dL/dy and x, whose
-//! product dyᵀx is the gradient, and builds of it what it likes. Must not know: scores, data sets.
+//! Score methods are taps. For a matrix y = xWᵀ, a method without gradients gets x. A method with gradients gets dL/dy and x,
+//! whose product dyᵀx is the gradient. Must not know: scores, data sets.
 
 use burn::tensor::Tensor;
 
@@ -15,16 +15,17 @@ pub const SITES: [&[Projection]; 4] = [
     &[Projection::Down],
 ];
 
-/// Told of every wanted matrix that a pass meets.
+/// Is called for every matrix of a pass that it wants.
 pub trait Tap: Send {
     /// Whether this matrix is wanted.
     fn wants(&self, id: MatrixId) -> bool;
 
-    /// Takes the input x [T, in] that all matrices of `site`, one of [`SITES`], have in common, where one of them is wanted.
+    /// Takes the input x [T, in] that the matrices of `site` share. Called if at least one of them is wanted. `site` is one
+    /// of [`SITES`].
     fn input(&mut self, _layer: usize, _site: &'static [Projection], _x: &Tensor<2>) {}
 
-    /// Takes the two factors of a wanted matrix's gradient, dL/dy [N, out] and x [N, in]. The samples' rows lie one behind
-    /// another; rows behind these belong to no sample.
+    /// Takes the two factors of a wanted matrix's gradient: dL/dy [N, out] and x [N, in]. The rows of the samples come one
+    /// after another. Rows after the last sample belong to none and must not be counted.
     fn gradient(&mut self, _id: MatrixId, _dy: &Tensor<2>, _x: &Tensor<2>) {}
 }
 
@@ -38,7 +39,7 @@ impl Tap for Closed {
 }
 
 impl dyn Tap + '_ {
-    /// Whether anything of these places of a layer is wanted.
+    /// Whether any of these matrices of a layer is wanted.
     pub fn wants_any(&self, layer: usize, projections: &[Projection]) -> bool {
         projections.iter().any(|projection| self.wants(MatrixId::new(layer, *projection)))
     }

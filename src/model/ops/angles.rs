@@ -1,10 +1,12 @@
 //! Rotary position embedding: the angles by which heads are turned (Su et al. 2021).
 //!
-//! The frequencies are the configuration's; how a head is turned is each device's own. Dynamic scaling is the one kind whose
-//! frequencies depend on how far a batch reaches: a key in a cache, turned earlier, could meet a query that was turned by
-//! other frequencies. It stretches only beyond `max_position_embeddings`, every stage keeps its texts within that context, and
-//! [`Rope::check`] sees to it that the two agree. So here all angles of a layer are from the same frequencies.
-//! (transformers reads on beyond the context, where cached keys keep the angles of their time.)
+//! The frequencies come from the configuration. The rotation itself is in [`super::Ops::rotate`].
+//!
+//! With dynamic scaling, the frequencies depend on how far a batch reaches. A key in a cache could then meet a query that was
+//! rotated by other frequencies. This does not happen here: dynamic scaling changes frequencies only beyond
+//! `max_position_embeddings`, every stage keeps its texts within that context, and [`Rope::check`] checks that the two agree.
+//! So all angles of a layer come from the same frequencies. (transformers reads on beyond the context. There cached keys
+//! keep the angles with which they were rotated.)
 //! Must not know: attention, caches.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -19,7 +21,8 @@ pub struct Angles {
 }
 
 impl Angles {
-    /// The angles of rows at these positions, for heads of size d. Positions times frequencies in f32, as transformers.
+    /// The angles of rows at these positions, for heads of size d. As in transformers, positions and frequencies are
+    /// multiplied in f32.
     pub fn of(rope: &Rope, head_dim: usize, positions: &[usize], device: &Device, dtype: DType) -> Self {
         let (cos, sin) = table(rope, head_dim, positions);
         let tensor = |values: Vec<f32>| {

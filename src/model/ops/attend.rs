@@ -1,9 +1,10 @@
-//! Attention on the CPU, forward and backward, fused: a head's block of queries is scored, softened and multiplied while
-//! it lies in a core's cache, and what the mask hides is never computed.
+//! Attention on the CPU, forward and backward, in fused loops. For one block of a head's queries, the scores, their softmax and
+//! the product with the values are computed while they are in a core's cache. What the mask hides is never computed.
 //!
-//! Sequences and heads are spread over the threads. A head's own arithmetic runs on one, in a fixed order, so the result depends
-//! neither on how many threads there are nor on what else is in the batch. Probabilities are not kept for the backward pass but
-//! computed again: they are the only quadratic memory of a layer. Must not know: projections, layers.
+//! Sequences and heads are distributed over the threads. The arithmetic of one head runs on one thread, in a fixed order. So
+//! the result depends neither on the number of threads nor on what else is in the batch. The backward pass computes the
+//! probabilities again, because they would be the only memory of a layer that grows with the square of the length.
+//! Must not know: projections, layers.
 
 use std::ops::Range;
 
@@ -16,7 +17,8 @@ use super::product::{Matrix, Onto, product};
 use super::rows::{Rows, Sequence};
 use super::{Attention, Keys};
 
-/// Queries of one block. Part of the results' last bits, so a change raises the versions of the stages that read.
+/// Queries of one block. It influences the last bits of results, so a change raises the versions of the stages that run the
+/// decoder.
 const BLOCK: usize = 64;
 
 /// Some query heads of one sequence that share a key head.
@@ -25,8 +27,8 @@ struct Task<'a> {
     heads: Range<usize>,
 }
 
-/// The tasks of a batch, in the order of sequences and heads. With one query each, the heads of a group read the same keys in
-/// one product; with several, each head has its own.
+/// The tasks of a batch, in the order of sequences and heads. If a sequence has one query, the heads of a group share one
+/// product with their keys. If it has several, each head has products of its own.
 fn tasks<'a>(rows: &'a Rows, attention: &Attention) -> Vec<Task<'a>> {
     let of = |sequence: &'a Sequence| {
         let heads = if sequence.tokens() == 1 { attention.heads / attention.kv_heads } else { 1 };
@@ -40,7 +42,7 @@ struct Planes {
     memory: Memory,
     kv_heads: usize,
     d: usize,
-    /// Positions that a slot of the cache has room for; none where the rows are the batch's own.
+    /// How many positions a slot of the cache has; none if keys and values are those of the batch itself.
     positions: Option<usize>,
 }
 
@@ -117,7 +119,7 @@ fn probabilities(
     });
 }
 
-/// Lays the rows of tasks [heads, T, d] side by side: [N, heads*d], zeros in rows of no sequence.
+/// Puts the rows of tasks [heads, T, d] into one tensor [N, heads*d]. Rows that belong to no sequence are zero.
 fn side_by_side(rows: &Rows, heads: usize, d: usize, tasks: &[Vec<f32>]) -> Tensor<2> {
     let width = heads * d;
     let mut y = vec![0.0; rows.count() * width];
@@ -221,7 +223,7 @@ pub fn attend_backward([q, k, v, dy]: [Tensor<2>; 4], rows: &Rows, attention: &A
     ]
 }
 
-/// Adds the shares of the query heads of each group.
+/// Sums the gradients of the query heads of each group.
 fn sum_groups(shares: Vec<Vec<f32>>, group: usize) -> Vec<Vec<f32>> {
     let mut sums: Vec<Vec<f32>> = Vec::with_capacity(shares.len() / group.max(1));
     for (index, share) in shares.into_iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Every operation as fused loops over host memory, rows spread over the threads.
+//! Every operation as fused loops over host memory. The rows are distributed over the threads.
 //!
-//! A tensor of the CPU backend lends its memory as a slice; the arithmetic of a row is in [`super::lanes`],
-//! so the result does not depend on the number of threads. Attention is in [`super::attend`].
+//! A tensor of the CPU backend gives its memory as a slice. The arithmetic within a row is in [`super::lanes`] and runs on one
+//! thread, so the result does not depend on the number of threads. Attention is in [`super::attend`].
 //! Must not know: devices other than the CPU, types other than f32.
 
 use std::borrow::Cow;
@@ -160,7 +160,7 @@ fn gelu(x: f32) -> (f32, f32) {
 
 fn gate_backward(f: Gate, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
     let shape = gate.dims();
-    // Three streams in, three out, in the same memory.
+    // The three results overwrite the three arguments.
     let [mut y, mut gate, mut up] = [dy, gate, up].map(|x| Memory::of(x).into_vec());
     y.par_chunks_mut(GRAIN).zip(gate.par_chunks_mut(GRAIN)).zip(up.par_chunks_mut(GRAIN)).for_each(
         |((y, gate), up)| {
@@ -245,7 +245,7 @@ fn cap(x: Tensor<2>, cap: f64) -> Tensor<2> {
     tensor(y, shape)
 }
 
-/// log Σ exp(xᵢ) of a row, and the maximum that was taken out.
+/// log Σ exp(xᵢ) of a row, its maximum, and Σ exp(xᵢ − maximum).
 fn log_sum_exp(row: &[f32]) -> (f64, f32, f32) {
     let (high, total) = vectorised(|| {
         let high = maximum(row);
@@ -306,11 +306,11 @@ fn argmax(logits: Tensor<2>) -> Vec<u32> {
         .collect()
 }
 
-/// Bytes of a piece of gradient that is made, and added, while it lies in a core's cache.
+/// Bytes of a tile of a gradient. It is computed and added while it is in a core's cache.
 const TILE: usize = 256 << 10;
 
-/// Rows, and how far apart they lie. A product that walks down their columns wants them in different sets of a core's first
-/// cache: rows a multiple of 512 bytes apart share few, which cost a sixth of the time, so these are moved apart.
+/// Returns rows and their stride, and moves rows apart if their distance is a multiple of 512 bytes. A product that reads down
+/// the columns of such rows finds them in few sets of a core's first cache, which made it a sixth slower.
 fn spread(x: &[f32], columns: usize) -> (Cow<'_, [f32]>, usize) {
     const LINE: usize = 64 / size_of::<f32>();
     if columns == 0 || !columns.is_multiple_of(8 * LINE) {

@@ -1,7 +1,7 @@
 //! Arithmetic over rows of f32, written so that the compiler can use the widest registers of the machine.
 //!
-//! Sums run in a fixed number of lanes, so the result depends neither on the number of threads nor on
-//! the registers. Must not know: tensors, threads.
+//! Sums always use the same number of lanes. So the result depends neither on the number of threads nor on the width of the
+//! registers. Must not know: tensors, threads.
 
 /// Lanes of a sum: two registers of eight floats, so that the compiler can use vector adds.
 const LANES: usize = 16;
@@ -45,7 +45,7 @@ pub fn maximum(row: &[f32]) -> f32 {
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
-    // Written with plain comparisons, so that a NaN stays a NaN and is reported by whoever reads the result.
+    // With plain comparisons a NaN stays a NaN, and whoever reads the result can report it.
     let x = if x > 88.376_26 { 88.376_26 } else { x };
     let x = if x < -87.336_54 { -87.336_54 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
@@ -58,8 +58,8 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_6e-1;
     p = p * r + 0.5;
     let value = p * r * r + r + 1.0;
-    // 2ⁿ through the exponent bits: n, in [-126, 127], stands in the low bits of `shifted`, and the shift drops the others.
-    // A checked sum or a checked conversion would keep the compiler from vectorising all of this.
+    // 2ⁿ is made from the exponent bits: n, in [-126, 127], is in the low bits of `shifted`, and the shift drops the others.
+    // A checked sum or a checked conversion would keep the compiler from vectorising the function.
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     value * power
 }

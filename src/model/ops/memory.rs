@@ -1,4 +1,4 @@
-//! The memory of a CPU tensor as a slice, and how much work is worth a thread.
+//! The memory of a CPU tensor as a slice, and how much work a task should have.
 //!
 //! Must not know: what is computed.
 
@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
-/// The least elements worth a thread's while.
+/// The fewest elements that are worth a task of their own.
 pub const GRAIN: usize = 1 << 13;
 
 /// The memory of a tensor, contiguous and row-major. Copies only if the tensor is a strided view.
@@ -22,7 +22,7 @@ impl Memory {
         self.0.as_slice().expect("contiguous f32 by construction")
     }
 
-    /// The values, moved out where nobody else holds them.
+    /// The values. They are moved if nobody else holds the tensor, otherwise copied.
     pub fn into_vec(self) -> Vec<f32> {
         let values = self.slice();
         if self.0.is_unique() && self.0.layout().start_offset() == 0 && self.0.storage::<f32>().len() == values.len() {
@@ -33,12 +33,12 @@ impl Memory {
     }
 }
 
-/// A tensor of the CPU backend that takes the values over.
+/// A tensor of the CPU backend that takes ownership of the values.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: impl Into<Shape>) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 
-/// Rows per task, so that a task is worth a thread.
+/// Rows per task, so that a task has about [`GRAIN`] elements.
 pub fn rows_per_task(columns: usize) -> usize {
     (GRAIN / columns.max(1)).max(1)
 }

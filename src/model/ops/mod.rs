@@ -1,13 +1,13 @@
-//! What stands between the matrix products of a decoder: norms, gates, rotations, attention, losses and sums.
+//! The operations of a decoder other than matrix products: norms, gates, rotations, attention, losses and gradient sums.
 //!
-//! Matrix products are left to Burn on every device. The operations between them are its CPU backend's weak part: one pass
-//! over memory for each tiny step, on one thread. So [`Ops`] is a trait whose every method has a form in plain tensor
-//! operations ([`plain`]) for any device, and a device overrides those that it can do better: [`host`] does all of them in
-//! fused, parallel loops over the CPU's memory. The tests hold both against each other.
+//! Burn does the matrix products on every device. Its CPU backend is slow at the operations between them: it makes one pass
+//! over memory for each small step, on one thread. So [`Ops`] is a trait. Its own methods are plain tensor operations
+//! ([`plain`]) for any device. A device overrides the methods that it can do better: [`host`] does all of them in fused,
+//! parallel loops over the CPU's memory. The tests compare both.
 //!
-//! Shapes: a batch has N rows, one for each token of its sequences, which lie end to end ([`rows`]). There are n query heads of
-//! size d, in groups that share one of kv key heads. V is the size of the vocabulary. Must not know: checkpoints, layers,
-//! stages.
+//! Shapes: a batch has N rows, one for each token of its sequences, which are stored end to end ([`rows`]). There are n query
+//! heads of size d, in groups that share one of kv key heads. V is the size of the vocabulary. Must not know: checkpoints,
+//! layers, stages.
 
 pub mod angles;
 mod attend;
@@ -36,11 +36,11 @@ pub struct Attention {
     pub kv_heads: usize,
     /// d
     pub head_dim: usize,
-    /// What products of queries and keys are multiplied by.
+    /// The factor of the products of queries and keys.
     pub scale: f64,
-    /// A query sees so many keys, itself included; all before it if there is none.
+    /// How many keys a query sees, its own included; `None` for all keys up to its own.
     pub window: Option<usize>,
-    /// With `Some(c)` scaled scores s become c * tanh(s / c), before the mask.
+    /// With `Some(c)`, scaled scores s become c * tanh(s / c) before the mask (Gemma Team 2024, Gemma 2).
     pub cap: Option<f64>,
 }
 
@@ -52,7 +52,7 @@ impl Attention {
     }
 }
 
-/// Where the keys and values of a batch lie.
+/// The keys and values that a batch attends to.
 pub enum Keys<'a> {
     /// In the batch itself, [N, kv*d]: every sequence begins at position 0.
     Batch { k: Tensor<2>, v: Tensor<2> },
@@ -60,7 +60,7 @@ pub enum Keys<'a> {
     Cache { k: &'a Tensor<4>, v: &'a Tensor<4> },
 }
 
-/// What cross entropy gives: each sample's loss in nats and the gradient of their sum at the logits.
+/// The result of cross entropy: each sample's loss in nats, and the gradient of their sum with respect to the logits.
 pub struct CrossEntropy {
     /// By sample, the mean over its rows of −log p(label).
     pub losses: Vec<f64>,
@@ -81,10 +81,10 @@ fn means(rows: &[f64], counts: &[usize]) -> Vec<f64> {
     counts.iter().map(mean).collect()
 }
 
-/// The operations of a device. Each method's own body is the form that runs everywhere.
+/// The operations of a device. The body that a method has here runs on every device.
 pub trait Ops: Debug + Send + Sync {
-    /// Whether work should run on a thread of rayon's pool. Called from outside of it, every parallel loop would put the
-    /// caller to sleep and wake it again, thousands of times in a pass.
+    /// Whether work should run on a thread of rayon's pool. Called from any other thread, each parallel loop would park and
+    /// wake the caller, thousands of times in a pass.
     fn on_pool(&self) -> bool {
         false
     }
@@ -104,19 +104,20 @@ pub trait Ops: Debug + Send + Sync {
         plain::gate(f, gate.clone(), up.clone())
     }
 
-    /// [y, dL/dgate, dL/dup] of [`Ops::gate`], given dL/dy. y is computed again, because its factors are at hand.
+    /// [y, dL/dgate, dL/dup] of [`Ops::gate`], given dL/dy. y is computed again, which is cheap here: its factors are needed
+    /// anyway.
     fn gate_backward(&self, f: Gate, dy: Tensor<2>, gate: Tensor<2>, up: Tensor<2>) -> [Tensor<2>; 3] {
         plain::gate_backward(f, dy, gate, up)
     }
 
     /// Rotates the two halves of every head of x [N, heads*d] by the angles of its row, as Hugging Face's `rotate_half`
-    /// does. `inverse` turns back, which is also the backward pass.
+    /// does (Su et al. 2021). `inverse` rotates by the negative angles, which is also the backward pass.
     fn rotate(&self, x: Tensor<2>, angles: &Angles, inverse: bool) -> Tensor<2> {
         plain::rotate(x, angles, inverse)
     }
 
-    /// Writes the keys or values x [N, kv*d] of a batch into a cache [slots, kv, positions, d], each sequence into its slot
-    /// behind what it has. A sequence at its beginning takes the slot over from whoever had it.
+    /// Writes the keys or values x [N, kv*d] of a batch into a cache [slots, kv, positions, d]. Each sequence is written into
+    /// its slot, after its earlier tokens. The first tokens of a sequence overwrite what the slot held before.
     fn store(&self, cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
         plain::store(cache, x, rows)
     }
@@ -157,8 +158,8 @@ pub trait Ops: Debug + Send + Sync {
         plain::argmax(logits)
     }
 
-    /// acc + Σ|dyᵀx| over samples, one after another. acc [out, in] in f32, dy [N, out], x [N, in]; `samples` are the rows of
-    /// each.
+    /// acc + Σ|dyᵀx| over samples, added in their order. acc is [out, in] in f32, dy [N, out], x [N, in]. `samples` are the
+    /// rows of each sample.
     fn add_abs_gradients(&self, acc: Tensor<2>, dy: &Tensor<2>, x: &Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
         plain::add_abs_gradients(acc, dy, x, samples)
     }
@@ -172,12 +173,12 @@ impl Ops for Plain {}
 
 pub use host::Host;
 
-/// The operations for tensors of this type on this device: host loops where they lie in host memory as f32.
+/// The operations for tensors of this type on this device: [`Host`] for f32 on the CPU, otherwise [`Plain`].
 pub fn of(device: &Device, dtype: DType) -> &'static dyn Ops {
     if *device == Device::flex() && dtype == DType::F32 { &Host } else { &Plain }
 }
 
-/// Runs some work where its parallel loops start quickest.
+/// Runs `work`, on a thread of rayon's pool if [`Ops::on_pool`] says so.
 pub fn run<R: Send>(ops: &dyn Ops, work: impl FnOnce() -> R + Send) -> R {
     if ops.on_pool() { rayon::scope(|_| work()) } else { work() }
 }

@@ -11,7 +11,7 @@ use super::rows::{Rows, Sequence};
 use super::{Attention, CrossEntropy, Keys, means};
 use crate::model::arch::config::Gate;
 
-/// Norms and softmaxes are taken in f32 whatever the type of the weights, as transformers does.
+/// Norms and softmaxes are computed in f32 whatever the type of the weights, as in transformers.
 fn widen<const D: usize>(x: Tensor<D>) -> (Tensor<D>, DType) {
     let dtype = x.dtype();
     (x.cast(DType::F32), dtype)
@@ -58,7 +58,7 @@ fn opened(f: Gate, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     }
 }
 
-/// The constants of GELU's tanh form (Hendrycks & Gimpel 2016): sqrt(2/π), and what x³ is multiplied by.
+/// The constants of GELU's tanh form (Hendrycks & Gimpel 2016): sqrt(2/π), and the factor of x³.
 pub const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
 pub const GELU_CUBE: f64 = 0.044_715;
 
@@ -108,7 +108,7 @@ pub fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
     flat.select_assign(0, lines, values, IndexingUpdateOp::Add).reshape(shape)
 }
 
-/// Queries of one block: no more memory than a block needs, and no work for what the mask hides.
+/// Queries of one block. Going block by block bounds the memory, and skips what the mask hides.
 const BLOCK: usize = 256;
 
 /// [T, heads*d] to [1, heads, T, d].
@@ -136,8 +136,8 @@ fn scored(products: Tensor<4>, attention: &Attention) -> (Tensor<4>, Option<Tens
 }
 
 /// Attention probabilities [B, n, T, S] of queries [B, n, T, d] at these positions, in their order, and the derivative of the
-/// cap. Query heads of a group lie one after another, so they are read as more queries of their key head, and keys need
-/// no copies.
+/// cap. The query heads of a group are stored one after another. So they are treated as more queries of their key head, and
+/// keys need not be copied.
 fn probabilities(
     q: &Tensor<4>,
     k: &Tensor<4>,
@@ -178,7 +178,7 @@ fn attend_sequence(q: Tensor<2>, k: &Tensor<4>, v: &Tensor<4>, first: usize, att
     merge(Tensor::cat(blocks.collect(), 2))
 }
 
-/// Sequences of one token each, [B, n*d], in one go over the cache's first keys.
+/// Sequences of one token each, [B, n*d], all at once over the first keys of the cache.
 fn attend_steps(q: Tensor<2>, [k, v]: [&Tensor<4>; 2], sequences: &[Sequence], attention: &Attention) -> Tensor<2> {
     let count = sequences.len();
     let (n, d) = (attention.heads, attention.head_dim);

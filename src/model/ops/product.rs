@@ -1,8 +1,8 @@
 //! A matrix product into memory that the caller owns, on the thread of the caller.
 //!
-//! Burn's products make a new tensor each time. The fused loops of [`super::host`] want a small one
-//! in a buffer that stays in the cache, many at once on many threads; this is `gemm`, the crate that
-//! Burn's CPU backend itself uses, behind a safe function that checks every bound.
+//! Burn's products make a new tensor each time. The fused loops of [`super::host`] need small products in a buffer that stays
+//! in the cache, many at once on many threads. This file calls `gemm`, the crate that Burn's CPU backend uses too, behind a
+//! safe function that checks every bound.
 //! Must not know: what the matrices are.
 #![expect(unsafe_code, reason = "gemm takes pointers and strides; this file is the only place that calls it")]
 
@@ -17,10 +17,10 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// The first `rows` rows of row-major values whose rows lie `stride` apart.
+    /// The first `rows` rows of row-major values. `stride` is the distance from one row to the next.
     ///
     /// # Panics
-    /// If the values do not hold them.
+    /// If the values have fewer rows or columns than that.
     pub fn new(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(columns <= stride, "rows of {columns} do not fit a stride of {stride}");
         assert!(
@@ -45,8 +45,8 @@ pub enum Onto {
     Add,
 }
 
-/// y = a b, or y += a b, for a [m, k], b [k, n] and y [m, n] in row-major order without gaps. In one thread; the result does
-/// not depend on what other threads do.
+/// y = a b, or y += a b, for a [m, k], b [k, n] and y [m, n]. y is row-major without gaps. Runs on the calling thread, and the
+/// result does not depend on other threads.
 ///
 /// # Panics
 /// If the shapes do not fit each other.

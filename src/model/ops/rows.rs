@@ -1,10 +1,11 @@
 //! The rows of a batch: sequences of any lengths end to end, one row for each token, without padding.
 //!
-//! Products see rows and do not know to whom they belong. Attention goes sequence by sequence. So sequences share the reading
-//! and packing of weights, and nothing is computed for padding. What a row comes to has the same bits whatever else is in
-//! the batch, with one exception: the CPU's matrix products take other kernels for results of few rows. [`Rows::join`] takes
-//! care of it. (On a GPU, where kernels are chosen by size, the last bits may differ.) Must not know: layers, samples,
-//! prompts.
+//! Matrix products see rows, and do not know which sequence a row belongs to. Attention goes sequence by sequence. So the
+//! sequences of a batch share the reading and packing of weights, and nothing is computed for padding.
+//!
+//! A row has the same bits whatever else is in its batch. There is one exception: the CPU's matrix products choose other
+//! kernels for results with few rows. [`Rows::join`] avoids this by adding rows of zeros. On a GPU, kernels are chosen by
+//! size, so the last bits may differ. Must not know: layers, samples, prompts.
 
 use std::ops::Range;
 
@@ -40,9 +41,9 @@ impl Sequence {
     }
 }
 
-/// The fewest rows from which every product of this decoder adds in one order. `gemm`, with which the CPU backend
-/// multiplies, takes other kernels for results of one row or of 256 values and fewer, and blocks of another depth for
-/// results within 64 by 64.
+/// With this many rows or more, every product of this decoder adds in the same order. The CPU backend multiplies with
+/// `gemm`, which uses other kernels for results of one row or of at most 256 values, and blocks of another depth for results
+/// within 64 by 64.
 pub fn least_rows(config: &DecoderConfig) -> usize {
     let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let widths = [config.hidden_size, config.intermediate_size, config.vocab_size, q, kv];
@@ -57,8 +58,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Sequences of so many tokens that were read up to `first` before and have a slot: (tokens, first, slot). A batch has
-    /// `least` rows or more, those of no sequence last.
+    /// Rows for sequences given as (tokens, first, slot): how many tokens are in the batch, how many were read before, and the
+    /// place in the cache. A batch has at least `least` rows. Rows that belong to no sequence come last.
     pub fn new(sequences: impl IntoIterator<Item = (usize, usize, usize)>, least: usize) -> Self {
         let mut end = 0;
         let place = |(tokens, first, slot): (usize, usize, usize)| {
@@ -69,7 +70,7 @@ impl Rows {
         Self { sequences: sequences.into_iter().map(place).collect(), least }
     }
 
-    /// Whole sequences of so many tokens.
+    /// Rows for whole sequences of these lengths.
     pub fn whole(tokens: impl IntoIterator<Item = usize>, least: usize) -> Self {
         Self::new(tokens.into_iter().map(|tokens| (tokens, 0, 0)), least)
     }
@@ -92,8 +93,8 @@ impl Rows {
         positions
     }
 
-    /// Pieces [.., width] one behind another. Where they are few rows, rows of zeros follow that belong to nobody, so that a
-    /// sequence that travels alone meets the same kernels as in company.
+    /// Concatenates pieces [.., width]. If they have fewer than `least` rows together, rows of zeros are added, so that a
+    /// sequence alone in a batch uses the same kernels as one among many.
     pub fn join(&self, mut pieces: Vec<Tensor<2>>) -> Tensor<2> {
         let rows: usize = pieces.iter().map(|piece| piece.dims()[0]).sum();
         if let Some(first) = pieces.first()

@@ -43,7 +43,7 @@ pub(super) fn within_memory(preview: &Preview<'_>, params: &Params, samples: &[S
             Budget::Bytes(bytes) => Some(bytes),
             Budget::Auto => device::allowance(&chosen),
         },
-        // Shards are made where the program runs.
+        // A shard is made in the machine's memory, which a CPU shares.
         saved: on_host,
         packs: on_host,
         kept_percent: if on_host { Setup::KEPT_ON_CPU } else { 0 },

@@ -1,4 +1,4 @@
-//! The shards of scoring: the running sums after sample n of a round, and what earlier rounds came to.
+//! The shards of scoring: the running sums after sample n of a round, and the results of earlier rounds.
 //!
 //! Must not know: what a score is.
 
@@ -14,13 +14,13 @@ use crate::score::{Keep, Scorer};
 use crate::stages::Context;
 use crate::tensors;
 
-/// The shards of one way through the samples. Their names hold what the rounds are, so that a shard of other matrices or
-/// of another grouping is never taken for one of these.
+/// The shards of one scoring. Their names contain a digest of the rounds, so that shards of other matrices or of another
+/// grouping are not used by mistake.
 pub(super) struct Saved<'a> {
     context: &'a Context<'a>,
     params: &'a Params,
     pub rounds: Vec<Vec<MatrixId>>,
-    /// A short digest of them.
+    /// A short digest of the rounds.
     geometry: String,
 }
 
@@ -38,19 +38,19 @@ impl<'a> Saved<'a> {
         format!("{}-{samples:08}", self.name("sums", round))
     }
 
-    /// Where the scores of one matrix are kept.
+    /// The name of the shard with the scores of one matrix.
     fn matrix(&self, round: usize, id: MatrixId) -> String {
         format!("{}-{id}", self.name("scores", round))
     }
 
-    /// The names of what a finished round leaves.
+    /// The names of the shards that a finished round leaves.
     fn left(&self, round: usize) -> Vec<String> {
         let matrices = self.rounds.get(round).filter(|_| self.params.keep == Keep::Full).into_iter().flatten();
         let scores = matrices.map(|id| self.matrix(round, *id));
         scores.chain([self.name("ranks", round)]).collect()
     }
 
-    /// Keeps the state after some samples of a round; of the other shards only what earlier rounds came to stays.
+    /// Saves the state after some samples of a round. Removes all other shards except the results of earlier rounds.
     pub fn put_sums(&self, round: usize, samples: usize, state: &[u8]) -> Result<()> {
         let name = self.sums(round, samples);
         self.context.shards.put(&name, state)?;
@@ -61,7 +61,7 @@ impl<'a> Saved<'a> {
         Ok(())
     }
 
-    /// Keeps every score of one matrix of a round, where they are wanted.
+    /// Saves all scores of one matrix of a round, if `keep` asks for them.
     pub fn put_scores(&self, round: usize, id: MatrixId, scores: &[f32]) -> Result<()> {
         match self.params.keep {
             Keep::Full => self.context.shards.put(&self.matrix(round, id), &tensors::to_bytes(scores)),
@@ -69,10 +69,10 @@ impl<'a> Saved<'a> {
         }
     }
 
-    /// And gives them back.
+    /// The saved scores of one matrix of a round.
     ///
     /// # Errors
-    /// If they were damaged since.
+    /// User: the shard is damaged or missing.
     pub fn scores(&self, round: usize, id: MatrixId) -> Result<Vec<f32>> {
         let bytes = self.context.shards.get(&self.matrix(round, id))?;
         let lost = || Error::user(format!("the scores of {id} were damaged in the store while others were computed"));
@@ -80,12 +80,12 @@ impl<'a> Saved<'a> {
         Ok(tensors::from_bytes(&bytes))
     }
 
-    /// Keeps the table of a round; its scores are kept by then.
+    /// Saves the table of a round. Its scores must have been saved before.
     pub fn put_table(&self, round: usize, table: &RankTable) -> Result<()> {
         self.context.shards.put(&self.name("ranks", round), &table.to_parquet()?)
     }
 
-    /// The table of an earlier round; none if what that round left is not there in full.
+    /// The table of an earlier round; `None` if any of that round's shards is missing.
     fn finished(&self, round: usize, names: &[String]) -> Result<Option<RankTable>> {
         if !self.left(round).iter().all(|name| names.contains(name)) {
             return Ok(None);
@@ -93,8 +93,8 @@ impl<'a> Saved<'a> {
         self.context.shards.get(&self.name("ranks", round))?.map(RankTable::from_parquet).transpose()
     }
 
-    /// Puts the newest usable state back: what earlier rounds came to, and how many samples of the next one the scorer
-    /// holds.
+    /// Restores the newest usable state. Returns the tables of the rounds that are finished, and how many samples of the next
+    /// round the scorer holds.
     pub fn resume(&self, scorer: &mut dyn Scorer, decoder: &Decoder, total: usize) -> Result<(Vec<RankTable>, usize)> {
         let names = self.context.shards.names()?;
         let prefix = format!("sums-{}-", self.geometry);
