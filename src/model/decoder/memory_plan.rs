@@ -204,14 +204,15 @@ struct Job<'a> {
     setup: &'a Setup,
     /// Scored weights of each layer.
     sizes: Vec<u128>,
-    /// Pairs of a query and a key that it sees, over all samples and the layers below each one; the last entry is of all.
+    /// For each layer, the number of pairs of a query and a key that it sees, over all samples and the layers below it. The
+    /// last entry is for all layers.
     pairs: Vec<u128>,
     /// Weights of the whole model.
     weights: u128,
 }
 
-/// Pairs of a query and a key that it sees, summed over samples and over the layers below each one: in a sample of T tokens
-/// 1 + 2 + … + T, less what the layer's window hides.
+/// The number of pairs of a query and a key that it sees, summed over samples and over the layers below each one. A sample of
+/// T tokens has 1 + 2 + … + T of them, minus those that the layer's window hides.
 fn pairs_below(config: &DecoderConfig, lengths: &[Length]) -> Vec<u128> {
     let triangle = |side: u128| side * (side + 1) / 2;
     let in_one = |window: Option<usize>| -> u128 {
