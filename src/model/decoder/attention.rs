@@ -69,7 +69,7 @@ impl Decoder {
         let (q, k) = (self.ops.rotate(q, angles, false), self.ops.rotate(k, angles, false));
         let keys = match cache.and_then(|cache| cache.extend(&k, &v, &batch.rows, self.ops)) {
             Some([k, v]) => Keys::Cache { k, v },
-            None => Keys::Batch { k: k.clone(), v: v.clone() },
+            None => Keys::Batch { k: &k, v: &v },
         };
         let attended = self.ops.attend(q.clone(), keys, &batch.rows, &self.attention_of(index));
         Ok((Saved { raw, qkv: [q, k, v] }, attended))

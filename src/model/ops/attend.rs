@@ -147,7 +147,7 @@ pub fn attend(q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) 
     let q = Memory::of(q);
     let q = q.slice();
     let (k, v) = match keys {
-        Keys::Batch { k, v } => (Planes::of_batch(k, attention), Planes::of_batch(v, attention)),
+        Keys::Batch { k, v } => (Planes::of_batch(k.clone(), attention), Planes::of_batch(v.clone(), attention)),
         Keys::Cache { k, v } => (Planes::of_cache(k), Planes::of_cache(v)),
     };
     let done: Vec<Vec<f32>> = tasks(rows, attention)

@@ -75,11 +75,11 @@ pub fn sigmoid(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let square = x * x;
-    let mut p = -5.704_988_7e-3_f32;
-    p = p * square + 2.063_908_9e-2;
-    p = p * square - 5.373_971_6e-2;
-    p = p * square + 1.333_144_2e-1;
-    p = p * square - 3.333_328_2e-1;
+    let mut p = -5.704_989e-3_f32;
+    p = p * square + 0.020_639_09;
+    p = p * square - 0.053_739_715;
+    p = p * square + 0.133_314_42;
+    p = p * square - 0.333_332_8;
     let near = p * square * x + x;
     let magnitude = x.abs();
     let far = (1.0 - 2.0 / (exp(2.0 * magnitude) + 1.0)).copysign(x);

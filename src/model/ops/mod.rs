@@ -55,7 +55,7 @@ impl Attention {
 /// The keys and values that a batch attends to.
 pub enum Keys<'a> {
     /// In the batch itself, [N, kv*d]: every sequence begins at position 0.
-    Batch { k: Tensor<2>, v: Tensor<2> },
+    Batch { k: &'a Tensor<2>, v: &'a Tensor<2> },
     /// In a cache [slots, kv, positions, d], which holds the batch's own keys too.
     Cache { k: &'a Tensor<4>, v: &'a Tensor<4> },
 }

@@ -196,7 +196,7 @@ pub fn attend(q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) 
     match keys {
         Keys::Batch { k, v } => {
             for sequence in &rows.sequences {
-                let (k, v) = (split(sequence.of(&k), d), split(sequence.of(&v), d));
+                let (k, v) = (split(sequence.of(k), d), split(sequence.of(v), d));
                 pieces.push(attend_sequence(sequence.of(&q), &k, &v, sequence.first, attention));
             }
         }

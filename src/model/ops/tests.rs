@@ -83,7 +83,7 @@ fn attention_agrees_within_sequences_of_any_lengths() {
             let n = rows.count();
             let (q, dy) = (random([n, 32]), random([n, 32]));
             let (k, v) = (random([n, 16]), random([n, 16]));
-            let keys = || Keys::Batch { k: k.clone(), v: v.clone() };
+            let keys = || Keys::Batch { k: &k, v: &v };
             let host = Host.attend(q.clone(), keys(), &rows, &attention);
             let rest = host.to_data().iter::<f32>().skip(rows.used() * 32).collect::<Vec<_>>();
             assert!(rest.len() == (n - rows.used()) * 32 && rest.iter().all(|value| *value == 0.0));
@@ -103,7 +103,7 @@ fn attention_over_a_cache_is_attention_over_the_whole_sequence() {
     let attention = attention(Some(4), None);
     let whole = Rows::whole([9, 6], 0);
     let (q, k, v) = (random([15, 32]), random([15, 16]), random([15, 16]));
-    let expected = Host.attend(q.clone(), Keys::Batch { k: k.clone(), v: v.clone() }, &whole, &attention);
+    let expected = Host.attend(q.clone(), Keys::Batch { k: &k, v: &v }, &whole, &attention);
     for ops in [&Host as &dyn Ops, &Plain] {
         // What another sequence left in the slots must not matter.
         let mut caches = [random([3, 2, 12, 8]), random([3, 2, 12, 8])];
