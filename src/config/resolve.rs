@@ -10,7 +10,7 @@ use super::settings::{self, Judge, Score, Settings};
 use super::{Pipeline, Select, grid};
 use crate::error::{Error, Result};
 use crate::model::source::spec::Source;
-use crate::model::text::chat::PromptTemplate;
+use crate::model::text::prompt_template::PromptTemplate;
 use crate::rank::Rule;
 use crate::spelling::did_you_mean;
 

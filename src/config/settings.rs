@@ -19,7 +19,7 @@ use crate::model::device::{Device, Precision};
 use crate::model::matrix::{Layers, Modules};
 use crate::model::patch::Action;
 use crate::model::source::spec::Source;
-use crate::model::text::chat::PromptTemplate;
+use crate::model::text::prompt_template::PromptTemplate;
 use crate::score::{self, Keep, Method};
 use crate::size::Budget;
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Error;
 use crate::model::source::spec::SourceKind;
-use crate::model::text::chat::PromptTemplate;
+use crate::model::text::prompt_template::PromptTemplate;
 
 /// A pipeline that is complete and small.
 pub(super) const SMALL: &str = "\

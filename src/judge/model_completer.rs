@@ -13,7 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
 use crate::model::decoder::generate::Watch;
 use crate::model::text::Message;
-use crate::model::text::chat::{PromptTemplate, prompt_ids};
+use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 
 /// A loaded model that judges may ask.
 pub struct ModelCompleter {

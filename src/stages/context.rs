@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::device::Precision;
 use crate::model::patch::Patch;
-use crate::model::text::chat::PromptTemplate;
+use crate::model::text::prompt_template::PromptTemplate;
 use crate::model::{Checkpoint, Decoder, Loaded};
 
 /// Bytes of an output by node and name, if they are known.

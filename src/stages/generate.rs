@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::generate::{Continuation, Stop, Watch};
 use crate::model::device::Precision;
-use crate::model::text::chat::{PromptTemplate, prompt_ids};
+use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use crate::tables::{Answer, Row};
 
 pub struct Generate;

@@ -16,8 +16,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::judge::{Completer, Entry, Exchange, Label, ModelCompleter, Parse, Parts, Template};
 use crate::model::device::Precision;
-use crate::model::text::chat::PromptTemplate;
-use crate::model::text::{Message, chat};
+use crate::model::text::Message;
+use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use crate::report::measures::EMPTY;
 use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
 
@@ -108,7 +108,7 @@ impl Stage for Judge {
         let checkpoint = preview.checkpoint(Role::Judge)?;
         if template.chat() {
             let example = template.fill(&Exchange { question: "", answer: "" });
-            chat::prompt_ids(
+            prompt_ids(
                 checkpoint.text()?,
                 &PromptTemplate::Model,
                 params.chat_date.as_deref(),

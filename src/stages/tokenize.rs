@@ -10,7 +10,7 @@ use super::{Context, Input, ModelPart, Node, Outputs, Planning, Preview, Role, S
 use crate::data::{Format, permutation};
 use crate::error::{Error, Result};
 use crate::model::Message;
-use crate::model::text::chat::{PromptTemplate, prompt_ids};
+use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use crate::stages::must_exist;
 use crate::tables::Tokens;
 

@@ -49,8 +49,8 @@ fn safetensors_that_are_broken() {
     hint: copy or download the file again
     ");
     insta::assert_snapshot!(with(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"), @"
-    error: [project]/model/model.safetensors is a Git LFS pointer, not the weights
-    hint: fetch them with `git lfs pull`
+    error: [project]/model/model.safetensors is a Git LFS pointer, not the file itself
+    hint: fetch the model's files with `git lfs pull`
     ");
     fs::remove_file(&file).unwrap();
     insta::assert_snapshot!(project.refused(&["run"]), @"

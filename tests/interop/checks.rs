@@ -10,7 +10,7 @@ use dean::model::decoder::generate::Stop;
 use dean::model::decoder::sample::Sample;
 use dean::model::decoder::tap::Closed;
 use dean::model::matrix::MatrixId;
-use dean::model::text::chat::{PromptTemplate, prompt_ids};
+use dean::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use dean::model::{Decoder, Message};
 use dean::rank::{Point, RankTable, Rule, select, top};
 use dean::score;

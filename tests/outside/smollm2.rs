@@ -10,7 +10,7 @@ use dean::choice::Choice;
 use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
 use dean::model::source::spec::Source;
-use dean::model::text::chat::{PromptTemplate, prompt_ids};
+use dean::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use dean::model::{Checkpoint, Decoder, Message, source};
 use dean::rank::{MatrixRanks, Point, RankTable, Rule, select, top};
 use dean::score;

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 use dean::choice::Choice;
 use dean::model::decoder::Edit;
 use dean::model::matrix::MatrixId;
-use dean::model::text::chat::{PromptTemplate, prompt_ids};
+use dean::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use dean::model::{Checkpoint, Decoder, Message};
 use dean::score;
 use serde_json::Value;

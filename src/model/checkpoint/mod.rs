@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::model::arch::config::{DecoderConfig, Linear};
 use crate::model::arch::families;
 use crate::model::checkpoint::gguf::{GgufFile, GgufWeights};
@@ -84,9 +83,9 @@ impl Checkpoint {
 
     fn open_directory(path: &Path) -> Result<Self> {
         let layout = Layout::of_directory(path)?;
-        let file = path.join(layout::CONFIG);
-        let config: Value = serde_json::from_str(&files::read_to_string(&file)?)
-            .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
+        let Some((file, config)) = layout.json(layout::CONFIG)? else {
+            return Err(Error::fault(format!("{} has lost its {}", path.display(), layout::CONFIG)));
+        };
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
         let mut decoder = families::from_config(&file, map)?;
         let weights: Arc<dyn Weights> = match layout.format() {

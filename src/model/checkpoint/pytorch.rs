@@ -20,7 +20,7 @@ use super::pickle;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
-use crate::model::source::layout::Layout;
+use crate::model::source::layout::{Layout, check_fetched};
 
 /// The longest description of one file's tensors: room for ten thousand. What the reader builds of a pickle takes about
 /// a hundred times its length.
@@ -53,7 +53,9 @@ impl PytorchFiles {
     /// Checks one file and takes up its tensors, or those of them that are wanted.
     fn add(&mut self, path: PathBuf, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let place = path.display().to_string();
-        let bytes = admit(&path).map_err(|error| match error.hint_text() {
+        let map = files::map(&path)?;
+        check_fetched(&path, &map)?;
+        let bytes = admit(&map).map_err(|error| match error.hint_text() {
             Some(_) => error.within(&place),
             None => error.within(&place).hint("copy or download the file again"),
         })?;
@@ -128,14 +130,11 @@ impl Weights for PytorchFiles {
 }
 
 /// Looks at a file's container and pickles; returns the file's size.
-fn admit(path: &Path) -> Result<usize> {
-    let map = files::map(path)?;
+fn admit(map: &[u8]) -> Result<usize> {
     if map.starts_with(b"PK\x03\x04") {
-        pickle::check(data_pkl(&map)?, 1)?;
+        pickle::check(data_pkl(map)?, 1)?;
     } else if map.starts_with(&LEGACY_MAGIC) {
-        pickle::check(map.get(..LONGEST_PICKLE).unwrap_or(&map), LEGACY_PICKLES)?;
-    } else if map.starts_with(b"version https://git-lfs") {
-        return Err(Error::user("this is a Git LFS pointer, not the weights").hint("fetch them with `git lfs pull`"));
+        pickle::check(map.get(..LONGEST_PICKLE).unwrap_or(map), LEGACY_PICKLES)?;
     } else {
         return Err(Error::user("this is not a file of weights that torch.save wrote"));
     }

@@ -14,7 +14,7 @@ use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
-use crate::model::source::layout::Layout;
+use crate::model::source::layout::{Layout, check_fetched};
 
 /// The opened files of one model.
 pub struct SafetensorsFiles {
@@ -42,6 +42,7 @@ impl SafetensorsFiles {
     /// Maps one file and takes up its tensors, or those of them that are wanted.
     fn add(&mut self, path: PathBuf, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let map = files::map(&path)?;
+        check_fetched(&path, &map)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|cause| unreadable(&path, &map, &cause))?;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {
@@ -111,10 +112,6 @@ impl Weights for SafetensorsFiles {
 
 fn unreadable(path: &Path, map: &[u8], cause: &SafeTensorError) -> Error {
     let file = path.display();
-    if map.starts_with(b"version https://git-lfs") {
-        return Error::user(format!("{file} is a Git LFS pointer, not the weights"))
-            .hint("fetch them with `git lfs pull`");
-    }
     let message = match cause {
         SafeTensorError::HeaderTooSmall
         | SafeTensorError::HeaderTooLarge

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::files::write_atomic;
+use crate::files::{self, write_atomic};
 use crate::model::testing::small;
 
 fn header(config: &DecoderConfig, change: impl Fn(&str, &mut Vec<usize>) -> bool) -> Vec<u8> {

@@ -85,6 +85,18 @@ pub fn shard_name(at: usize, count: usize) -> String {
     format!("model-{:05}-of-{count:05}.safetensors", at + 1)
 }
 
+/// Refuses what Git leaves in the place of a large file that it did not fetch.
+///
+/// # Errors
+/// User: the bytes of the file are such a pointer.
+pub fn check_fetched(file: &Path, bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(b"version https://git-lfs") {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} is a Git LFS pointer, not the file itself", file.display()))
+        .hint("fetch the model's files with `git lfs pull`"))
+}
+
 /// Whether a file stands beside the weights, for whatever tool. Weights and their indexes do not, nor do hidden files.
 pub fn stands_beside(name: &str) -> bool {
     !name.starts_with('.')
@@ -178,6 +190,28 @@ impl Layout {
 
     fn has(&self, name: &str) -> bool {
         self.listed.contains(name) && (name != ADDED_TOKENS || !self.listed.contains(TOKENIZER))
+    }
+
+    /// The text of a file beside the weights, if the model has it.
+    ///
+    /// # Errors
+    /// It cannot be read, is no text, or was not fetched.
+    pub fn text(&self, name: &str) -> Result<Option<(PathBuf, String)>> {
+        let Some(file) = self.companion(name) else { return Ok(None) };
+        let text = files::read_to_string(&file)?;
+        check_fetched(&file, text.as_bytes())?;
+        Ok(Some((file, text)))
+    }
+
+    /// The content of a JSON file beside the weights, if the model has it.
+    ///
+    /// # Errors
+    /// As of [`Self::text`], and it is not JSON.
+    pub fn json(&self, name: &str) -> Result<Option<(PathBuf, Value)>> {
+        let Some((file, text)) = self.text(name)? else { return Ok(None) };
+        let value = serde_json::from_str(&text)
+            .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
+        Ok(Some((file, value)))
     }
 
     /// The files of weights, with the tensors that an index puts into each.

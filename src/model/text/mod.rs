@@ -4,20 +4,20 @@
 //! written down as one), so there is one definition to build from and to take the digest of. No code of the model is run.
 //! Must not know: weights, pipelines, what a prompt is for.
 
-pub mod chat;
+mod chat_template;
 mod definition;
 mod gguf_vocabulary;
 mod parts;
 mod pieces;
-mod template;
+pub mod prompt_template;
 mod tokenizer_model;
 
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
+pub use self::chat_template::{ChatTemplate, Message};
 pub(in crate::model) use self::parts::Parts;
 use self::parts::Specials;
-pub use self::template::{ChatTemplate, Message};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::GgufFile;

@@ -3,16 +3,15 @@
 //! It is found in the files of a Hugging Face directory or in a GGUF header, and can be written down as the files of
 //! such a directory. Must not know: how text is tokenised, weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::chat_template::ChatTemplate;
 use super::definition::Definition;
 use super::gguf_vocabulary::GgufVocabulary;
-use super::template::ChatTemplate;
 use super::tokenizer_model::TokenizerModel;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::model::checkpoint::gguf::GgufFile;
 use crate::model::source::layout::{self, Layout};
 
@@ -82,8 +81,8 @@ impl Parts {
         let (file, mut definition, class) = tokenizer(layout, &settings, &mut specials)?;
         complete(&mut definition, &settings, &specials, &class).map_err(|error| error.within(file.display()))?;
 
-        let template = match layout.companion(layout::CHAT_TEMPLATE) {
-            Some(file) => Some(ChatTemplate::new(file.display().to_string(), files::read_to_string(&file)?)),
+        let template = match layout.text(layout::CHAT_TEMPLATE)? {
+            Some((file, source)) => Some(ChatTemplate::new(file.display().to_string(), source)),
             None => chat_template(&settings).map(|source| {
                 let file = layout.root().join(layout::TOKENIZER_CONFIG);
                 ChatTemplate::new(format!("{}: chat_template", file.display()), source)
@@ -147,9 +146,8 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
 /// tokenizer.model stands for. Special tokens that no setting names are then those of the file.
 fn tokenizer(layout: &Layout, settings: &Value, specials: &mut Specials) -> Result<(PathBuf, Definition, String)> {
     let class = settings.get("tokenizer_class").and_then(Value::as_str);
-    if let Some(file) = layout.companion(layout::TOKENIZER) {
-        let definition = Definition::new(json_file(&file)?);
-        return Ok((file, definition, class.unwrap_or_default().to_owned()));
+    if let Some((file, definition)) = layout.json(layout::TOKENIZER)? {
+        return Ok((file, Definition::new(definition), class.unwrap_or_default().to_owned()));
     }
     let way = "make one with transformers: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)`";
     let directory = layout.root().display();
@@ -247,14 +245,9 @@ fn ids_of(value: Option<&Value>) -> Result<Vec<u32>> {
     ids.ok_or_else(|| Error::user("eos_token_id must be a token id or a list of them"))
 }
 
-fn json_file(path: &Path) -> Result<Value> {
-    serde_json::from_str(&files::read_to_string(path)?)
-        .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", path.display())))
-}
-
 /// A JSON file that need not be there.
 fn optional(layout: &Layout, name: &str) -> Result<Value> {
-    layout.companion(name).map_or_else(|| Ok(Value::Object(Map::new())), |file| json_file(&file))
+    Ok(layout.json(name)?.map_or_else(|| Value::Object(Map::new()), |(_, value)| value))
 }
 
 #[cfg(test)]

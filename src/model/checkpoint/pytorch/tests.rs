@@ -133,8 +133,8 @@ fn what_is_cut_or_no_such_file_is_told() {
     hint: copy or download the file again
     ");
     insta::assert_snapshot!(refusal(b"version https://git-lfs.github.com/spec/v1\n"), @"
-    DIR/pytorch_model.bin: this is a Git LFS pointer, not the weights
-    hint: fetch them with `git lfs pull`
+    DIR/pytorch_model.bin is a Git LFS pointer, not the file itself
+    hint: fetch the model's files with `git lfs pull`
     ");
     insta::assert_snapshot!(refusal(b"PK\x03\x04 and so on"), @"
     DIR/pytorch_model.bin: the archive is truncated or malformed: invalid Zip archive: Could not find EOCD

@@ -95,6 +95,25 @@ fn what_is_not_a_model_says_why() {
 }
 
 #[test]
+fn what_git_did_not_fetch_is_told_from_what_is_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("model.safetensors", ""),
+        (CONFIG, "{}"),
+        (TOKENIZER, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 135\n"),
+        (TOKENIZER_CONFIG, "{"),
+    ] {
+        files::write_atomic(&dir.path().join(name), content.as_bytes()).unwrap();
+    }
+    let layout = Layout::of_directory(dir.path()).unwrap();
+    assert_eq!(layout.json(CONFIG).unwrap().unwrap().1, serde_json::json!({}));
+    assert!(layout.json(GENERATION_CONFIG).unwrap().is_none());
+    let told = |name: &str| layout.json(name).unwrap_err().message().replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(told(TOKENIZER), @"DIR/tokenizer.json is a Git LFS pointer, not the file itself");
+    insta::assert_snapshot!(told(TOKENIZER_CONFIG), @"DIR/tokenizer_config.json is not JSON: EOF while parsing an object at line 1 column 1");
+}
+
+#[test]
 fn a_folder_of_the_hubs_cache_points_to_its_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     let snapshot = dir.path().join("snapshots").join("abc");

@@ -108,6 +108,6 @@ fn what_a_file_asks_for_beyond_this_is_refused() {
     insta::assert_snapshot!(refused(&[&good, &piece("b", 9)]), @r#"tokenizer.model: piece 4 is malformed: text "b", score 0, type 9"#);
     insta::assert_snapshot!(refused(&[&good, b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"]), @"tokenizer.model: the file is truncated, or not a SentencePiece model");
     insta::assert_snapshot!(refused(&[&good, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]), @"tokenizer.model: the file is truncated, or not a SentencePiece model");
-    insta::assert_snapshot!(refused(&[b"version https://git-lfs"]), @"tokenizer.model: the file is truncated, or not a SentencePiece model");
+    insta::assert_snapshot!(refused(&[b"version https://git-lfs"]), @"tokenizer.model is a Git LFS pointer, not the file itself");
     insta::assert_snapshot!(refused(&[b""]), @"tokenizer.model: the tokeniser uses remove_extra_whitespaces, which is not supported");
 }

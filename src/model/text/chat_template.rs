@@ -98,10 +98,29 @@ impl ChatTemplate {
         environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
         environment.add_global("add_generation_prompt", add_generation_prompt);
         environment
-            .template_from_named_str("chat_template", &self.source)
+            .template_from_named_str("chat_template", &unmarked(&self.source))
             .and_then(|template| template.render(()))
             .map_err(|cause| failure(&self.place, &cause))
     }
+}
+
+/// The template without transformers' marks of what the assistant says, `{% generation %}` and its end. They mean nothing
+/// when text is made. A block that is always taken has their place, so that blanks are cut around it as around them.
+fn unmarked(source: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(source.len()), source);
+    while let Some((before, (tag, after))) =
+        rest.split_once("{%").and_then(|(before, inside)| Some((before, inside.split_once("%}")?)))
+    {
+        let word = tag.trim_matches(|char: char| char.is_whitespace() || "+-".contains(char));
+        let tag = match word {
+            "generation" => tag.replace(word, "if true"),
+            "endgeneration" => tag.replace(word, "endif"),
+            _ => tag.to_owned(),
+        };
+        out.extend([before, "{%", &tag, "%}"]);
+        rest = after;
+    }
+    out + rest
 }
 
 fn failure(place: &str, cause: &minijinja::Error) -> Error {
@@ -220,6 +239,17 @@ mod tests {
 {%- endfor %}";
         let turns = [Message::user("a"), Message::assistant("x</think>\n\ny"), Message::user("c")];
         assert_eq!(with(qwen3, &turns).unwrap(), "0y");
+    }
+
+    #[test]
+    fn marks_of_what_the_assistant_says_mean_nothing() {
+        let marked = "{% for m in messages %}\n[{{ m.role }}]\n{%- generation -%}\n {{ m.content }}\n{% endgeneration %}\n!{% endfor %}\n";
+        let plain =
+            "{% for m in messages %}\n[{{ m.role }}]\n{%- if true -%}\n {{ m.content }}\n{% endif %}\n!{% endfor %}\n";
+        let turns = [Message::user("a"), Message::assistant("b")];
+        assert_eq!(with(marked, &turns).unwrap(), "[user]a\n![assistant]b\n!");
+        assert_eq!(with(marked, &turns).unwrap(), with(plain, &turns).unwrap());
+        assert!(with("{% generations %}", &[]).is_err() && with("{% generation %}", &[]).is_err());
     }
 
     #[test]
