@@ -1,10 +1,10 @@
-//! What an engine tells while it works.
+//! What the engine reports while it works.
 //!
 //! Must not know: bars, terminals, logs.
 
 use crate::store::Owner;
 
-/// Told what happens in a run. Every method has a default that does nothing.
+/// Is told what happens in a run. Every method does nothing by default.
 pub trait Observer: Sync {
     /// A node begins: it is number `position` (from 1) of the `total` nodes known now.
     fn started(&self, node: &str, position: usize, total: usize) {
@@ -37,7 +37,7 @@ pub trait Observer: Sync {
     }
 }
 
-/// Tells nobody.
+/// An observer that ignores everything.
 pub struct Silent;
 
 impl Observer for Silent {}

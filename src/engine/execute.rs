@@ -1,4 +1,4 @@
-//! Running one stage on what a plan knows.
+//! Running one stage, with the inputs that a plan names.
 //!
 //! Must not know: any particular stage, how a plan is made, claims.
 
@@ -41,7 +41,7 @@ impl Planner<'_> {
         self.alone(plan, &planned.node, planned.stage, manifest)
     }
 
-    /// Runs a stage that keeps nothing and tells nobody.
+    /// Runs a stage in memory: it keeps no shards and reports no progress.
     pub(super) fn alone(&self, plan: &Plan, node: &Node, stage: &dyn Stage, manifest: &Manifest) -> Result<Outputs> {
         let outlet = InMemory::default();
         let place = Place {
@@ -56,8 +56,8 @@ impl Planner<'_> {
         Ok(outputs)
     }
 
-    /// Runs a stage on the inputs that the plan knows; the only way in which any stage is ever run. What it made with a
-    /// model whose files changed meanwhile is neither returned nor kept in a shard.
+    /// Runs a stage on the inputs that the plan names. Every stage is run by this function. If the files of a model changed in
+    /// the meantime, the outputs are not returned, and no shard is kept.
     pub(super) fn execute(
         &self,
         plan: &Plan,
@@ -110,7 +110,7 @@ impl Planner<'_> {
                 Kind::Stopped => error,
                 Kind::User | Kind::Fault => error.within(&node.name),
             });
-        // Where files changed, that is what to tell, whatever the stage made of them.
+        // If files changed, that is the error to report, whatever the stage returned.
         if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
             unchanged().map_err(|error| error.within(&node.name))?;
         }
@@ -128,7 +128,7 @@ pub(super) fn roles(node: &Node) -> BTreeSet<Role> {
     node.inputs.values().filter_map(role).collect()
 }
 
-/// Where a stage runs: what it may keep and whom it tells.
+/// The surroundings of a running stage: where its shards and outputs go, and who hears of its progress.
 pub(super) struct Place<'a> {
     pub shards: &'a dyn Shards,
     pub outlet: &'a dyn Outlet,
@@ -137,7 +137,7 @@ pub(super) struct Place<'a> {
     pub checkpoint_every: Duration,
 }
 
-/// Shards that are only written while the models of their node are what the key says.
+/// Shards that are written only if the models of their node are still those of the key.
 struct Guarded<'a> {
     shards: &'a dyn Shards,
     unchanged: &'a dyn Fn() -> Result<()>,
@@ -162,7 +162,7 @@ impl Shards for Guarded<'_> {
     }
 }
 
-/// Shards or outputs of a stage that runs for a look alone.
+/// Shards or outputs of a stage that runs in memory.
 #[derive(Default)]
 struct InMemory(RefCell<BTreeMap<String, Vec<u8>>>);
 

@@ -1,7 +1,7 @@
-//! Why a node runs, or why it does not: its manifest against the one it had last time.
+//! Why a node runs or not: compares its manifest with the one that it had last time.
 //!
-//! The last time is the newest run that holds the node, else the record of the same stage that shares
-//! most with it. Must not know: any particular stage, how reasons are worded on a terminal.
+//! The last time is the newest run that has the node. If there is none, it is the record of the same stage that has most in
+//! common with it. Must not know: any particular stage, how reasons are worded on a terminal.
 
 use std::collections::BTreeSet;
 

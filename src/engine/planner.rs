@@ -1,9 +1,8 @@
 //! Makes plans: asks each stage for its nodes, resolves their inputs to digests, computes keys and looks them up.
 //!
-//! Keys depend on the *content* of inputs, so what follows a miss has no key yet. A cheap stage whose
-//! inputs are all there is evaluated in memory, without publishing; so a plan can name the nodes
-//! that follow before the stage ran in earnest. A run plans again after every node: what did not change since is
-//! taken over. Must not know: any particular stage.
+//! Keys depend on the *content* of inputs, so the nodes after a miss have no keys yet. A cheap stage whose inputs are all there
+//! is evaluated in memory, without publishing. So a plan can name the nodes that follow it before the stage has run. A run
+//! plans again after every node, and takes over what did not change. Must not know: any particular stage.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -62,19 +61,20 @@ impl<'a> Planner<'a> {
         self.pipeline
     }
 
-    /// The plan as the store is now. `verify` looks into blobs that were never checked, so that damage is a miss.
+    /// The plan for the present state of the store. `verify` hashes blobs that were never checked, so that a damaged one is a
+    /// miss.
     pub fn plan(&self, verify: bool) -> Result<Plan> {
         self.make(Last::default(), verify)
     }
 
-    /// The plan after the one before, made with the same function. Keys that were looked up then are not looked up again,
-    /// unless [`Planner::learn`] told of them. Files beside the pipeline are looked at again.
+    /// The next plan, made with the same function as the last one. Keys that were looked up then are not looked up again;
+    /// [`Planner::learn`] says what changed. Files beside the pipeline are looked at again.
     pub fn again(&self) -> Result<Plan> {
         let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
         self.make(last, true)
     }
 
-    /// Takes note of what a key produced, here or elsewhere.
+    /// Notes what a key produced, here or in another process.
     pub fn learn(&self, record: Record) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.found.insert(record.key, (State::Hit, Some(record)));

@@ -1,4 +1,4 @@
-//! What stages say of their nodes before anything is computed: whether they could run, and what that will take.
+//! What stages say about their nodes before anything is computed: whether they can run, and what that will take.
 //!
 //! Must not know: any particular stage, how a plan is made.
 
@@ -12,14 +12,14 @@ use crate::error::Result;
 use crate::stages::{FileInput, Forecast, Input, Node, Preview};
 
 impl Planner<'_> {
-    /// Asks the stages of missing nodes whether they could do their work, before anything is computed, and returns what a
-    /// person should know before it is. Models that are not on this machine cannot be asked yet.
+    /// Asks the stages of missing nodes whether they can do their work, before anything is computed. Returns warnings for a
+    /// person. A node whose model is not on this machine is not asked.
     ///
     /// # Errors
-    /// What the first of the `wanted` nodes that cannot be computed would say.
+    /// The error of the first of the `wanted` nodes that cannot be computed.
     pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        // Variants that differ in their patch alone are one question.
+        // Variants that differ only in their patch are asked once.
         let mut answered = HashSet::new();
         for planned in &plan.nodes {
             let node = &planned.node;

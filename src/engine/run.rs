@@ -1,8 +1,8 @@
-//! Running: do what the plan says is missing, one node after another, until nothing is.
+//! Running: computes the nodes that the plan says are missing, one after another, until none is.
 //!
-//! After each node the plan is made again with the function that `dean plan` uses, so a dry run and a
-//! real run cannot disagree. A node is computed only while its claim is held; a panic in a stage ends
-//! the run as a fault of ours, never as half an artifact. Must not know: any particular stage.
+//! After each node the plan is made again with the function that `dean plan` uses. So `dean plan` and a run cannot disagree. A
+//! node is computed only while its claim is held. A panic in a stage ends the run as a fault of ours, and publishes nothing.
+//! Must not know: any particular stage.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
 use crate::store::{Acquired, Claim, Damage, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339};
 
-/// How often damage that shows up while a stage reads its inputs may send a run back to its plan.
+/// How often a run may plan again because a stage found an input damaged.
 const REPAIRS: usize = 8;
 /// How often the run's file is written while nodes are computed.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ impl Runner<'_> {
                 self.planner.check(&plan, &wanted)?.iter().for_each(|warning| self.observer.note("plan", warning));
                 checked = true;
             }
-            // What a node takes may be known only now; better told before the nodes that come before it.
+            // What a node takes may be known only now. If it is too much, fail before the nodes that come first are computed.
             for planned in plan.nodes.iter().filter(|planned| wanted(planned) && planned.key.is_some()) {
                 if planned.state != State::Hit && foreseen.insert(planned.node.name.clone()) {
                     self.planner.forecast(&plan, planned)?;
@@ -89,11 +89,11 @@ impl Runner<'_> {
             let ready: Vec<&Planned> =
                 missing().filter(|planned| planned.key.is_some()).map(std::convert::AsRef::as_ref).collect();
             if ready.is_empty() && !is_fresh {
-                // Before all is said to be there, it is looked at anew.
+                // Before the run ends, everything is looked up anew.
                 (plan, is_fresh) = (self.planner.plan(true)?, true);
                 continue;
             }
-            // With hundreds of nodes the run's file is large and every node short.
+            // With hundreds of nodes the run's file is large and each node is short, so it is not written after every node.
             if run.nodes.is_empty() || ready.is_empty() || written.elapsed() >= WRITE_EVERY {
                 run.nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
                 run.finished = ready.is_empty();
@@ -124,7 +124,7 @@ impl Runner<'_> {
                 }
                 Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
                     let now = self.planner.plan(true)?;
-                    // An input that was damaged is in quarantine now, and one that is gone is a miss: both are computed again.
+                    // A damaged input is in quarantine now, and a missing one is a miss. Both are computed again.
                     if !lost(&plan, &now) {
                         return Err(error);
                     }
@@ -137,8 +137,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Brings the models that nodes read, if anything is to be computed: with a pin that the store remembers, everything
-    /// may be a hit without the file.
+    /// Fetches the models that nodes read, if there is anything to compute. If the store remembers a model's digests under its
+    /// pin, everything may be a hit without the model.
     fn bring_models(&self) -> Result<()> {
         let plan = self.planner.plan(false)?;
         if plan.is_complete() {
@@ -153,8 +153,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The first of these nodes that nobody else computes now, with the right to compute it. Where others compute all of
-    /// them, it waits. None once another process has published one of them: then the next plan knows more.
+    /// Claims the first of these nodes that nobody else computes now. Waits while others compute all of them. Returns `None` if
+    /// another process published one of them; the caller then plans again.
     fn claim<'a>(&self, ready: &[&'a Planned]) -> Result<Option<(&'a Planned, Claim<'_>)>> {
         let wanted: Vec<_> = ready.iter().filter_map(|planned| Some((planned.stage.name(), planned.key?))).collect();
         let name = |place: usize| ready.get(place).map_or("", |planned| planned.node.name.as_str());
@@ -170,7 +170,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Computes a node and publishes it. Seconds that it took.
+    /// Computes a node and publishes it. Returns how many seconds it took.
     fn compute(&self, plan: &Plan, planned: &Planned, claim: Claim<'_>) -> Result<f64> {
         let Some(manifest) = planned.manifest.as_ref() else {
             return Err(Error::fault(format!("{} was to run without a key", planned.node.name)));
@@ -220,7 +220,7 @@ fn run_node(planned: &Planned) -> RunNode {
     RunNode { stage: planned.stage.name().into(), key: planned.key, manifest }
 }
 
-/// What a panic said, as an error of the kind that is ours.
+/// A panic's message, as a fault.
 fn panicked(node: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     Error::fault(format!("{node} failed inside: {}", said.unwrap_or("no message")))
@@ -266,7 +266,7 @@ impl Outlet for ClaimOutlet<'_> {
     }
 }
 
-/// Keeps why a write failed, which whoever writes may tell in words of their own.
+/// Keeps the reason of a failed write, because the library that writes may report it in other words.
 struct Watched<W> {
     out: W,
     failed: Option<io::Error>,

@@ -1,12 +1,12 @@
 //! What comes from outside the store: files beside the pipeline and models, by content digest.
 //!
-//! Nothing is used that is not what its digest says. A file's bytes are held against the digest in the
-//! key while they are read. A model is too large for that: the stamps of its files are taken before
-//! anything of it is read, and compared before anything that was made with it is kept.
+//! Everything that is used has the digest that is in the key. A file's bytes are compared with it while they are read. A model
+//! is too large for that: the stamps of its files are taken before anything of it is read, and compared again before anything
+//! that was made with it is kept.
 //!
-//! A model has three digests (weights, architecture, text). They are remembered by the stamps of its
-//! files, so that a 7B checkpoint is hashed once; under its pin they are remembered without the file,
-//! so that cached results can be used where the model is not. Must not know: stages' parameters.
+//! A model has three digests (weights, architecture, text). They are remembered under the stamps of its files, so that a 7B
+//! checkpoint is hashed once. They are also remembered under its pin, so that cached results can be used on a machine without
+//! the model. Must not know: stages' parameters.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,9 @@ use crate::model::source::spec::Source;
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
 
-/// The step of time stamps on local disks, and more.
+/// More than the resolution of time stamps on local disks.
 const MOMENT: Duration = Duration::from_millis(20);
-/// The coarsest step of any file system.
+/// The coarsest resolution of time stamps on any file system.
 const COARSEST: Duration = Duration::from_secs(2);
 
 /// The three digests of a model.
@@ -55,7 +55,7 @@ struct Seen {
     stamps: Vec<Stamp>,
 }
 
-/// Files and models with their digests, asked for as often as one likes.
+/// Files and models with their digests. Asking again is cheap.
 pub struct Sources<'a> {
     pipeline: &'a Pipeline,
     store: &'a Store,
@@ -84,7 +84,7 @@ impl<'a> Sources<'a> {
         Ok(digest)
     }
 
-    /// The content of a file, which must be what was planned with, if its digest is in a key already.
+    /// The content of a file. If its digest is in a key already, the content must have it.
     ///
     /// # Errors
     /// A file that cannot be read, or one that changed since.
@@ -107,7 +107,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Where a model lies on this machine, if it does. Its stamps are taken at the first call, so before it is opened.
+    /// The path of a model, if it is on this machine. Its stamps are taken at the first call, which is before it is opened.
     pub fn located(&self, role: Role) -> Result<Option<PathBuf>> {
         Ok(self.seen(role)?.map(|seen| seen.path))
     }
@@ -122,19 +122,19 @@ impl<'a> Sources<'a> {
         Ok(Some(seen))
     }
 
-    /// The path of a model, which is brought to this machine if it is not there.
+    /// The path of a model, which is fetched if it is not on this machine.
     pub fn fetched(&self, role: Role, progress: &dyn Fn(&str)) -> Result<PathBuf> {
         if let Some(path) = self.located(role)? {
             return Ok(path);
         }
         let path = source::fetch(self.source(role)?, &self.pipeline.run.sources(), progress)?;
-        // What was remembered under the pin is not yet said of these files.
+        // The digests that were remembered under the pin were not yet checked for these files.
         locked(&self.digests).remove(&role);
         Ok(path)
     }
 
-    /// Whether a model's files are still those that its digests were taken of; where it is not on this machine, nothing
-    /// was made with it.
+    /// Checks that a model's files are still those that its digests were taken of. A model that is not on this machine passes,
+    /// because nothing was made with it.
     ///
     /// # Errors
     /// A file that was written, replaced, added or removed since.
@@ -148,7 +148,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// A model's digests: of its files where they are, else those remembered under its pin, else none.
+    /// A model's digests: those of its files if it is here, otherwise those remembered under its pin, otherwise `None`.
     pub fn model(&self, role: Role, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Option<ModelDigests>> {
         if let Some(digests) = locked(&self.digests).get(&role) {
             return Ok(Some(*digests));
@@ -197,7 +197,7 @@ impl<'a> Sources<'a> {
         self.unchanged(role)?;
         let value =
             serde_json::to_value(digests).map_err(|error| Error::fault(format!("digests are not JSON: {error}")))?;
-        // A file written this moment may be written once more without another stamp.
+        // A file that was just written may be written again without a change of its stamp.
         if seen.stamps.iter().all(|stamp| stamp.is_older_than(COARSEST)) {
             self.store.remember("model", &stamp, &value);
         }
@@ -223,7 +223,7 @@ fn stamps(path: &Path) -> Result<Vec<Stamp>> {
     entries.iter().filter(|file| file.is_file() && !hidden(file)).map(|file| Stamp::of(file)).collect()
 }
 
-/// [`stamps`], taken when the last write is a moment ago, so that a later one changes them.
+/// [`stamps`], taken some time after the last write, so that any later write changes them.
 fn settled(path: &Path) -> Result<Vec<Stamp>> {
     let now = stamps(path)?;
     if now.iter().all(|stamp| stamp.is_older_than(MOMENT)) {

@@ -1,4 +1,4 @@
-//! An exported directory against what it should be, byte for byte.
+//! Compares an exported directory with what it should be, byte for byte.
 //!
 //! Must not know: how the directory was written, where the patch comes from.
 
@@ -107,7 +107,7 @@ enum Stopped {
     Byte(u64),
 }
 
-/// Takes bytes as if to write them, and compares them with a file instead.
+/// A writer that compares the bytes with those of a file instead of writing them.
 struct Against {
     file: File,
     at: u64,
@@ -126,7 +126,7 @@ impl Write for Against {
             self.stopped = Some(Stopped::Short);
         }
         self.at += same as u64;
-        // The rest is of no interest.
+        // One difference is enough.
         if self.stopped.is_some() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(bytes.len()) }
     }
 

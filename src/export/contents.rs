@@ -1,7 +1,7 @@
 //! What an exported directory holds, file by file, and the bytes of each: the base model's files with the patch in them.
 //!
-//! Writing and comparing both read this list. README.md and the manifest are not in it, for they are about the
-//! export and not of the model. Must not know: where the directory is, points, reports.
+//! Writing and comparing both read this list. README.md and the manifest are not in it, because they describe the export and
+//! are not part of the model. Must not know: where the directory is, points, reports.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -1,13 +1,13 @@
 //! Writing an exported directory, whole or not at all.
 //!
-//! Everything is written into a directory of a temporary name beside the final one, which gets its name at the end. A
-//! directory that a killed export left there is removed by the next export to the same place. Untouched shards are copied
-//! by the operating system, which shares their blocks where the file system can; touched ones are copied the same way
-//! and then only the edited weights' bytes are written.
+//! Everything is written into a directory with a temporary name, beside the final one. It gets its final name at the end. If an
+//! export was killed, the next export to the same place removes what it left. Shards are copied by the operating system, which
+//! shares their blocks if the file system can. In shards that the patch touches, the bytes of the edited weights are then
+//! written.
 //!
-//! When copied shards reach the disk is left to the operating system, as `cp` leaves it: waiting for gigabytes would at
-//! least double the time. So a killed process leaves no half export, but a power failure soon after may; all of it can be
-//! made again, and `dean verify` tells. Must not know: points, the store.
+//! The operating system decides when copied shards reach the disk, as with `cp`. Waiting for gigabytes would at least double
+//! the time. So a killed process leaves no half export, but a power failure soon after an export may leave one. `dean verify`
+//! finds it, and it can be made again. Must not know: points, the store.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], ways:
         files::write_atomic(&unfinished.dir.join(name), bytes)?;
     }
     tally.others += own.len();
-    // Small files are flushed one by one; behind the large ones, some file systems would flush those with them.
+    // Small files are flushed one by one, and come first: after the large ones, some file systems would flush those too.
     let weights = |item: &&Item| matches!(item.content, Content::Shard { .. } | Content::Tensors(_));
     let (large, small): (Vec<&Item>, Vec<&Item>) = contents.items.iter().partition(weights);
     for item in small.into_iter().chain(large) {
@@ -143,7 +143,7 @@ fn write_item(dir: &Path, contents: &Contents<'_>, item: &Item, link: bool, tall
     Ok(())
 }
 
-/// A directory that has not got its name yet. It goes away with the value.
+/// A directory that does not have its final name yet. Dropping the value removes it.
 struct Unfinished {
     dir: PathBuf,
     /// Held while the export goes on.
@@ -166,7 +166,7 @@ impl Unfinished {
         files::create_dir(&dir)?;
         let mut unfinished = Self { dir, lock: None };
         let file = files::create_new(&unfinished.dir.join(LOCK))?;
-        // Where a file system has no locks, only the removal of what was left is lost.
+        // On a file system without locks, what a killed export left is not removed.
         if file.try_lock().is_ok() {
             unfinished.lock = Some(file);
         }
@@ -174,7 +174,7 @@ impl Unfinished {
     }
 
     fn finish(self, dir: &Path) -> Result<()> {
-        // Another export may have been faster.
+        // Another export may have finished first.
         check_free(dir)?;
         // An empty directory gives way to a whole one. Until then the lock keeps others from removing it.
         files::rename(&self.dir, dir)?;

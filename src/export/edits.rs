@@ -71,7 +71,7 @@ pub fn edits(checkpoint: &Checkpoint, patch: &Patch) -> Result<Edits> {
     Ok(edits)
 }
 
-/// Whether the touched tensors are those that the patch was made for, apart from the edited weights themselves.
+/// Checks that the touched tensors are those that the patch was made for. The edited weights themselves are not compared.
 ///
 /// # Errors
 /// User: a tensor that is not, by name.
@@ -105,7 +105,7 @@ pub fn unlike(path: &Path, edits: &[Edit], expected: impl Fn(&Edit) -> &[u8]) ->
     Ok(found)
 }
 
-/// Whether the file holds what is expected at every edit.
+/// Checks that the file has the expected bytes at every edit.
 ///
 /// # Errors
 /// User: the first place where it does not.
@@ -140,7 +140,7 @@ fn bytes(value: f32, dtype: Dtype, patched: &PatchedTensor) -> Result<[u8; 4]> {
     let mut all = [0; 4];
     let encoded = encode(&[value], dtype);
     all.iter_mut().zip(&encoded).for_each(|(to, from)| *to = *from);
-    // A bf16 patch on an f32 checkpoint is exact; the other way round it may not be.
+    // A bf16 patch is exact on an f32 checkpoint. An f32 patch may not be exact on a bf16 checkpoint.
     let back = match (dtype, all) {
         (Dtype::F32, all) => f32::from_le_bytes(all),
         (Dtype::F16, [a, b, ..]) => half::f16::from_le_bytes([a, b]).to_f32(),

@@ -1,7 +1,7 @@
-//! A patch applied to a directory that is there, and taken back.
+//! Applies a patch to an existing directory, and undoes it.
 //!
-//! Every byte that would be written is looked at first. Each weight must be what the patch found or what the patch
-//! writes; so both ways may be repeated, and either finishes what was stopped halfway.
+//! Every byte is checked before any is written. Each weight must have the value that the patch found or the value that it
+//! writes. So applying and undoing may be repeated, and either completes what was stopped halfway.
 //! Must not know: where the patch comes from.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::files;
 use crate::model::Checkpoint;
 use crate::model::patch::Patch;
 
-/// Which way.
+/// Whether to apply or to undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Apply,
@@ -71,8 +71,8 @@ fn checked(checkpoint: &Checkpoint, patch: &Patch) -> Result<Edits> {
     Ok(edits)
 }
 
-/// Why a patch does not fit, where the reason is that the export rounded: then the base's weights are not in it, and
-/// neither can be put back.
+/// The error for an export that rounded its weights. The base's weights are not in such an export, so a patch can neither be
+/// applied nor undone.
 fn rounded(dir: &Path, error: Error) -> Error {
     match Manifest::read(dir) {
         Ok(Some(Manifest { dtype: Some(Written::Bf16), .. })) => {
@@ -87,7 +87,7 @@ fn rounded(dir: &Path, error: Error) -> Error {
     }
 }
 
-/// Every weight is what the patch found or what it writes.
+/// Checks that every weight is what the patch found or what it writes.
 fn check_weights(edits: &Edits) -> Result<()> {
     for (path, list) in edits {
         let not_old = unlike(path, list, Edit::before)?;

@@ -1,7 +1,8 @@
 //! A safetensors file written tensor after tensor, so that no more than one is in memory.
 //!
-//! The library writes whole files from tensors in memory; a dequantised model would not fit. The header is what the
-//! library's reader checks: <https://github.com/huggingface/safetensors#format>. Must not know: what is in the tensors.
+//! The safetensors library writes whole files from tensors in memory, where a dequantised model might not fit. The header has
+//! the documented form (<https://github.com/huggingface/safetensors#format>), and the library's reader checks it. Must not
+//! know: what is in the tensors.
 
 use std::io::Write;
 

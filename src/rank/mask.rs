@@ -1,7 +1,7 @@
 //! Masks, the result of a selection, and their Parquet form.
 //!
-//! A mask is a set of weights, named by what is in it and by nothing else: the same weights chosen by
-//! other points, rules or models' file layouts are the same mask. Must not know: how it was chosen, the store.
+//! A mask is a set of weights. Its name is the digest of its content. So if another point, rule or file layout of the model
+//! leads to the same weights, it leads to the same mask. Must not know: how it was chosen, the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Names a set of weights, in whatever order and however often they are given.
+    /// The mask of these weights. Their order, and repetitions, do not matter.
     pub fn new(tensors: impl IntoIterator<Item = (String, Vec<u32>)>) -> Self {
         let mut sets: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for (tensor, mut index) in tensors {

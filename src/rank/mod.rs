@@ -1,8 +1,8 @@
 //! Rank tables and selection: from the scores of a matrix to the masks of a whole (p, q) grid.
 //!
-//! The way of the data: [`top`] keeps the best `cap` of a matrix in order, a [`RankTable`] holds
-//! that for every matrix of a model, a [`Rule`] says which sets to intersect and subtract, and
-//! [`select`] answers all points at once with a [`Selection`] of distinct [`Mask`]s.
+//! [`top`] keeps the best `cap` of one matrix, in order. A [`RankTable`] holds the tops of all matrices of a model. A [`Rule`]
+//! says which sets to intersect and subtract. [`select`] evaluates it at all points at once, and returns a [`Selection`] of
+//! distinct [`Mask`]s.
 //! Must not know: models, scores' origin, stages, the store, the file system.
 
 mod mask;

@@ -1,7 +1,7 @@
 //! Selection: a rule, a grid of points and the rank tables give the masks.
 //!
-//! The whole grid is answered at once, matrix by matrix; points that choose the same weights share a
-//! mask. Also here: what can be said about a grid from shapes alone, before anything is scored.
+//! The whole grid is evaluated at once, matrix by matrix. Points that choose the same weights share a mask. The file also says
+//! what is known about a grid from shapes alone, before anything is scored.
 //! Must not know: the kinds of rules, files, the store.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 /// One point of the grid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// The part of each matrix that what is subtracted protects; `None` for rules that do not use p.
+    /// The share of each matrix that the subtracted sets protect; `None` for rules that do not use p.
     pub p: Option<f64>,
-    /// The part of each matrix that all other names stand for.
+    /// The share of each matrix that the other sets propose.
     pub q: f64,
 }
 
@@ -43,7 +43,8 @@ struct Matrix<'a> {
     lists: Vec<&'a [u32]>,
 }
 
-/// The masks of all points. `tables` are named like the data; `keep` tells which tensors take part (`select.modules`).
+/// The masks of all points. `tables` have the names of the data sets. `keep` says which tensors take part
+/// (`select.modules`).
 ///
 /// # Errors
 /// A name without a table, tables of different matrices, a fraction above a table's cap, a point that
@@ -65,7 +66,7 @@ pub fn select(
         })
         .collect();
 
-    // From matrix by point to point by matrix.
+    // Transposes: from lists by matrix, then point, to lists by point, then matrix.
     let mut by_point: Vec<Vec<(String, Vec<u32>)>> = vec![vec![]; points.len()];
     for (matrix, sets) in matrices.iter().zip(chosen) {
         for (tensors, set) in by_point.iter_mut().zip(sets) {
@@ -92,7 +93,7 @@ fn used_tables<'a>(rule: &'a Rule, tables: &'a BTreeMap<String, RankTable>) -> R
             Error::user(format!("select.rule `{rule}` names `{name}`, but there is no such data set"))
                 .hint(format!("use one of {known}, or add [data.{name}]"))
         })?;
-        // Ranks are compared with numbers computed from shapes, so a table that is too short would lie.
+        // Ranks are compared with numbers that come from shapes. So a table that is too short would give wrong masks.
         table.check().map_err(|how| Error::fault(format!("the rank table of `{name}` is wrong: {how}")))?;
         Ok((name.as_str(), table))
     };
@@ -175,8 +176,8 @@ fn matched<'a>(used: &[(&'a str, &'a RankTable)], keep: &dyn Fn(&str) -> bool) -
     Ok(matrices)
 }
 
-/// What is odd about a grid, from the shapes (tensor, number of weights) of the matrices alone: tops of
-/// k = floor(fraction * N) = 0 weights, of which nothing can come (q) or which protect nothing (p).
+/// Warnings about a grid, from the shapes (tensor, number of weights) of the matrices alone. A top of k = floor(fraction * N)
+/// weights may be empty: then nothing can be selected (q), or nothing is protected (p).
 pub fn warnings(points: &[Point], shapes: &[(String, u64)]) -> Vec<String> {
     let mut found = vec![];
     for q in distinct(points.iter().map(|point| point.q)) {

@@ -1,9 +1,11 @@
 //! The rank table of one data set: the top of every matrix, and its Parquet form.
 //!
-//! One file per table, a row group per matrix that has rows, columns tensor, index, score and rank.
-//! What rows cannot say is JSON under `dean.rank` in the file's metadata: cap (as text, so that it
-//! comes back bit by bit) and for each matrix, in the model's order, numel, the number of rows, the score
-//! at the cut, the best score below it and the number of ties. Scores in it are JSON numbers: every f32 is an f64.
+//! A table is one file, with a row group for each matrix that has rows. Its columns are tensor, index, score and rank. The rest
+//! is JSON under `dean.rank` in the file's metadata:
+//! * cap, as text, so that reading it gives the same bits;
+//! * for each matrix, in the model's order: numel, the number of rows, the score at the cut, the best score below it, and the
+//!   number of ties. Scores are JSON numbers, because every f32 is an f64.
+//!
 //! Must not know: rules, where scores come from, the store.
 
 use std::collections::BTreeSet;
@@ -88,8 +90,8 @@ impl RankTable {
         writer.finish().map(|_| ())
     }
 
-    /// Reads what [`RankTable::to_parquet`] wrote, and believes nothing: order, lengths, bounds and
-    /// the header are checked against each other.
+    /// Reads what [`RankTable::to_parquet`] wrote. Nothing is trusted: order, lengths, bounds and the header are checked
+    /// against each other.
     ///
     /// # Errors
     /// Anything that is not such a file.
@@ -104,7 +106,7 @@ impl RankTable {
         filling.finish()
     }
 
-    /// Everything the rest of the room relies on.
+    /// Checks everything that the rest of the room relies on.
     pub(super) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.cap) {
             return Err(format!("cap is {}, not from 0 to 1", self.cap));

@@ -1,9 +1,8 @@
-//! The highest scores of one matrix, in the one order the whole project uses: score descending,
-//! then flat index ascending.
+//! The highest scores of one matrix, in the order that the whole project uses: score descending, then flat index ascending.
 //!
-//! A matrix of a 7B model has up to 2e8 weights and only a thousandth of them is ever looked at, so
-//! nothing of the matrix' size is sorted or allocated: two histograms over the bits of the scores
-//! find the exact score at the cut, one more pass gathers what lies above it.
+//! A matrix of a 7B model has up to 2e8 weights, and a table usually holds a thousandth of them. So nothing of the matrix'
+//! size is sorted or allocated. Two histograms over the bits of the scores find the exact score at the cut. One more pass
+//! gathers the entries above it.
 //! Must not know: rules, Parquet, where scores come from.
 
 use rayon::prelude::*;
@@ -13,9 +12,9 @@ use crate::error::{Error, Result};
 /// Scores handled by one task; a histogram of 512 KiB is spent on each, so pieces are much larger than that.
 const PIECE: usize = 1 << 22;
 
-/// How many of `numel` weights a fraction stands for: Python's `int(fraction * numel)`, in f64.
+/// How many of `numel` weights a fraction is: Python's `int(fraction * numel)`, in f64.
 ///
-/// Not a number and negative fractions give 0.
+/// NaN and negative fractions give 0.
 pub fn k(fraction: f64, numel: u64) -> u64 {
     // `as` truncates towards zero and saturates, which is what is wanted of a product beyond u64.
     (fraction * numel as f64) as u64
@@ -34,8 +33,8 @@ pub struct MatrixRanks {
     pub score: Vec<f32>,
     /// The best score below the cut; `None` if the table holds the whole matrix.
     pub next: Option<f32>,
-    /// How many entries of the *whole* matrix have the score at the cut; 0 for an empty table.
-    /// More than are in the table means that the index decided who is in.
+    /// How many entries of the *whole* matrix have the score at the cut; 0 for an empty table. If the table holds fewer of
+    /// them, the index decided which.
     pub ties: u64,
 }
 
@@ -71,8 +70,8 @@ pub fn top(tensor: &str, scores: &[f32], columns: usize, cap: f64) -> Result<Mat
     let mut above = keys_above(scores, cut);
     above.par_sort_unstable();
     let (mut index, mut score): (Vec<u32>, Vec<f32>) = above.into_iter().map(entry).unzip();
-    // Entries at the cut come last and already in the order of their index; there may be very many
-    // (all zeros, say), so only those that are wanted are visited.
+    // Entries at the cut come last, and already in the order of their index. There may be very many, for example all zeros.
+    // So only as many as needed are visited.
     let (wanted, at_cut) = (rows - index.len(), scores.iter().enumerate().filter(|&(_, &score)| bits(score) == cut));
     index.extend(at_cut.take(wanted).map(|(at, _)| at as u32));
     score.resize(index.len(), f32::from_bits(cut));
@@ -102,8 +101,8 @@ fn refuse_bad_scores(tensor: &str, scores: &[f32], columns: usize) -> Result<()>
     if scores.len().checked_rem(columns).unwrap_or(scores.len()) != 0 {
         return Err(Error::fault(format!("{tensor} has {} scores, not whole rows of {columns}", scores.len())));
     }
-    // Infinity, NaN and negative numbers are those whose bits are not below infinity's; a maximum is
-    // quick to compute, so the place is looked for only if there is one.
+    // The bits of infinity, NaN and negative numbers are not below those of infinity. A maximum over bits is quick, so the
+    // place is looked for only if there is a bad score.
     let bad = |score: &f32| bits(*score) >= f32::INFINITY.to_bits();
     let any = |piece: &[f32]| piece.iter().map(|&score| bits(score)).max().is_some_and(|max| bad(&f32::from_bits(max)));
     if !scores.par_chunks(PIECE).any(any) {

@@ -1,5 +1,5 @@
-//! Blobs: immutable bytes, one read-only file per digest. Every way in checks what is there already,
-//! every way out checks what it hands over; what does not match its name is moved to `quarantine/`.
+//! Blobs: immutable bytes, one read-only file per digest. Publishing a blob checks a file that is already there. Reading a
+//! blob checks the bytes that are returned. A file that does not match its name is moved to `quarantine/`.
 //!
 //! Must not know: records, or what the bytes mean.
 
@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Placed, Stamp, Temporary};
 
-/// The purpose under which a blob's digest is remembered as right.
+/// The purpose of the memos that say that a blob's digest is right.
 const VERIFIED: &str = "verified blob";
 
 /// What a stage hands over to be published under a name.
@@ -41,7 +41,7 @@ impl From<Written> for Output {
     }
 }
 
-/// A blob that was not what its name says.
+/// A blob whose bytes did not match its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
     pub digest: Digest,
@@ -53,14 +53,14 @@ pub struct Damage {
 }
 
 impl Store {
-    /// Where the bytes of a digest lie, or would lie.
+    /// The path of a digest's bytes, whether or not they are there.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         let first = name.get(..2).unwrap_or_default();
         self.dir("blobs").join(first).join(&name)
     }
 
-    /// The bytes of a digest. They are always hashed before they are handed over: reading costs more.
+    /// The bytes of a digest. They are always hashed before they are returned, because that costs less than reading them.
     ///
     /// # Errors
     /// User: the blob is missing, cannot be read, or was damaged (it is then in quarantine).
@@ -68,8 +68,8 @@ impl Store {
         self.checked(digest, files::read)
     }
 
-    /// The bytes of a digest as a memory map, for those that need not lie in memory at once. They are hashed before they
-    /// are handed over, as those of [`Store::read`] are; a second look at them comes from the system's cache.
+    /// The bytes of a digest as a memory map, for bytes that need not be in memory at once. They are hashed before they are
+    /// returned, as in [`Store::read`]. Whoever reads them then finds them in the system's cache.
     ///
     /// # Errors
     /// As those of [`Store::read`].
@@ -77,7 +77,7 @@ impl Store {
         self.checked(digest, |path| files::map(path).map(Bytes::from_owner))
     }
 
-    /// What `load` makes of a blob, if its bytes have the digest.
+    /// What `load` returns for a blob, if its bytes have the digest.
     fn checked<T: AsRef<[u8]>>(&self, digest: &Digest, load: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let path = self.blob_path(digest);
         let missing = || {
@@ -179,14 +179,14 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a sound blob is there. If so it becomes young again, so that a garbage collection that
-    /// runs now leaves it alone until its new record is written.
+    /// Whether a sound blob is there. If so, its time is set to now, so that a garbage collection that is running leaves it
+    /// alone until its new record is written.
     fn keep(&self, digest: &Digest) -> Result<bool> {
         if !self.verify(digest)? {
             return Ok(false);
         }
         let path = self.blob_path(digest);
-        // On a shared store the file may be somebody else's: then its age stays.
+        // On a shared store the file may belong to somebody else. Then its time cannot be set.
         let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now())).is_ok();
         if let (true, Ok(stamp)) = (touched, Stamp::of(&path)) {
             self.remember(VERIFIED, &stamp, &Value::Bool(true));

@@ -1,13 +1,13 @@
-//! Claims: who computes a key now. They keep two processes from doing the same work; nothing is wrong
-//! when they fail, because publishing is safe without them.
+//! Claims: who computes a key now. They keep two processes from doing the same work. If they fail, work is done twice and
+//! nothing else happens, because publishing is safe without them.
 //!
-//! A claim is a file linked to its name (so it appears whole and only once) whose heartbeat is
-//! rewritten *in place*: an owner that was taken over rewrites a file without a name, never its
-//! successor's claim. No clock of another machine is ever compared with ours.
+//! A claim is a file that is linked to its name, so it appears whole and only once. The owner rewrites the heartbeat in it *in
+//! place*. If another process takes a claim over, the old owner therefore writes into a file that has no name any more, and
+//! never into its successor's claim. Clocks of different machines are never compared.
 //!
-//! The owner also keeps the file locked. The kernel drops the lock when the process ends, so that on one machine, containers
-//! included, a dead owner is known at once. Locks of other machines are not trusted, since some shared file systems do not
-//! pass them on: there only a heartbeat that stands still tells. Must not know: stages, what is computed.
+//! The owner also keeps the file locked. The kernel releases the lock when the process ends. So on one machine, containers
+//! included, a dead owner is known at once. Locks of other machines are not trusted, because some shared file systems do not
+//! forward them. For other machines, an owner is dead when its heartbeat stops. Must not know: stages, what is computed.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -29,13 +29,13 @@ use crate::machine;
 /// What [`Store::acquire`] got.
 #[derive(Debug)]
 pub enum Acquired<'a> {
-    /// It is computed already.
+    /// The key is already computed.
     Hit(Record),
-    /// It is ours to compute.
+    /// This process may compute the key.
     Claim(Claim<'a>),
 }
 
-/// Whoever computes a key now.
+/// The process that computes a key now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Owner {
     pub host: String,
@@ -50,7 +50,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The right to compute a key; given up when dropped. Its heart beats in a thread of its own.
+/// The right to compute a key. It ends when the value is dropped. A thread of its own writes the heartbeat.
 #[derive(Debug)]
 pub struct Claim<'a> {
     store: &'a Store,
@@ -61,7 +61,7 @@ pub struct Claim<'a> {
     heart: Option<Heart>,
 }
 
-/// Dropping the sender stops the thread, which then hands the locked file back.
+/// Dropping the sender stops the thread, which then returns the locked file.
 type Heart = (Sender<()>, JoinHandle<File>);
 
 /// The content of `claims/<key>`.
@@ -70,12 +70,12 @@ struct Content {
     host: String,
     pid: u32,
     started: String,
-    /// The kernel that keeps this file locked while the owner lives; none where the file could not be locked.
+    /// The kernel that keeps this file locked while the owner lives; `None` if the file could not be locked.
     #[serde(default)]
     locked_by: Option<String>,
     /// Tells this claim from every other, also of the same process.
     nonce: String,
-    /// Counts up with a fixed number of digits, so that a beat replaces the text without a change of length.
+    /// A counter with a fixed number of digits, so that a heartbeat replaces the text without changing its length.
     beat: String,
 }
 
@@ -88,18 +88,18 @@ impl Content {
 /// What one look at a key found.
 enum Look<'a> {
     Got(Acquired<'a>),
-    /// Somebody computes it; none if the claim went away meanwhile.
+    /// Another process computes it; `None` if the claim disappeared in the meantime.
     Busy(Option<Owner>),
 }
 
-/// A claim's text and since when, by our own clock, it has stood still.
+/// A claim's text, and since when it has not changed, by our own clock.
 type Watch = Option<(Vec<u8>, Instant)>;
 
 impl Store {
-    /// Of several wanted (stage, key), the first that is computed already or that nobody computes now: its place in
-    /// `wanted`, and its record or the right to compute it. So several processes that want the same keys share them out.
-    /// While others compute all of them this waits, calling `waiting` once per look with the first one's place and owner.
-    /// A dead owner's claim is taken over.
+    /// Returns the first of several wanted (stage, key) that is computed already or that nobody computes now: its index in
+    /// `wanted`, and its record or the right to compute it. So processes that want the same keys divide them among
+    /// themselves. While others compute all of the keys, this waits. Each time it looks, it calls `waiting` with the index and
+    /// owner of the first. It takes over the claim of a dead owner.
     ///
     /// # Errors
     /// Stopped: `stop` said so while waiting. User: the store cannot be read, or (on a miss) not written.
@@ -149,7 +149,7 @@ impl Store {
         Ok(self.acquire_any(&[(stage, *key)], stop, &mut |_, owner| waiting(owner))?.1)
     }
 
-    /// Takes the record or the claim of a key if it can be had now.
+    /// Returns the record or the claim of a key, if either is available now.
     fn look(&self, stage: &str, key: &Digest, watch: &mut Watch) -> Result<Look<'_>> {
         loop {
             if let Some(record) = self.peek_verified(stage, key)? {
@@ -212,8 +212,8 @@ impl Store {
         }
     }
 
-    /// Removes the claim with this text. Several may try: the rename lets one win, and whoever grabbed
-    /// the winner's new claim by mistake puts it back.
+    /// Removes the claim with this text. If several processes try, the rename lets one of them win. A process that moved the
+    /// winner's new claim by mistake puts it back.
     pub(super) fn take_away(&self, key: &Digest, seen: &[u8]) -> Result<()> {
         let path = self.claim_path(key);
         let aside = self.temporary("stale")?.into_path();
@@ -261,8 +261,8 @@ impl<'a> Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        // Locked until the claim is gone. Otherwise whoever waits could take it for a dead owner's and put a claim of its own
-        // there, which would then be removed.
+        // The file stays locked until the claim is gone. Otherwise a waiting process could take the claim for a dead owner's,
+        // and replace it with its own, which would then be removed here.
         let _locked = self.heart.take().and_then(|(sender, thread)| {
             drop(sender);
             thread.join().ok()
@@ -284,7 +284,7 @@ fn is_ours(path: &Path, nonce: &str) -> bool {
 struct Seen {
     file: File,
     text: Vec<u8>,
-    /// None for a text that is no claim's.
+    /// `None` if the text is not that of a claim.
     content: Option<Content>,
 }
 
@@ -297,10 +297,10 @@ impl Seen {
         Ok(Some(Self { file, text, content }))
     }
 
-    /// Whether the owner certainly runs no more. No for an owner that cannot be judged from here.
+    /// Whether the owner has certainly ended. False for an owner of which this machine cannot know it.
     fn is_dead(&self) -> bool {
         let locked_by = self.content.as_ref().and_then(|content| content.locked_by.as_ref());
-        // A shared lock is enough to ask, needs no right to write, and does not disturb others who ask.
+        // A shared lock is enough to find out. It needs no right to write, and does not disturb other processes that ask.
         locked_by.is_some_and(|kernel| *kernel == machine::kernel()) && self.file.try_lock_shared().is_ok()
     }
 

@@ -1,5 +1,5 @@
-//! Looking the store over: `fsck` (is everything what it says?), `du` (what takes the space?) and
-//! `ls` (what is there?). They return data; whoever asked prints it.
+//! Inspecting the store: `fsck` (is every file what its name says?), `du` (what takes the space?) and `ls` (what is there?).
+//! They return data, and the caller prints it.
 //!
 //! Must not know: what to keep (that is `gc`), the terminal.
 
@@ -34,7 +34,7 @@ pub struct FsckReport {
 }
 
 impl FsckReport {
-    /// Nothing is wrong. Orphans are not: a killed publish leaves them.
+    /// Whether nothing is wrong. Orphans are not wrong: a killed process leaves them.
     pub fn is_clean(&self) -> bool {
         self.damaged.is_empty() && self.missing.is_empty() && self.unusable.is_empty() && self.failed.is_empty()
     }

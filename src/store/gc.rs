@@ -1,10 +1,9 @@
-//! Garbage collection: what neither the newest runs nor a pinned one needs, and is older than a grace
-//! period, goes.
+//! Garbage collection: removes what is older than a grace period and is needed neither by the newest runs nor by a pinned one.
 //!
-//! Roots are runs; a run names keys, a key's record names blobs. Records go before blobs, so that a
-//! crash in between leaves blobs without a record (the next collection takes them) and never a record
-//! without its blobs. The grace period protects what is being written now; with a shorter one than
-//! the longest publish, collect only while nothing runs. Must not know: stages, downloaded models.
+//! The roots are runs. A run names keys, and a key's record names blobs. Records are removed before blobs. So a crash in
+//! between leaves blobs without a record, which the next collection removes, and never a record without its blobs. The grace
+//! period protects what is being written now. If it is shorter than the longest publishing takes, collect only while nothing
+//! runs. Must not know: stages, downloaded models.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,11 +21,11 @@ use crate::error::{Error, IoContext, Result};
 /// What to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcOptions {
-    /// The newest this many runs stay, and every pinned one.
+    /// How many of the newest runs are kept. Pinned runs are kept too.
     pub keep_runs: usize,
-    /// Nothing younger is touched.
+    /// Nothing younger than this is removed.
     pub grace: Duration,
-    /// Say what would go and leave it.
+    /// Report what would be removed, and remove nothing.
     pub dry_run: bool,
 }
 
@@ -36,7 +35,7 @@ impl Default for GcOptions {
     }
 }
 
-/// What went (or would go), by kind.
+/// What was removed (or, in a dry run, would be), by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GcReport {
     pub runs: Removed,
@@ -44,21 +43,21 @@ pub struct GcReport {
     pub blobs: Removed,
     /// Shards of keys that no kept run needs, or that were published since.
     pub partials: Removed,
-    /// Left by crashes, or long in quarantine: temporary files, dead claims, memos of blobs that went.
+    /// What crashes left, and what was in quarantine for long: temporary files, dead claims, memos of removed blobs.
     pub other: Removed,
-    /// What should have gone but could not, each with its reason.
+    /// What could not be removed, each with its reason.
     pub failed: Vec<String>,
 }
 
 impl GcReport {
-    /// The bytes of everything that went.
+    /// The bytes of everything that was removed.
     pub fn bytes(&self) -> u64 {
         let kinds = [&self.runs, &self.records, &self.blobs, &self.partials, &self.other];
         kinds.iter().fold(0, |sum, removed| sum.saturating_add(removed.bytes))
     }
 }
 
-/// Things that went: their paths relative to the store, and their size together.
+/// What was removed: the paths relative to the store, and their total size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
     pub names: Vec<String>,
@@ -81,7 +80,7 @@ impl Store {
         }
 
         let candidates = self.found()?;
-        // Read after the records, for a run that started meanwhile and found one of them.
+        // Runs are read after the records, so that a run that started in between and found one of the records counts.
         let reached = self.reached(options)?;
         let mut doomed = BTreeSet::new();
         for found in candidates {
@@ -173,8 +172,8 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// Removes a file or directory if it is still there and, looked at again, old enough. Whether it
-    /// is (or with `dry_run` would be) gone.
+    /// Removes a file or directory if it is still there and, checked again, old enough. Returns whether it is gone (in a dry
+    /// run: would be gone).
     fn remove(&mut self, path: &Path, removed: &mut Removed) -> bool {
         match look(path) {
             Ok(Some((age, bytes))) if age >= self.options.grace => self.count(path, bytes, removed, || {

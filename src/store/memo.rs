@@ -1,9 +1,8 @@
 //! Values remembered under a file's [`Stamp`]: the digest of a model of many gigabytes, or that a
 //! blob's content is what its name says. One small JSON file per purpose and path.
 //!
-//! A memo saves work and nothing else: one that is missing, damaged or about an older file is as good
-//! as none, and a store that cannot be written simply does not remember. Must not know: what the
-//! values mean.
+//! A memo only saves work. A memo that is missing, damaged or about an older file is ignored, and a store that cannot be
+//! written remembers nothing. Must not know: what the values mean.
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use super::{Store, check_name, place};
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
 
-/// Shards being written begin like this; no shard does.
+/// The beginning of a shard's name while it is written. No finished shard has such a name.
 const UNFINISHED: &str = ".tmp";
 const HEADER: usize = 32;
 
@@ -54,20 +54,20 @@ impl Claim<'_> {
         shard_names(&self.partial())
     }
 
-    /// Removes a shard; that there is none is fine.
+    /// Removes a shard, if there is one.
     pub fn drop_shard(&self, name: &str) -> Result<()> {
         place::remove_file(&self.shard_path(name)?).map(|_| ())
     }
 
-    /// The record is written, so the shards have served. What cannot be removed waits for `gc`.
+    /// Removes the shards, once the record is written. Those that cannot be removed are left to `gc`.
     pub(super) fn drop_shards(&self) {
         if let Err(cause) = place::absent_as_none(fs::remove_dir_all(self.partial())) {
             tracing::debug!("cannot remove the shards of {}/{}: {cause}", self.stage(), self.key());
         }
     }
 
-    /// Removes what a killed process was just writing. Young files stay: an owner that was wrongly
-    /// taken for dead may still be at it.
+    /// Removes files that a killed process was writing. Young files stay, because an owner that was wrongly taken for dead
+    /// may still be writing them.
     pub(super) fn sweep(&self) {
         for (name, path, metadata) in place::entries(&self.partial()).unwrap_or_default() {
             if name.starts_with(UNFINISHED) && place::age(&metadata) > self.store().timing.stale {

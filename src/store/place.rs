@@ -1,4 +1,4 @@
-//! Files of the store: how one gets to its place, and how a look at one that may vanish any moment is no error.
+//! Files of the store: how they get their names, and how to read files that another process may remove at any moment.
 //!
 //! Must not know: what the files mean.
 

@@ -1,8 +1,8 @@
-//! Records: small JSON files that say which artifacts a stage key produced. Writing one is the commit
-//! point of a stage; reading one is a look-up.
+//! Records: small JSON files that say which artifacts a stage key produced. Writing a record is the commit point of a stage.
+//! Reading one is a look-up.
 //!
-//! A record counts only while it is whole: it parses, its key is the key of its manifest, and every
-//! blob is there. Anything less is a miss, never an error. Must not know: what the outputs are.
+//! A record is valid if it parses, its key is the key of its manifest, and every blob is there. An invalid record is a miss,
+//! never an error. Must not know: what the outputs are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,8 +76,8 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// [`Store::peek`], and the digest of every blob is right: hashed now or known from before. So
-    /// damage becomes a miss instead of an error in the middle of a run.
+    /// As [`Store::peek`], and the digest of every blob is right: it is hashed now, or was hashed before. So a damaged blob is
+    /// a miss instead of an error in the middle of a run.
     pub fn peek_verified(&self, stage: &str, key: &Digest) -> Result<Option<Record>> {
         let Some(record) = self.peek(stage, key)? else { return Ok(None) };
         let mut sound = true;
@@ -159,7 +159,7 @@ impl Claim<'_> {
             manifest: manifest.clone(),
             key: *self.key(),
             outputs: BTreeMap::new(),
-            // JSON has no infinities; a clock that went wrong must not cost the result.
+            // JSON has no infinities. A wrong clock must not lose the result.
             seconds: if seconds.is_finite() { seconds } else { 0.0 },
             backend: backend.to_owned(),
             host: machine::host(),

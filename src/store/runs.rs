@@ -88,7 +88,7 @@ impl Store {
         Ok(Run { pinned: true, ..run })
     }
 
-    /// Takes the pin away again; that there is none is fine.
+    /// Removes the pin, if there is one.
     pub fn unpin(&self, id: &str) -> Result<Run> {
         let run = self.run_named(id)?;
         place::remove_file(&self.pin_path(&run.id))?;

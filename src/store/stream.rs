@@ -1,5 +1,5 @@
-//! Writing an artifact as a stream: into a temporary file while it is hashed, so that one of many gigabytes never lies in
-//! memory. It gets its name only when its key is published.
+//! Writing an artifact as a stream. It goes into a temporary file while it is hashed, so that an artifact of many gigabytes is
+//! never in memory. It gets its name when its key is published.
 //!
 //! Must not know: what the bytes mean.
 
@@ -38,8 +38,8 @@ struct Hashed<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// Starts an artifact that is written as a stream. Start it when the bytes come: a garbage collection takes temporary
-    /// files that nobody has written to for a long time.
+    /// Starts an artifact that is written as a stream. Call this when the bytes are ready: a garbage collection removes
+    /// temporary files that were not written to for a long time.
     ///
     /// # Errors
     /// User: the store cannot be written.
@@ -51,7 +51,7 @@ impl<'a> Claim<'a> {
 }
 
 impl BlobWriter<'_> {
-    /// The artifact is whole.
+    /// Finishes the artifact.
     ///
     /// # Errors
     /// User: the last bytes cannot be written.

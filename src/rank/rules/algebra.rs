@@ -5,9 +5,9 @@
 //! group = atom { "&" atom }                  binds tighter, left-associative
 //! atom  = "(" rule ")" | NAME [ "@p" | "@q" ]
 //! ```
-//! A name stands for the top of its data set. It takes q, and p if it is subtracted: if it stands
-//! anywhere within the right side of a minus, however deep. So in `a - (b - c)` both b and c take p:
-//! the whole of `(b - c)` is what protects, although c gives entries back. `@p` and `@q` override.
+//! A name means the top of its data set. The size of the top is p if the name is subtracted, which means that it is anywhere
+//! within the right side of a minus, and q otherwise. So in `a - (b - c)` both b and c have size p: the whole of `(b - c)`
+//! protects, although c gives entries back. `@p` and `@q` override this.
 //! Must not know: points, tables, files.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub(super) const KIND: Kind = Kind {
 /// How deep parentheses may be nested.
 const DEEPEST: usize = 64;
 
-/// The rank of what a table does not hold: below every cut, since a matrix has at most `u32::MAX` weights.
+/// The rank of a weight that a table does not hold. It is below every cut, since a matrix has at most `u32::MAX` weights.
 const ABSENT: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -164,8 +164,8 @@ impl Expression for Algebra {
         found
     }
 
-    /// One join serves the whole grid: every weight in any of the tops with its ranks. The set at a
-    /// point is then a comparison of these ranks with two numbers.
+    /// One join serves the whole grid: it has every weight that is in any of the tops, with its ranks. The set at a point is
+    /// then found by comparing these ranks with two numbers.
     fn evaluate(&self, lists: &[&[u32]], cuts: &[Cut]) -> Vec<Vec<u32>> {
         let bounds = Bounds::of(cuts);
         let mut deepest = vec![0; lists.len()];
@@ -175,8 +175,9 @@ impl Expression for Algebra {
             }
         });
         let mut join = Join::of(lists.iter().zip(deepest).map(|(list, size)| top_of(list, size)).collect());
-        // Most weights are in no set of the grid. A set grows with the tops that are added and shrinks
-        // with those that are taken away, so the extremes of the grid tell which can be forgotten.
+        // Most weights are in no set of the grid. A set grows with the tops that are added and shrinks with those that are
+        // taken away. So the set with the largest added and the smallest subtracted tops contains all others; weights
+        // outside it are dropped.
         join.retain(|ranks| self.root.holds(ranks, true, &|setting, adds| bounds.side(adds).of(setting)));
         let at = |cut: &Cut| join.filter(|ranks| self.root.holds(ranks, true, &|setting, _| cut.of(setting)));
         cuts.iter().map(at).collect()
@@ -194,8 +195,8 @@ impl Node {
         }
     }
 
-    /// Whether a weight with these ranks (by slot) is in the set. `size` answers how large a top is from its
-    /// setting and from whether a larger one adds to the set (else it takes away); `adds` starts as true.
+    /// Whether a weight with these ranks (by slot) is in the set. `size` gives the size of a top from its setting and from
+    /// `adds`: whether a larger top makes the set larger. At the root, `adds` is true.
     fn holds(&self, ranks: &[u32], adds: bool, size: &impl Fn(Setting, bool) -> u64) -> bool {
         match self {
             Self::Top { slot, setting } => ranks.get(*slot).is_some_and(|&rank| u64::from(rank) < size(*setting, adds)),

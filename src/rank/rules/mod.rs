@@ -1,8 +1,7 @@
-//! The rules of selection and the table that lists their kinds: adding a kind is one file here and one line in [`KINDS`].
+//! The rules of selection, and the table of their kinds. A new kind is one file here and one line in [`KINDS`].
 //!
-//! A kind turns text into an [`Expression`], which says which data sets it needs, which of p and q
-//! each of them takes, and which weights of a matrix it chooses. Must not know: rank tables as
-//! files, masks, where points come from.
+//! A kind turns text into an [`Expression`]. An expression says which data sets it needs, whether each of them takes p or q,
+//! and which weights of a matrix it chooses. Must not know: rank tables as files, masks, where points come from.
 
 mod algebra;
 mod released_code;
@@ -42,9 +41,9 @@ pub trait Expression: fmt::Debug + fmt::Display + Send + Sync {
 
     /// The weights that one matrix loses at each point of the grid: flat indices, ascending.
     ///
-    /// `lists` has for each of [`Expression::names`] the flat indices of the matrix' best weights in the order of their
-    /// ranks; what a list lacks ranks below all of it. `cuts` has the sizes of the tops for each point, none
-    /// larger than the list it is used on.
+    /// `lists` has, for each of [`Expression::names`], the flat indices of the matrix' best weights in the order of their
+    /// ranks. Weights that are not in a list rank below it. `cuts` has the sizes of the tops for each point; no size exceeds
+    /// the list that it is used on.
     fn evaluate(&self, lists: &[&[u32]], cuts: &[Cut]) -> Vec<Vec<u32>>;
 }
 

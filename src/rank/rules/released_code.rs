@@ -1,10 +1,10 @@
 //! What the released Python code of the paper really chooses: `released-code`, or in full
-//! `released-code(privacy, fairness; general)`, dataset1 first.
+//! `released-code(privacy, fairness; general)`. Dataset1 comes first.
 //!
-//! Of dataset1 and dataset2 it lists the tops' flat indices in ascending order, and marks in each list what the general set
-//! does not protect. Then it ANDs the two lists of marks *position by position* and applies the result to
-//! dataset1's indices: dataset2's weights are never looked for in dataset1. Kept so that published
-//! numbers can be reproduced (METHOD.md). Must not know: points, tables, files.
+//! The code lists the flat indices of dataset1's and of dataset2's top in ascending order. In each list it marks the indices
+//! that the general set does not protect. Then it ANDs the two lists of marks *position by position*, and applies the result
+//! to dataset1's indices. It never looks for dataset2's weights in dataset1. The rule exists so that published numbers can be
+//! reproduced. Must not know: points, tables, files.
 
 use std::collections::HashMap;
 use std::fmt;
