@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
-pub use self::temporary::{Placed, Temporary};
+pub use self::temporary::{Placed, Temporary, temporary_dir};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
@@ -135,14 +135,6 @@ pub fn has_other_names(path: &Path) -> Result<bool> {
 /// Anything of that name.
 pub fn create_new(path: &Path) -> Result<fs::File> {
     fs::File::create_new(path).at("write", path)
-}
-
-/// A new, empty directory.
-///
-/// # Errors
-/// Anything of that name.
-pub fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir(path).at("create the directory", path)
 }
 
 /// Writes pieces over a file's bytes, each from its offset on; the rest stays, and so does the length.
@@ -313,7 +305,7 @@ mod tests {
     fn paths_lead_where_links_do() {
         let dir = tempfile::tempdir().unwrap();
         let place = resolve(dir.path());
-        create_dir(&place.join("a")).unwrap();
+        create_dir_all(&place.join("a")).unwrap();
         assert_eq!(resolve(&place.join("a/../a/new/er")), place.join("a/new/er"));
         #[cfg(unix)]
         {

@@ -14,8 +14,8 @@ use super::args::{JsonArg, PipelineArgs};
 use super::format::{bytes, count};
 use super::print;
 use crate::config::Pipeline;
-use crate::error::Error;
-use crate::files;
+use crate::error::{Error, IoContext};
+use crate::files::Temporary;
 use crate::layout::{Align, Table};
 use crate::machine::{self, Memory};
 use crate::model::device;
@@ -152,8 +152,7 @@ fn models(pipeline: &Pipeline) -> Vec<Model> {
 fn writable(dir: &Path) -> crate::error::Result<()> {
     let there = dir.ancestors().find(|place| place.exists());
     let there = there.ok_or_else(|| Error::user(format!("no part of {} is there", dir.display())))?;
-    let probe = there.join(format!(".dean-doctor-{}", std::process::id()));
-    files::write_atomic(&probe, b"").and_then(|()| files::remove(&probe))
+    Temporary::new_in(there, ".dean-doctor-").map(drop).at("write into", there)
 }
 
 fn table(findings: &Findings) -> String {
@@ -200,6 +199,7 @@ fn table(findings: &Findings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files;
 
     #[test]
     fn a_place_is_probed_without_a_trace() {

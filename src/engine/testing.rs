@@ -11,7 +11,7 @@ use crate::files;
 pub(super) fn job(settings: &str) -> (TempDir, Pipeline) {
     let dir = tempfile::tempdir().unwrap();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models/qwen2-tied");
-    files::create_dir(&dir.path().join("model")).unwrap();
+    files::create_dir_all(&dir.path().join("model")).unwrap();
     for file in files::list(&model).unwrap().iter().filter(|file| file.is_file()) {
         files::copy(file, &dir.path().join("model").join(file.file_name().unwrap())).unwrap();
     }

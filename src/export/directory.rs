@@ -10,9 +10,10 @@
 //! finds it, and it can be made again. Must not know: points, the store.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::contents::{Content, Contents, Item};
 use super::edits::{Edit, check_present};
@@ -55,7 +56,7 @@ pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], ways:
     let unfinished = Unfinished::begin(dir)?;
     let mut tally = Tally::default();
     for (name, bytes) in own {
-        files::write_atomic(&unfinished.dir.join(name), bytes)?;
+        files::write_atomic(&unfinished.dir.path().join(name), bytes)?;
     }
     tally.others += own.len();
     // Small files are flushed one by one, and come first: after the large ones, some file systems would flush those too.
@@ -66,7 +67,7 @@ pub fn write(dir: &Path, contents: &Contents<'_>, own: &[(&str, Vec<u8>)], ways:
             return Err(Error::stopped(format!("stopped before {} was whole; nothing of it was kept", dir.display()))
                 .hint("type the same command again to export it"));
         }
-        write_item(&unfinished.dir, contents, item, ways.link, &mut tally)?;
+        write_item(unfinished.dir.path(), contents, item, ways.link, &mut tally)?;
     }
     unfinished.finish(dir)?;
     Ok(tally)
@@ -145,7 +146,7 @@ fn write_item(dir: &Path, contents: &Contents<'_>, item: &Item, link: bool, tall
 
 /// A directory that does not have its final name yet. Dropping the value removes it.
 struct Unfinished {
-    dir: PathBuf,
+    dir: TempDir,
     /// Held while the export goes on.
     lock: Option<File>,
 }
@@ -162,32 +163,22 @@ impl Unfinished {
                 files::remove(&left)?;
             }
         }
-        let dir = parent.join(format!("{prefix}{}", std::process::id()));
-        files::create_dir(&dir)?;
-        let mut unfinished = Self { dir, lock: None };
-        let file = files::create_new(&unfinished.dir.join(LOCK))?;
+        let dir = files::temporary_dir(parent, &prefix)?;
+        let file = files::create_new(&dir.path().join(LOCK))?;
         // On a file system without locks, what a killed export left is not removed.
-        if file.try_lock().is_ok() {
-            unfinished.lock = Some(file);
-        }
-        Ok(unfinished)
+        let lock = file.try_lock().is_ok().then_some(file);
+        Ok(Self { dir, lock })
     }
 
     fn finish(self, dir: &Path) -> Result<()> {
         // Another export may have finished first.
         check_free(dir)?;
         // An empty directory gives way to a whole one. Until then the lock keeps others from removing it.
-        files::rename(&self.dir, dir)?;
+        files::rename(self.dir.path(), dir)?;
+        // The temporary name is gone, so nothing is to be removed.
+        let _ = self.dir.keep();
+        drop(self.lock);
         files::remove(&dir.join(LOCK))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // After `finish` there is nothing of this name.
-        if files::remove(&self.dir).is_err() {
-            tracing::warn!("{} could not be removed", self.dir.display());
-        }
     }
 }
 

@@ -164,7 +164,7 @@ fn an_export_that_fails_or_was_killed_leaves_nothing() {
     // What a killed export leaves: a directory whose lock nobody holds. A living one's stays.
     let (left, living) = (room.path().join(".out.dean-export-1"), room.path().join(".out.dean-export-2"));
     for dir in [&left, &living] {
-        files::create_dir(dir).unwrap();
+        files::create_dir_all(dir).unwrap();
         files::write_atomic(&dir.join(".dean-export"), b"").unwrap();
     }
     let held = files::open(&living.join(".dean-export")).unwrap();
@@ -196,7 +196,7 @@ fn a_model_of_links_is_exported_as_files_and_not_into() {
     // As the hub's cache has it: files of a snapshot are links to blobs elsewhere.
     let (blobs, patch, room, out) = set_up();
     let snapshot = room.path().join("snapshot");
-    files::create_dir(&snapshot).unwrap();
+    files::create_dir_all(&snapshot).unwrap();
     for file in files::list(blobs.path()).unwrap() {
         symlink(&file, snapshot.join(file.file_name().unwrap())).unwrap();
     }
@@ -214,7 +214,7 @@ fn a_model_of_links_is_exported_as_files_and_not_into() {
         let refused = export(&snapshot, &patch, &room.path().join(inside), false).unwrap_err();
         assert!(refused.message().ends_with("lies in the directory of the base model"), "{inside}: {refused}");
     }
-    files::create_dir(&room.path().join("empty")).unwrap();
+    files::create_dir_all(&room.path().join("empty")).unwrap();
     symlink("empty", room.path().join("link")).unwrap();
     for (name, why) in [("link", "is there already and is not a directory"), ("to", "is there already")] {
         let refused = export(&snapshot, &patch, &room.path().join(name), false).unwrap_err();
@@ -289,7 +289,7 @@ fn a_comparison_finds_every_kind_of_difference() {
     files::write_atomic(&out.join("model.safetensors"), b"").unwrap();
     files::write_atomic(&out.join("notes.md"), b"mine").unwrap();
     // a template beside the default one, which the base does not have
-    files::create_dir(&out.join("additional_chat_templates")).unwrap();
+    files::create_dir_all(&out.join("additional_chat_templates")).unwrap();
     files::write_atomic(&out.join("additional_chat_templates/tools.jinja"), b"{{").unwrap();
     let mut found = compare(&out, &contents).unwrap();
     found.differences.sort_by(|a, b| a.file.cmp(&b.file));

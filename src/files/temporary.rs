@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-use tempfile::{Builder, NamedTempFile, PersistError, TempPath};
+use tempfile::{Builder, NamedTempFile, PersistError, TempDir, TempPath};
+
+use crate::error::{IoContext, Result};
 
 /// A file under a temporary name, which goes away with the value. Other threads and processes draw other names.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Temporary {
     fn place_by(
         self,
         to: &Path,
-        name: impl FnOnce(NamedTempFile, &Path) -> Result<File, PersistError>,
+        name: impl FnOnce(NamedTempFile, &Path) -> std::result::Result<File, PersistError>,
     ) -> io::Result<Placed> {
         // Some file systems notice a full disk only now.
         self.file.as_file().sync_all()?;
@@ -88,6 +90,16 @@ impl Temporary {
     pub fn as_file(&self) -> &File {
         self.file.as_file()
     }
+}
+
+/// A new, empty directory of a name of its own in a directory that is there. Unless it is kept, it goes away with the value
+/// and with all that is in it.
+pub fn temporary_dir(parent: &Path, prefix: &str) -> Result<TempDir> {
+    let mut builder = Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(parent).at("make a directory in", parent)
 }
 
 impl Write for Temporary {
@@ -159,5 +171,8 @@ mod tests {
         sealed.make_read_only().unwrap();
         sealed.place(&dir.path().join("sealed")).unwrap();
         assert_eq!((mode("replaced"), mode("sealed")), (mode("plain"), mode("plain") & 0o444));
+        fs::create_dir(dir.path().join("plain-dir")).unwrap();
+        let made = temporary_dir(dir.path(), "t-").unwrap();
+        assert_eq!(mode(made.path().file_name().unwrap().to_str().unwrap()), mode("plain-dir"));
     }
 }

