@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bad_input::run_with;
-use crate::support::{Project, assert_sound, by_node, files_below, finished};
+use crate::support::{Project, assert_sound, assert_tidy, by_node, files_below, finished, succeed};
 
 const WHEEL: &str = "model.source=pip:no-such-model-of-dean==1.0/model.gguf";
 
@@ -37,6 +37,17 @@ fn no_hub() {
     let message = project.refusal(command, &arguments);
     assert!(message.contains("nobody/nothing") && message.contains("127.0.0.1:9"), "{message}");
     assert!(message.contains("hint: "), "{message}");
+}
+
+#[test]
+fn no_folder_for_temporary_files() {
+    let project = Project::new();
+    let before = files_below(&project.dir);
+    let mut command = project.dean(&["run"]);
+    command.env("TMPDIR", project.beside("no-such-folder"));
+    succeed(command, &["run"]);
+    assert!(files_below(&project.dir) == before, "a run writes into the store alone");
+    assert_tidy(&project.store);
 }
 
 #[test]
