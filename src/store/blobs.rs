@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Placed, Stamp, Temporary};
 
 /// The purpose of the memos that say that a blob's digest is right.
-const VERIFIED: &str = "verified blob";
+pub(super) const VERIFIED: &str = "verified blob";
 
 /// What a stage hands over to be published under a name.
 #[derive(Debug)]

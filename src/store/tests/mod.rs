@@ -17,6 +17,7 @@ use serde_json::json;
 use super::*;
 use crate::digest::Manifest;
 use crate::error::Kind;
+use crate::files::Stamp;
 
 const STAGE: &str = "generate";
 
@@ -266,14 +267,11 @@ fn verified_digests_are_remembered_across_processes() {
     let path = store.blob_path(&digest);
     fs::remove_dir_all(store.dir("memo")).unwrap();
     assert!(quick(store.root()).verify(&digest).unwrap());
-    // Damage behind the back of every stamp shows that nothing was hashed the second time.
-    let before = fs::metadata(&path).unwrap().modified().unwrap();
-    let mut permissions = fs::metadata(&path).unwrap().permissions();
-    #[allow(clippy::permissions_set_readonly_false, reason = "the test damages its own file")]
-    permissions.set_readonly(false);
-    fs::set_permissions(&path, permissions).unwrap();
-    fs::write(&path, b"wrong").unwrap();
-    fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    let stamp = Stamp::of(&path).unwrap();
+    assert_eq!(quick(store.root()).recall(blobs::VERIFIED, &stamp), Some(true.into()));
+    // A memo that lies shows that what is remembered is not hashed again.
+    overwrite(&path, b"wrong");
+    store.remember(blobs::VERIFIED, &Stamp::of(&path).unwrap(), &true.into());
     assert!(quick(store.root()).verify(&digest).unwrap());
     assert!(store.read(&digest).is_err(), "but what is handed over is always hashed");
 }
