@@ -6,8 +6,8 @@
 use burn::tensor::Tensor;
 
 use super::Decoder;
+use super::batch::Batch;
 use super::cache::LayerCache;
-use super::forward::Batch;
 use crate::error::Result;
 use crate::model::ops::{Attention, Keys};
 

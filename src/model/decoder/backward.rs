@@ -12,7 +12,8 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::Decoder;
-use super::forward::{Batch, Kept};
+use super::batch::Batch;
+use super::forward::Kept;
 use super::layer_groups::LayerGroups;
 use super::sample::Sample;
 use super::tap::{Closed, Tap};

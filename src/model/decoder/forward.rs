@@ -9,20 +9,12 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::attention::Saved;
+use super::batch::Batch;
 use super::cache::LayerCache;
 use super::tap::{SITES, Tap};
 use super::{Decoder, Linear};
 use crate::error::{Error, Result};
-use crate::model::arch::rope::Rope;
-use crate::model::ops::angles::Angles;
-use crate::model::ops::rows::{Rows, least_rows};
-
-/// The rows of one pass, with the angles of their positions.
-pub struct Batch {
-    pub rows: Rows,
-    /// One for each kind of rotary embedding that the layers have.
-    angles: Vec<(Rope, Angles)>,
-}
+use crate::model::ops::rows::Rows;
 
 /// The activations of one layer that its backward pass needs.
 pub(in crate::model) struct Kept {
@@ -42,31 +34,6 @@ pub(in crate::model) struct Kept {
 }
 
 impl Decoder {
-    /// A batch of whole sequences. `tokens` are their lengths.
-    pub fn batch(&self, tokens: impl IntoIterator<Item = usize>) -> Batch {
-        self.batch_of(Rows::whole(tokens, least_rows(&self.config)))
-    }
-
-    /// A batch of these rows.
-    pub(in crate::model) fn batch_of(&self, rows: Rows) -> Batch {
-        let positions = rows.positions();
-        let mut angles: Vec<(Rope, Angles)> = Vec::new();
-        for block in &self.config.blocks {
-            if !angles.iter().any(|(rope, _)| *rope == block.rope) {
-                let of = Angles::of(&block.rope, self.config.head_dim, &positions, &self.device, self.dtype);
-                angles.push((block.rope.clone(), of));
-            }
-        }
-        Batch { rows, angles }
-    }
-
-    /// The angles of a layer's rotary embedding. [`Decoder::batch_of`] made those of every layer.
-    pub(in crate::model) fn angles<'a>(&self, layer: usize, batch: &'a Batch) -> Result<&'a Angles> {
-        let rope = &self.config.blocks[layer].rope;
-        let found = batch.angles.iter().find(|(known, _)| known == rope);
-        found.map(|(_, angles)| angles).ok_or_else(|| Error::fault("a batch was made for another decoder"))
-    }
-
     /// The input of the first layer, [N, hidden], for the ids of a batch's rows.
     ///
     /// # Errors

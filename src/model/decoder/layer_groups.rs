@@ -15,7 +15,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::Decoder;
-use super::forward::Batch;
+use super::batch::Batch;
 use super::sample::Sample;
 use super::tap::{Closed, Tap};
 use crate::error::{Error, Result};

@@ -2,6 +2,8 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
+//! | `batch`, `sample` | the rows of one pass and the angles of their positions; one calibration pair |
+//! | `load` | from a checkpoint onto the device |
 //! | `forward` | the one pass through the layers, with or without a cache, taps and memory |
 //! | `attention`, `cache` | attention of one layer; keys and values of what was read |
 //! | `generate`, `loss` | greedy answers; the loss of plain text |
@@ -15,6 +17,7 @@
 
 mod attention;
 pub mod backward;
+pub mod batch;
 mod cache;
 pub mod edit;
 pub mod forward;
