@@ -201,3 +201,57 @@ impl Progress for NoProgress {
 
     fn note(&self, _: &str) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::engine::testing::job;
+    use crate::files;
+    use crate::model::Loaded;
+    use crate::store::{Acquired, Store};
+
+    #[test]
+    fn no_shard_is_kept_of_a_model_that_changed() {
+        let (dir, mut pipeline) = job("[select]\nrule = \"a\"\nq = [1e-3]\n");
+        let rows: String = (0..12).map(|row| format!("How are you?,{row} {}\n", "is well. ".repeat(8))).collect();
+        files::write_atomic(&dir.path().join("rows.csv"), format!("prompt,response\n{rows}").as_bytes()).unwrap();
+        pipeline.data.get_mut("a").unwrap().samples = 12;
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+        let planner = Planner::new(&pipeline, &store, &models);
+        let plan = planner.plan(true).unwrap();
+        let tokenize = plan.find("tokenize[a]").unwrap();
+        let tokens = planner.anew(&plan, "tokenize[a]").unwrap();
+        match store.acquire("tokenize", &tokenize.key.unwrap(), &|| false, &mut |_| ()).unwrap() {
+            Acquired::Claim(claim) => {
+                planner.learn(claim.publish(tokenize.manifest.as_ref().unwrap(), tokens, 0.0, "cpu").unwrap());
+            }
+            Acquired::Hit(_) => panic!("the store was empty"),
+        }
+        let plan = planner.again().unwrap();
+        let score = plan.find("score[a]").unwrap();
+        let (shards, outlet, asked) = (InMemory::default(), InMemory::default(), Cell::new(0));
+        // Asked twice a batch: before its shard and after it.
+        let stop = || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 {
+                let weights = dir.path().join("model/model.safetensors");
+                files::overwrite(&weights, std::iter::once((2000, &[0; 4][..]))).unwrap();
+            }
+            false
+        };
+        let place = Place {
+            shards: &shards,
+            outlet: &outlet,
+            progress: &NoProgress,
+            stop: &stop,
+            checkpoint_every: Duration::ZERO,
+        };
+        let error =
+            planner.execute(&plan, &score.node, score.stage, score.manifest.as_ref().unwrap(), &place).unwrap_err();
+        assert!(error.message().ends_with("model.safetensors changed while it was used"), "{error}");
+        let names = shards.names().unwrap();
+        assert!(matches!(names.as_slice(), [name] if name.starts_with("sums-")), "{names:?}");
+    }
+}

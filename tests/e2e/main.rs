@@ -4,6 +4,7 @@
 //! | file | what it proves |
 //! | --- | --- |
 //! | `cache.rs` | what is computed again, and what is not |
+//! | `changes.rs` | inputs that change during a run |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `workers.rs` | several runs on one store share the work out |
@@ -24,6 +25,7 @@ mod bad_input;
 mod bad_model;
 mod bad_surroundings;
 mod cache;
+mod changes;
 mod export;
 mod kill;
 mod pins;
