@@ -210,6 +210,7 @@ mod tests {
     use crate::engine::testing::job;
     use crate::files;
     use crate::model::Loaded;
+    use crate::model::device::Device;
     use crate::store::{Acquired, Store};
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
         let rows: String = (0..12).map(|row| format!("How are you?,{row} {}\n", "is well. ".repeat(8))).collect();
         files::write_atomic(&dir.path().join("rows.csv"), format!("prompt,response\n{rows}").as_bytes()).unwrap();
         pipeline.data.get_mut("a").unwrap().samples = 12;
-        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new("cpu"));
+        let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(Device::Cpu));
         let planner = Planner::new(&pipeline, &store, &models);
         let plan = planner.plan(true).unwrap();
         let tokenize = plan.find("tokenize[a]").unwrap();

@@ -97,7 +97,13 @@ impl Runner<'_> {
             if run.nodes.is_empty() || ready.is_empty() || written.elapsed() >= WRITE_EVERY {
                 run.nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
                 run.finished = ready.is_empty();
-                self.planner.store.write_run(&run)?;
+                match self.planner.store.write_run(&run) {
+                    // A store that may only be read serves as long as nothing is missing.
+                    Err(error) if ready.is_empty() && computed.is_empty() => {
+                        self.observer.note("run", &format!("this run is not noted: {}", error.message()));
+                    }
+                    other => other?,
+                }
                 written = Instant::now();
             }
             let Some(first) = ready.first() else {
@@ -209,10 +215,12 @@ fn stage_position(name: &str) -> Result<usize> {
     })
 }
 
-/// Whether a node that was in the store is not there any more.
+/// Whether something that was in the store is not there any more.
 fn lost(before: &Plan, now: &Plan) -> bool {
-    let hits = before.nodes.iter().filter(|planned| planned.state == State::Hit);
-    hits.filter_map(|planned| now.find(&planned.node.name)).any(|planned| planned.state != State::Hit)
+    let gone = |hit: &Planned| {
+        now.find(&hit.node.name).is_some_and(|planned| planned.key == hit.key && planned.state != State::Hit)
+    };
+    before.nodes.iter().any(|planned| planned.state == State::Hit && gone(planned))
 }
 
 fn run_node(planned: &Planned) -> RunNode {

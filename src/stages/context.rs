@@ -57,7 +57,10 @@ pub struct Planning<'a> {
 
 /// What was made of outputs for a plan, by their content: planning again parses nothing twice.
 #[derive(Default)]
-pub struct Parsed(Mutex<HashMap<(TypeId, Vec<Digest>), Arc<dyn Any + Send + Sync>>>);
+pub struct Parsed(Mutex<HashMap<ParsedKey, Arc<dyn Any + Send + Sync>>>);
+
+/// What was made, and of which contents.
+type ParsedKey = (TypeId, Vec<Digest>);
 
 impl Planning<'_> {
     /// What `parse` makes of some outputs, each a node and a name; none while one of them is not known.

@@ -93,6 +93,9 @@ fn a_store_that_may_not_be_written() {
         let (status, _) = finished(&command(&["status", "--json"]).output().unwrap(), &["status"]);
         by_node(&serde_json::from_str(&status).unwrap()).into_iter().filter(|(_, node)| node["stage"] == "tokenize")
     };
+    let nothing = ["run", "--until", "tokenize"];
+    let (answer, _) = finished(&command(&nothing).output().unwrap(), &nothing);
+    assert!(answer.starts_with("nothing to do"), "what is there serves: {answer}");
     let message = project.refusal(command(&["run"]), &["run"]);
     let before: Vec<_> = tokenized().collect();
     let fresh = ["run", "--set", "run.store=/dean-store"];

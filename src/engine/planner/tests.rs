@@ -93,6 +93,7 @@ fn a_plan_that_goes_on_says_what_a_new_one_says() {
 
 /// Planning 400 nodes after each of 400 nodes. `--nocapture` shows what it takes: see ARCHITECTURE.md.
 #[test]
+#[expect(clippy::disallowed_macros, reason = "a measurement, for whoever asks for it")]
 fn a_sweep_of_four_hundred_nodes_is_planned_after_every_node() {
     let (_dir, pipeline) = job(&sweep(100));
     let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(crate::model::device::Device::Cpu));
