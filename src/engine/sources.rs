@@ -20,8 +20,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
 use crate::model::Loaded;
-use crate::model::source;
 use crate::model::source::spec::Source;
+use crate::model::source::{self, layout::Layout};
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
 
@@ -212,15 +212,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The stamps of a model file, or of all files of a model directory but hidden ones.
+/// The stamps of a model file, or of the files that a model is read from. Where these cannot be told, of all files of the
+/// directory: opening it says why.
 fn stamps(path: &Path) -> Result<Vec<Stamp>> {
     if !path.is_dir() {
         return Ok(vec![Stamp::of(path)?]);
     }
-    let hidden = |file: &Path| file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    // The directory's own times change with things that are not the model's.
-    let entries = files::list(path)?;
-    entries.iter().filter(|file| file.is_file() && !hidden(file)).map(|file| Stamp::of(file)).collect()
+    if let Ok(layout) = Layout::of_directory(path) {
+        return layout.names().into_iter().map(|name| Stamp::of(&path.join(name))).collect();
+    }
+    files::list(path)?.iter().filter(|file| file.is_file()).map(|file| Stamp::of(file)).collect()
 }
 
 /// [`stamps`], taken some time after the last write, so that any later write changes them.
@@ -276,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_a_change_and_a_hidden_one_is_none() {
+    fn a_new_file_is_a_change_if_the_model_is_read_from_it() {
         let (dir, pipeline) = job(SELECT);
         let (store, models) = (Store::open(&pipeline.run.store).unwrap(), Loaded::new(Device::Cpu));
         let sources = Sources::new(&pipeline, &store, &models);
         sources.model(Role::Subject, &|_, _| ()).unwrap().unwrap();
-        files::write_atomic(&dir.path().join("model/.hidden"), b"").unwrap();
+        files::write_atomic(&dir.path().join("model/notes.txt"), b"").unwrap();
         sources.unchanged(Role::Subject).unwrap();
         files::write_atomic(&dir.path().join("model/chat_template.jinja"), b"").unwrap();
         assert!(sources.unchanged(Role::Subject).is_err());
