@@ -1,7 +1,7 @@
 //! Values that come from a closed list. Each has one spelling, which pipeline.toml, keys, tables and messages share.
 //!
-//! A short list is an enum, made by `choices!`. A list that is a registry, with one file a member, is not written a
-//! second time: [`Choice`] is one of its members. Must not know: any list.
+//! A short list is an enum, made by `choices!`. If a list is a registry with one file for each member, it is not written a
+//! second time: a [`Choice`] is one of the registry's members. Must not know: any list.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,7 +40,7 @@ macro_rules! choices {
 }
 pub(crate) use choices;
 
-/// What stands in a registry under a name.
+/// A member of a registry, found by its name.
 pub trait Member: 'static {
     /// The spelling; no two members have the same.
     fn name(&self) -> &'static str;

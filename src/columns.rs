@@ -1,6 +1,5 @@
-//! Parquet as rank tables, masks and the tables between stages are written and read: fixed writer
-//! properties, so that equal tables are equal bytes, and readers that turn anything malformed into an
-//! error.
+//! Writing and reading Parquet, for rank tables, masks and the tables between stages. Writer properties are fixed, so that equal
+//! tables give equal bytes. Readers turn anything malformed into an error.
 //!
 //! Must not know: any room of the crate, what the columns mean.
 
@@ -26,7 +25,7 @@ use crate::error::{Error, Result};
 /// Rows handed over at once: bounds the memory of repeated names, and decides page boundaries.
 pub(crate) const BATCH: usize = 1 << 16;
 
-/// A Parquet file in the making, whose row groups are ended by hand. One row group at a time lies in memory.
+/// A Parquet file that is being written. The caller ends row groups. One row group at a time is in memory.
 pub(crate) struct Writer<W: Write + Send> {
     schema: Arc<Schema>,
     writer: ArrowWriter<W>,
@@ -62,7 +61,7 @@ impl<W: Write + Send> Writer<W> {
         Self::with(out, schema, options)
     }
 
-    /// For a table of one row group, as Arrow writes one where nothing else is said; lists keep their Arrow names.
+    /// A writer for a table of one row group, with Arrow's defaults. Lists keep their Arrow names.
     pub(crate) fn plain(out: W, fields: Vec<Field>) -> Result<Self> {
         let properties = WriterProperties::builder().set_created_by("dean".into()).set_compression(Compression::SNAPPY);
         Self::with(out, Arc::new(Schema::new(fields)), ArrowWriterOptions::new().with_properties(properties.build()))
@@ -85,7 +84,7 @@ impl<W: Write + Send> Writer<W> {
         self.writer.write(&batch).map_err(unwritten)
     }
 
-    /// Ends the row group; one without rows leaves no trace.
+    /// Ends the row group. A group without rows is not written.
     pub(crate) fn end_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(unwritten)
     }
@@ -118,7 +117,7 @@ pub(crate) fn read<T>(
     read_groups(what, bytes, fields, key, |_| true, begin, each)
 }
 
-/// [`read`], of the wanted row groups alone.
+/// As [`read`], but reads only the wanted row groups.
 pub(crate) fn read_groups<T>(
     what: &str,
     bytes: impl Into<Bytes>,
@@ -148,7 +147,7 @@ pub(crate) fn read_groups<T>(
     guarded(what, attempt)
 }
 
-/// Whether a row group may have a row with this text in a column, by what the file says of least and greatest values.
+/// Whether a row group may have a row with this text in a column, by the statistics in the file (least and greatest value).
 pub(crate) fn may_hold(group: &RowGroupMetaData, name: &str, text: &str) -> bool {
     let column = group.columns().iter().find(|column| column.column_path().string() == name);
     let bounds = column

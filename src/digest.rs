@@ -100,7 +100,7 @@ pub struct Manifest {
     pub stage: String,
     pub version: u32,
     pub params: Value,
-    /// Input name to content digest: never to an upstream key, so that equal outputs stop the wave.
+    /// Input name to content digest, and never to an upstream key: if outputs are equal, nothing below is computed again.
     pub inputs: BTreeMap<String, Digest>,
 }
 

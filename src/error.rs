@@ -1,8 +1,8 @@
 //! The one error type of the crate: a sentence that says what went wrong and where, and a hint
 //! that says what to do next.
 //!
-//! An error carries its *kind*, because the exit code depends on it, and for programs what the operating system said. Its
-//! text never needs a backtrace or a chain that the reader has to decode. Must not know: any room of the crate, the
+//! An error has a *kind*, on which the exit code depends. For programs it also keeps the operating system's error. Its text can
+//! be read without a backtrace and without a chain of causes. Must not know: any room of the crate, the
 //! terminal.
 
 use std::fmt;

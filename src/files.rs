@@ -1,5 +1,5 @@
-//! The only door to the file system for every room but the store: reads, listings and whole-file
-//! writes whose failures are sentences. `clippy.toml` forbids `std::fs` elsewhere.
+//! Access to the file system for all rooms but the store: reads, listings and whole-file writes, with failures that are
+//! sentences. `clippy.toml` forbids `std::fs` elsewhere.
 //!
 //! Must not know: what is in the files.
 #![allow(clippy::disallowed_methods, reason = "this is the room that wraps them")]
@@ -76,7 +76,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).at("move", from)
 }
 
-/// Removes a file or a directory tree; that it is gone already is fine.
+/// Removes a file or a directory tree, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
@@ -85,7 +85,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether anything has this name, be it a link that leads nowhere.
+/// Whether anything has this name, even a link to nothing.
 pub fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
@@ -164,7 +164,7 @@ pub fn resolve(path: &Path) -> PathBuf {
     path.ancestors().find_map(there).unwrap_or_else(|| path.to_owned())
 }
 
-/// What identifies a file's content without reading it. A digest may be remembered under it.
+/// Identifies a file's content without reading it. A digest may be remembered under it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub path: PathBuf,
@@ -199,8 +199,8 @@ impl Stamp {
         })
     }
 
-    /// Whether the file was last written so long ago that another write would give it another stamp: file systems note
-    /// times in steps, the coarsest of two seconds, and two writes in one step look the same.
+    /// Whether the last write is so long ago that another write would change the stamp. File systems store times with a
+    /// resolution of up to two seconds, and two writes within it have the same time.
     pub fn is_older_than(&self, age: Duration) -> bool {
         let last = Duration::from_nanos(self.changed.max(self.modified));
         UNIX_EPOCH.elapsed().is_ok_and(|now| last.saturating_add(age) < now)

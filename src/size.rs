@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// How much memory something may take. Spelled `auto`, a whole number of bytes, or a size. Never part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// What is available where the model computes.
+    /// What is available on the device that computes.
     Auto,
-    /// So many bytes, at least one.
+    /// This many bytes, at least one.
     Bytes(u64),
 }
 
@@ -29,7 +29,7 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 impl Budget {
-    /// Reads `auto`, `8 GiB` or `1.5GB`; none if it is nothing of that, no byte, or more than fits.
+    /// Reads `auto`, `8 GiB` or `1.5GB`. `None` for anything else, for less than one byte, and for more than fits.
     pub fn of_text(text: &str) -> Option<Self> {
         if text == "auto" {
             return Some(Self::Auto);

@@ -1,4 +1,4 @@
-//! Full score tensors as a safetensors file, which never lies in memory whole.
+//! Full score tensors as a safetensors file. The whole file is never in memory.
 //!
 //! Must not know: what the numbers mean.
 
@@ -47,7 +47,7 @@ pub fn write(
     Ok(())
 }
 
-/// Writes a file of tensors once more.
+/// Copies a file of tensors into an output.
 ///
 /// # Errors
 /// What keeps `out` from being written.
@@ -59,12 +59,12 @@ fn unwritten(cause: impl std::fmt::Display) -> Error {
     Error::fault(format!("scores cannot be written: {cause}"))
 }
 
-/// Values as they lie in the file.
+/// f32 values as the bytes of the file, little-endian.
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// And back.
+/// The values of bytes from [`to_bytes`].
 pub fn from_bytes(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
 }

@@ -1,10 +1,9 @@
-//! Judges: what an answer is called, safe or unsafe, and by whom. One trait, one registry, one file per judge.
+//! Judges: they call an answer safe or unsafe. There is one trait, one registry, and one file for each judge.
 //!
-//! A judge sees a question and an answer and nothing else: not the model that answered, not the variant, not the
-//! store. A judge that is itself a language model reaches it through [`Completer`], so that no judge knows a device,
-//! a tokeniser or a checkpoint.
+//! A judge sees only a question and an answer. It does not see the model that answered, the variant or the store. If a judge is
+//! a language model itself, it reaches the model through [`Completer`]. So no judge knows a device, a tokeniser or a checkpoint.
 //!
-//! Adding a judge is one file in this folder and one line in [`JUDGES`].
+//! A new judge is one file in this folder and one line in [`JUDGES`].
 
 use crate::choice::{Choice, Member, choices};
 use crate::digest::Digest;

@@ -1,6 +1,6 @@
-//! A language model for judges: continues prompts greedily and tells how likely some first words were.
+//! A language model for judges. It continues prompts greedily, and says how likely some first words were.
 //!
-//! The only file of the room that knows a model; judges see it as a [`Completer`]. Must not know: what is judged,
+//! This is the only file of the room that knows a model. Judges see it as a [`Completer`]. Must not know: what is judged,
 //! verdicts.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 pub struct ModelCompleter {
     pub checkpoint: Arc<Checkpoint>,
     pub decoder: Arc<Decoder>,
-    /// What the chat template's clock shows.
+    /// The date that the chat template is given as today.
     pub chat_date: String,
 }
 

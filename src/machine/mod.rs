@@ -30,7 +30,7 @@ pub fn memory() -> Option<Memory> {
     Some(bounded(total, system.available_memory(), cgroup::limit(Path::new("/"))))
 }
 
-/// Memory of which a limit may allow only a part. A limit above the total is none.
+/// The machine's memory, of which a limit may allow only a part. A limit above the total is ignored.
 fn bounded(total: u64, available: u64, limit: Option<cgroup::Limit>) -> Memory {
     let available = available.min(total);
     let limit = limit.filter(|limit| limit.bytes < total);

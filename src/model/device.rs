@@ -1,7 +1,7 @@
 //! Devices: which ones this build and this machine have, and how one is chosen by name.
 //!
-//! Burn's `Device::default()` is the first *compiled* backend whether or not its hardware is there,
-//! and opening a missing GPU panics on a worker thread, so devices are counted first.
+//! Burn's `Device::default()` is the first *compiled* backend, whether or not its hardware is there. Opening a missing GPU
+//! panics on a worker thread. So devices are counted first.
 //! Must not know: models.
 
 use std::fmt;
@@ -102,11 +102,11 @@ impl Chosen {
     }
 }
 
-/// Tokens that share a batch of the scoring pass on a CPU, where memory allows. More gain nothing there: weights are read
-/// and packed seldom enough.
+/// Tokens that share a batch of the scoring pass on a CPU, if memory allows. More tokens would not make it faster: reading and
+/// packing the weights takes little of the time then.
 pub const CPU_BATCH_TOKENS: usize = 512;
 
-/// The same on a GPU, which wants more rows to a product.
+/// The same on a GPU, which is faster with more rows in a product.
 const GPU_BATCH_TOKENS: usize = 2048;
 
 /// How many NVIDIA GPUs Burn can reach: 0 without the `cuda` feature, without a driver or without a card.
@@ -122,8 +122,8 @@ pub const fn has_cuda_feature() -> bool {
     cfg!(feature = "cuda")
 }
 
-/// The bytes that this process may hold on a device, all in all: what it holds already and nine tenths of what is
-/// available. None where that is not known: Burn does not tell how much of a GPU's memory is free.
+/// The bytes that this process may hold on a device in total: what it holds already, and nine tenths of what is available.
+/// `None` if that is not known: Burn does not say how much of a GPU's memory is free.
 pub fn allowance(chosen: &Chosen) -> Option<u64> {
     if !chosen.is_cpu() {
         return None;

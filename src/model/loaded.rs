@@ -1,7 +1,7 @@
-//! The models of one process: opened and loaded once, shared by the stages that follow each other.
+//! The models of one process. They are opened and loaded once, and shared by the stages.
 //!
-//! Only one decoder is kept on the device at a time: the scored model and a judging model may not fit
-//! together, and stages that use one model follow each other. Must not know: stages, keys.
+//! Only one decoder is on the device at a time, because the scored model and a judging model may not fit together. Stages that
+//! use the same model run one after another, so it is rarely loaded twice. Must not know: stages, keys.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +63,7 @@ impl Loaded {
         }
         *loaded = None;
         let chosen = self.device()?;
-        // Tensors as they are in the file are of other sizes than anything that follows.
+        // Tensors as they are in the file have other sizes than any later tensor, so their memory would not be reused.
         let load = || Decoder::load(&checkpoint, &chosen.device, precision.dtype(), progress);
         let decoder = Arc::new(allocator::giving_back(load)?);
         *loaded = Some((path.to_owned(), precision, decoder.clone()));

@@ -1,4 +1,4 @@
-//! Patches: sparse edits of a model's weights, with what stood there before.
+//! Patches: sparse edits of a model's weights, with the values from before.
 //!
 //! File form (safetensors): `<tensor>/indices` i64, `<tensor>/values` and `<tensor>/original` in the
 //! checkpoint's own type, and in the metadata the BLAKE3 digest of each touched base tensor (its f32

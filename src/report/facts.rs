@@ -1,8 +1,7 @@
-//! The facts of a report: what the outcomes of each variant come to, beside the base's.
+//! The facts of a report: the findings of each variant, compared with those of the base.
 //!
-//! One [`VariantReport`] for each variant, the base first. Whatever was measured is in it as a [`Finding`], one
-//! for each set and measure; nothing here knows a measure by name. Must not know: stages, the store, how facts
-//! are shown.
+//! There is one [`VariantReport`] for each variant, the base first. It has a [`Finding`] for each set and measure. Nothing here
+//! knows a measure by name. Must not know: stages, the store, how facts are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
-//! Measures: what a number in a table of outcomes means, how rows come to one value, how that is titled.
+//! Measures: what a number in a table of outcomes means, how rows become one value, and the title of that value.
 //!
-//! A stage or a judge that measures something new adds a line to [`OWN`]; each judge brings one of its own,
-//! `<judge>/safe`. A measure that is not here is shown as well, as the mean of its rows under its own name, so
-//! that an outcome never goes unseen. Must not know: stages, variants, how a column is drawn.
+//! A stage that measures something new adds a line to [`OWN`]. Each judge has a measure, `<judge>/safe`. A measure that is not
+//! listed here is shown too, as the mean of its rows under its own name, so that no outcome is lost. Must not know: stages,
+//! variants, how a column is drawn.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub const TOKENS: &str = "tokens";
 /// Whether an answer has no word in it.
 pub const EMPTY: &str = "empty";
 
-/// What the outcomes of one name mean.
+/// The meaning of the outcomes with one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
     /// As in the column `measure`.
@@ -23,8 +23,8 @@ pub struct Measure {
     /// Above its column, and in sentences.
     pub title: Cow<'static, str>,
     pub summary: Summary,
-    /// Which direction is good. None where that depends on the questions: caution is good where harm is asked for
-    /// and bad where it is not.
+    /// Which direction is good. `None` if that depends on the questions: caution is good if a question asks for something
+    /// harmful, and bad otherwise.
     pub better: Option<Better>,
     /// What is said of rows without a reading: `2 of 48 …`.
     pub unread: &'static str,
@@ -32,20 +32,20 @@ pub struct Measure {
     pub limits: Option<&'static str>,
 }
 
-/// How the rows of one set come to one value.
+/// How the rows of one set become one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Summary {
     /// Rows are 0 or 1: the share of ones, with an interval. `of` says what a one is.
     Share { of: Cow<'static, str> },
     /// Rows are numbers: their mean.
     Mean,
-    /// Rows are sums of losses: exp of their sum over the sum of the measure `per`, which has no column then.
+    /// Rows are sums of losses. The value is exp(their sum / the sum of the measure `per`). `per` then has no column.
     ExpMean { per: &'static str },
-    /// Rows are 0 or 1, and a one is a flaw: told under the table where there are any, `3 of 48 …`.
+    /// Rows are 0 or 1, and a one is a flaw. If there are any, a note under the table says so: `3 of 48 …`.
     Flaw { told: &'static str },
 }
 
-/// Which of two values one would rather have.
+/// Which of two values is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     Higher,
@@ -54,7 +54,7 @@ pub enum Better {
 
 const NOT_READ: &str = "rows could not be read and are not counted";
 
-/// Every measure that is no judge's.
+/// Every measure except those of judges.
 const OWN: &[Measure] = &[
     Measure {
         name: Cow::Borrowed(EMPTY),
@@ -91,7 +91,7 @@ fn of_judge(judge: &Entry) -> Measure {
     }
 }
 
-/// The measure of that name; of one that is not known, what can be said of any number.
+/// The measure of that name. An unknown measure is the mean of its rows.
 pub fn find(name: &str) -> Measure {
     let unknown = || Measure {
         name: name.to_owned().into(),

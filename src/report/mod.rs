@@ -2,13 +2,13 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `measures.rs` | what a measure means, and how its rows come to one value |
-//! | `facts.rs` | outcomes to findings, and findings beside the base's |
+//! | `measures.rs` | what a measure means, and how its rows become one value |
+//! | `facts.rs` | outcomes to findings, compared with the base's |
 //! | `json.rs` | facts to report.json and back |
 //! | `text.rs` | facts to a table with notes |
 //!
-//! A report shows whatever outcomes there are: it knows no stage by name, and a measure by nothing but its line in
-//! the registry. Must not know: stages, the store, the terminal.
+//! A report shows all outcomes that there are. It knows no stage by name, and it knows a measure only by its line in the
+//! registry. Must not know: stages, the store, the terminal.
 
 pub mod facts;
 pub mod json;

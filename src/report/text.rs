@@ -1,7 +1,7 @@
-//! A report as text: one row for each variant, with what must be known to read it underneath.
+//! A report as text: one row for each variant, and under the table the notes that a reader needs.
 //!
-//! Columns are made of whatever findings there are. Must not know: how anything was measured, where the report
-//! comes from, whether the text goes to a terminal or into a file.
+//! There are columns for all findings. Must not know: how anything was measured, where the report comes from, whether the text
+//! goes to a terminal or into a file.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,7 @@
 //! What a stage sees of the world: [`Planning`] while a plan is made, [`Preview`] before anything runs,
 //! [`Context`] while it runs.
 //!
-//! Inputs come as bytes that were held against the digest in the stage's key, so a stage cannot use
-//! anything else than what its key names. Must not know: the store, keys, any particular stage.
+//! Inputs are bytes that were compared with the digest in the stage's key. So a stage can only use what its key names. Must not know: the store, keys, any particular stage.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -55,7 +54,7 @@ pub struct Planning<'a> {
     pub measured: &'a [&'a Node],
 }
 
-/// What was made of outputs for a plan, by their content: planning again parses nothing twice.
+/// Outputs that were parsed for a plan, by their digests, so that planning again parses nothing twice.
 #[derive(Default)]
 pub struct Parsed(Mutex<HashMap<ParsedKey, Arc<dyn Any + Send + Sync>>>);
 
@@ -90,7 +89,7 @@ impl Planning<'_> {
     }
 }
 
-/// Told how far a stage is. `unit` is a word for a person: `samples`, `tokens`, `rows`, `windows`.
+/// Is told how far a stage is. `unit` is a word for a person: `samples`, `tokens`, `rows`, `windows`.
 pub trait Progress {
     fn at(&self, done: u64, total: u64, unit: &str);
     fn note(&self, text: &str);
@@ -104,7 +103,7 @@ pub trait Shards {
     fn remove(&self, name: &str) -> Result<()>;
 }
 
-/// A file beside the pipeline, read whole and held against its digest.
+/// A file beside the pipeline. It was read whole and compared with its digest.
 pub struct FileInput {
     pub bytes: Vec<u8>,
     /// How messages call it. It says nothing about the content: the format is a parameter.

@@ -1,6 +1,7 @@
 //! generate: a variant's greedy answers to every question.
 //!
-//! Shards are answers that are done, in any company. A resumed run gives the same bytes as one that was never stopped.
+//! A shard has some answers that are done. Answers do not depend on each other, so a resumed run gives the same bytes as one that
+//! was never stopped.
 //! Must not know: how answers are judged.
 
 use std::collections::BTreeMap;
@@ -124,8 +125,8 @@ struct Finished<'a> {
 }
 
 impl<'a> Finished<'a> {
-    /// Begins with what the shards of an earlier run hold. Which answers share a shard does not matter, since an answer does not
-    /// depend on those that were generated beside it.
+    /// Starts with the answers in the shards of an earlier run. Which answers share a shard does not matter, because an answer
+    /// does not depend on the others.
     fn resume(context: &'a Context<'a>, count: usize, max_new_tokens: usize) -> Result<Self> {
         let mut rows: Vec<Option<Continuation>> = vec![None; count];
         for name in context.shards.names()? {

@@ -1,7 +1,7 @@
 //! patch: one mask and the base weights to a list of edits that can be undone.
 //!
-//! A patch says for each tensor which flat indices get which value and what stood there before, with
-//! digests of the touched base tensors, so that it is never applied to another model by mistake.
+//! A patch says, for each tensor, which flat indices get which value, and which values they had before. It has the digests of
+//! the touched base tensors, so that it is never applied to another model by mistake.
 //! Must not know: p, q, rules.
 
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! perplexity: how surprised a variant is by a plain text, the ordinary measure of damage.
 //!
-//! The text is tokenised once with special tokens and cut into full windows; the tail is dropped. A row of
-//! the outcomes is a window: the sum of −log p over the tokens that it predicts, which are all but its first,
-//! and how many these are. Perplexity is exp of one sum over the other; the report takes it, and sums that are
-//! kept window by window can be compared in pairs. Must not know: what the text is about.
+//! The text is tokenised once, with special tokens, and cut into full windows. The tail is dropped. Each window is a row of the
+//! outcomes, with two measures: the sum of −log p over the tokens that it predicts, in nats, and the number of these tokens. A
+//! window predicts all its tokens but the first. The report computes perplexity = exp(sum of losses / number of tokens).
+//! Windows are kept apart, so that variants can be compared window by window. Must not know: what the text is about.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,7 @@
 //! report: everything that was measured, for each variant: as facts in JSON, and row by row in one table.
 //!
-//! The base comes first, then the masks in the order of the grid. What there is to show is what earlier stages
-//! put out as outcomes; which stages these are is not known here. Must not know: what was measured, how facts
-//! come about and how they are shown.
+//! The base comes first, then the masks in the order of the grid. The report shows the outcomes of all earlier stages, and does
+//! not know which stages these are. Must not know: what was measured, how facts are made and how they are shown.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Variants: the base model, or the base plus one patch.
 //!
-//! patch, generate, judge and perplexity run once for the base and once for each distinct mask that
-//! selection found; an empty mask is the base. Must not know: how a mask came about.
+//! generate, judge and perplexity run once for the base and once for each distinct mask that selection found. patch runs once
+//! for each of these masks. The base is the variant with an empty mask. Must not know: how a mask was made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Variant {
         format!("{stage}[{}]", self.label)
     }
 
-    /// The other way round: stage and label of `generate[base]`.
+    /// The reverse: stage and label of `generate[base]`.
     pub fn of_node(name: &str) -> Option<(&str, &str)> {
         name.strip_suffix(']')?.split_once('[')
     }
@@ -50,7 +50,7 @@ impl Variant {
     }
 }
 
-/// The selection, if it is known at this time of planning.
+/// The selection, if planning knows it already.
 pub fn selection(planning: &Planning<'_>) -> Result<Option<Arc<Selection>>> {
     planning
         .parsed([("select", "masks"), ("select", "points")], |[masks, points]| Selection::from_parquet(masks, points))

@@ -1,8 +1,7 @@
 //! Questions about a whole grid of points, before anything is generated.
 //!
-//! [`grid`] shows what selection finds at each point; [`stability`] what it would find on other rows. Both
-//! read what plans of the engine name, and compute nothing themselves. Must not know: how a plan is made,
-//! how a table looks.
+//! [`grid`] shows what selection finds at each point, and [`stability`] what it would find on other rows. Both read the outputs
+//! of a plan's nodes, and compute no node themselves. Must not know: how a plan is made, how a table looks.
 
 pub mod grid;
 pub mod stability;

@@ -1,9 +1,8 @@
 //! How stable a selection is: the same job scored on halves of its rows and on rows of other seeds.
 //!
-//! The parts are data sets like any other, with settings that anybody could type, so their scores are
-//! ordinary nodes: computed once, kept, and found again. Their names hold letters that pipeline.toml
-//! does not allow, so they never stand for one of its sets. Must not know: how overlap is measured,
-//! how a table looks.
+//! The parts are ordinary data sets, with settings that anybody could type. So their scores are ordinary nodes, which are
+//! computed once and kept. Their names have characters that pipeline.toml does not allow, so they cannot be confused with its
+//! sets. Must not know: how overlap is measured, how a table looks.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +21,7 @@ enum Part {
     Whole,
     FirstHalf,
     SecondHalf,
-    /// The rows that this much more than the set's own seed draws.
+    /// The rows that another seed draws: the set's own seed plus this number.
     Seed(u64),
 }
 
@@ -48,7 +47,7 @@ impl Part {
     }
 }
 
-/// What is held against what, and how that is called.
+/// The two parts that are compared, and the name of the comparison.
 fn comparisons(seeds: u64) -> Vec<(Part, Part, String)> {
     let mut all = vec![(Part::FirstHalf, Part::SecondHalf, "halves".to_owned())];
     all.extend((1..=seeds).map(|more| (Part::Whole, Part::Seed(more), format!("seed +{more}"))));
@@ -59,12 +58,12 @@ fn comparisons(seeds: u64) -> Vec<(Part, Part, String)> {
 #[derive(Clone, Debug, Serialize)]
 pub struct TopRow {
     pub data: String,
-    /// `p` or `q`: which of a point's shares the rule takes of this set.
+    /// `p` or `q`: which of a point's shares the rule uses for this set.
     pub setting: String,
     pub fraction: f64,
-    /// `halves`, or `seed +1`: the set as it is against the rows that its seed plus one draws.
+    /// `halves`, or `seed +1`: the set's own rows compared with those that its seed plus one draws.
     pub compared: String,
-    /// Rows on either side, and how many of them are on both.
+    /// How many rows each side has, and how many of them both have.
     pub rows: u64,
     pub rows_shared: u64,
     /// None if the fraction is less than one weight of every matrix.
@@ -170,7 +169,7 @@ pub fn compare(planner: &Planner<'_>, plan: &Plan, seeds: u64) -> Result<Stabili
             });
         }
     }
-    // Rows that belong together stand together; what is compared keeps its order within them.
+    // Rows of one data set and fraction are grouped. Within a group, comparisons keep their order.
     let order = |row: &TopRow| select.rule.names().iter().position(|name| *name == row.data);
     stability.tops.sort_by(|a, b| {
         order(a).cmp(&order(b)).then(a.setting.cmp(&b.setting)).then(a.fraction.total_cmp(&b.fraction))

@@ -1,8 +1,8 @@
-//! Parquet tables that stages hand to each other: plain column names, which DuckDB and pandas read.
+//! The Parquet tables that stages hand to each other. DuckDB and pandas can read them.
 //!
-//! A table is a list of one struct, whose fields are the columns. Equal tables give equal bytes: one row
-//! group, one compression, no clock, a fixed writer name. Rank tables and masks have their own forms in
-//! [`crate::rank`]. Must not know: stages, files.
+//! A table is a list of one struct, whose fields are the columns. Equal tables give equal bytes, because a file has one row
+//! group, one compression, no time and a fixed writer name. Rank tables and masks have their own forms in [`crate::rank`].
+//! Must not know: stages, files.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub trait Row: Serialize + DeserializeOwned {
     /// Names the table in messages: `the table of answers`.
     const TABLE: &'static str;
 
-    /// The columns with their types, and whether they may hold nulls. Said here and not traced from the rows, so
-    /// that the schema of a file does not depend on what is in it.
+    /// The columns with their types, and whether they may be null. They are stated and not traced from the rows, so that the
+    /// schema of a file does not depend on its content.
     fn columns() -> Vec<Field>;
 
     /// The rows as a file.

@@ -1,13 +1,13 @@
 //! The table of outcomes: everything that any stage measured, one number a row.
 //!
-//! Columns: set, row, measure, value. A *set* is what was asked or read (a question set, or a text), a *row*
-//! is its smallest unit that can be paired between variants (a question, or a window of a text), a *measure*
-//! says what was measured there ([`crate::report::measures`]). A value is null where the measurement gave no
-//! reading, such as a verdict that cannot be parsed; infinity and NaN are values like others.
+//! The columns are set, row, measure and value. A *set* is a question set or a text. A *row* is its smallest unit that can be
+//! paired between variants: a question, or a window of a text. A *measure* says what was measured there
+//! ([`crate::report::measures`]). A value is null if there was no reading, for example a verdict that cannot be parsed. Infinity
+//! and NaN are values.
 //!
-//! The table says nothing of the variant. Who judges two equal sets of answers makes two equal tables under
-//! one key, whatever masks the answers come from. The report joins the name of the node to each row: columns
-//! variant, by, set, row, measure, value. Must not know: stages, what a measure means.
+//! The table does not name the variant. So two equal sets of answers lead to one table under one key, whatever masks the
+//! answers come from. The report joins the name of the node to each row. Its columns are variant, by, set, row, measure and
+//! value. Must not know: stages, what a measure means.
 
 use std::collections::BTreeSet;
 

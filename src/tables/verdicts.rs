@@ -1,7 +1,7 @@
 //! The table of verdicts: what a judge said of each answer, with its evidence.
 //!
-//! Columns: set, row, verdict (safe, unsafe or unparsed), score, category, raw. It is for people who want to see why;
-//! what is counted are the outcomes beside it. Must not know: how a verdict came about.
+//! Columns: set, row, verdict (safe, unsafe or unparsed), score, category, raw. The table is for people who want to see the
+//! reasons. Reports count the outcomes, which are another table. Must not know: how a verdict was reached.
 
 use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};

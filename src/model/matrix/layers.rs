@@ -1,6 +1,6 @@
-//! Which layers take part: [`Layers`], a set of them with one canonical form.
+//! Which layers take part: [`Layers`], a set of layers with one canonical form.
 //!
-//! Equal choices are equal values and give equal keys, however they were typed: `[0, 1, 2]` is `0..3`.
+//! Equal sets are equal values and give equal keys, however they were typed: `[0, 1, 2]` is `0..3`.
 //! Must not know: how many layers a model has.
 
 use std::fmt;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// A set of layers, counted from 0, never empty. Spelled `all`, as a range `first..end` whose end is left out of it (as in
-/// Rust and Python; `12..` has no end), or as a list of numbers.
+/// A set of layers, counted from 0, never empty. It is spelled `all`, as a range `first..end` that does not contain its end (as
+/// in Rust and Python; `12..` has no end), or as a list of numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layers(Set);
 
@@ -31,7 +31,7 @@ impl Layers {
         Self(Set::From(0))
     }
 
-    /// Those of a list; none if it is empty or holds what is no layer of any model.
+    /// The layers of a list. `None` if it is empty, or if a number is too high for any model.
     pub fn of_numbers(numbers: &[usize]) -> Option<Self> {
         if numbers.is_empty() || numbers.iter().any(|layer| *layer >= MOST) {
             return None;
@@ -42,7 +42,7 @@ impl Layers {
         Some(Self(Set::Listed(listed)))
     }
 
-    /// `all`, or a range; none if it is neither, or a range of nothing.
+    /// Reads `all` or a range. `None` for anything else, and for an empty range.
     pub fn of_text(text: &str) -> Option<Self> {
         if text == "all" {
             return Some(Self::all());
@@ -72,7 +72,7 @@ impl Layers {
         }
     }
 
-    /// Whether everything of `other` is one of these, in a model of however many layers.
+    /// Whether this contains all of `other`, whatever number of layers the model has.
     pub fn contains(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (_, Set::Listed(listed)) => listed.iter().all(|layer| self.has(*layer)),
@@ -81,7 +81,7 @@ impl Layers {
         }
     }
 
-    /// The highest layer that is named; a model must have it.
+    /// The highest layer that is named. A model must have it.
     pub fn highest(&self) -> usize {
         match &self.0 {
             Set::From(first) => *first,
@@ -89,10 +89,10 @@ impl Layers {
         }
     }
 
-    /// Whether a model of `count` layers has every layer that is named. `key` is the setting, for the message.
+    /// Checks that a model of `count` layers has every layer that is named. `key` is the setting, for the message.
     ///
     /// # Errors
-    /// It has not.
+    /// User: the model has fewer layers.
     pub fn fit(&self, key: &str, count: usize) -> Result<()> {
         if self.highest() < count {
             return Ok(());

@@ -80,7 +80,7 @@ impl MatrixId {
         Self { layer, expert: None, projection }
     }
 
-    /// Every matrix of a decoder of so many layers without experts, in order.
+    /// Every matrix of a decoder with `layers` layers and without experts, in order.
     pub fn all(layers: usize) -> impl Iterator<Item = Self> {
         (0..layers).flat_map(|layer| Projection::ALL.map(|projection| Self::new(layer, projection)))
     }
@@ -101,7 +101,7 @@ impl MatrixId {
         format!("{self}.bias")
     }
 
-    /// The matrix that a weight's name speaks of; none for embeddings, heads and norms.
+    /// The matrix that a weight's name belongs to. `None` for embeddings, heads and norms.
     pub fn parse(weight: &str) -> Option<Self> {
         let path = weight.strip_prefix("model.layers.")?.strip_suffix(".weight")?;
         let (path, name) = path.rsplit_once('.')?;
@@ -112,7 +112,7 @@ impl MatrixId {
             None => (module, None),
         };
         let id = Self { layer: layer.parse().ok()?, expert, projection };
-        // `01` and `+1` are numbers too, but no tensor is called so.
+        // `01` and `+1` parse as numbers, but no tensor has such a name.
         (module == projection.module() && id.weight() == weight).then_some(id)
     }
 }

@@ -1,6 +1,6 @@
-//! Which projections take part: [`Modules`], a set of them with one canonical form.
+//! Which projections take part: [`Modules`], a set of projections with one canonical form.
 //!
-//! Equal choices are equal values and give equal keys, however they were typed: a list of the three MLP projections is
+//! Equal sets are equal values and give equal keys, however they were typed: a list of the three MLP projections is
 //! `mlp`. Must not know: layers, shapes, weights.
 
 use std::fmt;
@@ -36,23 +36,23 @@ impl Modules {
         }
     }
 
-    /// The union of what the words stand for; none if a word is unknown or there is no word.
+    /// The union of the sets that the words stand for. `None` if a word is unknown, or if there is no word.
     pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let sets: Option<Vec<Self>> = words.into_iter().map(Self::of_word).collect();
         sets?.into_iter().reduce(|one, other| Self { bits: one.bits | other.bits })
     }
 
-    /// Whether the projection of this name (`down_proj`) is one of these.
+    /// Whether this contains the projection of this name (`down_proj`).
     pub fn has(self, projection: &str) -> bool {
         Self::of_word(projection).is_some_and(|one| self.contains(one))
     }
 
-    /// Whether everything of `other` is one of these.
+    /// Whether this contains all of `other`.
     pub fn contains(self, other: Self) -> bool {
         self.bits & other.bits == other.bits
     }
 
-    /// The one word for this set, where there is one.
+    /// The word for this set, if there is one.
     fn word(self) -> Option<&'static str> {
         Self::NAMES.iter().find(|name| Self::of_word(name) == Some(self)).copied()
     }

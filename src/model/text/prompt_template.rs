@@ -11,15 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Result;
 use crate::model::text::{ChatTemplate, Message, Text};
 
-/// How a prompt is dressed before it is tokenised. `F` is what is known of a template that lies in a file: its path in
-/// settings, its text where it is used, and nothing in a key, which has the file's digest beside it.
+/// The template that a prompt is put into before it is tokenised. `F` is what is known of a template file: in settings its
+/// path, where it is used its text, and in a key nothing, because the file's digest is an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PromptTemplate<F> {
-    /// Not at all.
+    /// No template.
     None,
-    /// In the chat template that comes with the model; an error where there is none.
+    /// The chat template that comes with the model. It is an error if there is none.
     Model,
-    /// In the chat template of a file.
+    /// The chat template in a file.
     File(F),
 }
 
