@@ -190,31 +190,31 @@ fn killed_in_groups(options: &[&str]) {
 #[test]
 fn killed_while_generating() {
     let project = long_project();
-    catch(&project, &["run"], "batch-", &kill);
+    catch(&project, &["run"], "rows-", &kill);
     let status = project.status(&[]);
     let partial = partial_nodes(&status);
     assert!(partial.len() == 1 && partial[0].starts_with("generate["), "{partial:?}");
-    // Only a batch that is missing is generated: the finished one is not touched.
-    let first = shard(&project.store, "batch-000000").unwrap();
+    // Only answers that are missing are generated: those that a shard holds are not touched.
+    let first = shard(&project.store, "rows-").unwrap();
     let before = fs::metadata(&first).unwrap().modified().unwrap();
     let node = partial[0].to_owned();
-    catch_second_batch(&project);
-    assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), before, "the first batch was generated again");
+    catch_second_shard(&project);
+    assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), before, "the first answers were generated again");
     assert_eq!(project.status(&[])[&node]["state"], "partial");
     project.ok(&["run"]);
     assert_same_bytes(&project);
 }
 
-/// Goes on until there is one more batch, and kills again.
-fn catch_second_batch(project: &Project) {
+/// Goes on until there is one more shard of answers, and kills again.
+fn catch_second_shard(project: &Project) {
     let count = || {
         let names = files_below(&project.store.join("partial")).into_keys();
-        names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("batch-")).count()
+        names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("rows-")).count()
     };
     let before = count();
     let mut run = project.start(&["run"]);
     while count() <= before {
-        assert!(run.try_wait().unwrap().is_none(), "it ended before another batch was seen");
+        assert!(run.try_wait().unwrap().is_none(), "it ended before another shard was seen");
         std::thread::sleep(Duration::from_millis(1));
     }
     kill(&mut run);
