@@ -13,6 +13,16 @@ use minijinja::{Environment, ErrorKind};
 
 use crate::error::{Error, Result};
 
+/// The most bytes of a template. Published ones have a few tens of thousands.
+const LONGEST: usize = 128 << 10;
+
+/// The most bytes of one `tojson`, give or take one value.
+const LONGEST_JSON: usize = 16 << 20;
+
+/// Room for the deepest nesting that a template of this length can have: 64 MiB were measured for one minus sign after
+/// another.
+const STACK: usize = 256 << 20;
+
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -71,8 +81,30 @@ impl ChatTemplate {
     /// Renders a conversation. `specials` are the tokens that the template may use, such as `bos_token`.
     ///
     /// # Errors
-    /// The template is malformed, uses what is not supported, or raises an exception of its own.
+    /// The template is too long, malformed, uses what is not supported, or raises an exception of its own.
     pub(super) fn render(
+        &self,
+        messages: &[Message],
+        specials: &[(&'static str, String)],
+        add_generation_prompt: bool,
+        chat_date: &str,
+    ) -> Result<String> {
+        let place = &self.place;
+        if self.source.len() > LONGEST {
+            let size = self.source.len();
+            return Err(Error::user(format!("{place}: the template has {size} bytes; {LONGEST} are the most")));
+        }
+        // A template comes with a model, and may be nested as deep as it is long.
+        std::thread::scope(|scope| {
+            let render = || self.render_here(messages, specials, add_generation_prompt, chat_date);
+            let renderer = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render);
+            let renderer =
+                renderer.map_err(|cause| Error::fault(format!("{place}: no thread to render in: {cause}")))?;
+            renderer.join().unwrap_or_else(|_| Err(Error::user(format!("{place}: the template breaks the renderer"))))
+        })
+    }
+
+    fn render_here(
         &self,
         messages: &[Message],
         specials: &[(&'static str, String)],
@@ -146,6 +178,9 @@ fn to_json(value: &Value, arguments: Kwargs) -> Result<String, minijinja::Error>
 }
 
 fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), minijinja::Error> {
+    if out.len() > LONGEST_JSON {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: the text is too long"));
+    }
     if depth > 64 {
         return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
     }
@@ -250,6 +285,35 @@ mod tests {
         assert_eq!(with(marked, &turns).unwrap(), "[user]a\n![assistant]b\n!");
         assert_eq!(with(marked, &turns).unwrap(), with(plain, &turns).unwrap());
         assert!(with("{% generations %}", &[]).is_err() && with("{% generation %}", &[]).is_err());
+    }
+
+    #[test]
+    fn deep_and_long_templates_end_in_a_text_or_a_sentence() {
+        let filled = |before: &str, piece: &str, after: &str| {
+            let count = (LONGEST - before.len() - after.len()) / piece.len();
+            format!("{before}{}{after}", piece.repeat(count))
+        };
+        for source in [
+            filled("{{ ", "not ", "1 }}"),
+            filled("{{ ", "-", "1 }}"),
+            filled("{{ 1", "**1", " }}"),
+            filled("{{ 1", "+1", " }}"),
+            filled("{{ 'a'", "|upper", " }}"),
+            filled("{{ messages", "[0]", " }}"),
+            filled("{{ ", "(", " }}"),
+            filled("{% if 0 %}", "{% elif 0 %}", "{% endif %}"),
+            filled("", "{% if 1 %}", ""),
+        ] {
+            match with(&source, &[]) {
+                Ok(text) => assert!(text.len() < 10, "{text}"),
+                Err(error) => assert!(error.message().starts_with("m: chat template, line 1: "), "{error}"),
+            }
+        }
+        assert_eq!(with(&filled("", "a", ""), &[]).unwrap().len(), LONGEST);
+        let json = with("{{ ([range(100000)|list] * 1000)|tojson }}", &[]).unwrap_err();
+        assert!(json.message().ends_with("tojson: the text is too long"), "{json}");
+        let long = with(&"a".repeat(LONGEST + 1), &[]).unwrap_err();
+        assert_eq!(long.message(), "m: chat template: the template has 131073 bytes; 131072 are the most");
     }
 
     #[test]
