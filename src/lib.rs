@@ -7,27 +7,27 @@
 //! of its inputs. What is in the [`store`] under its key is not computed again; what is missing is computed
 //! by a stage, published, and planned anew, until nothing is missing.
 //!
-//! [`stages`] are the way of the data, in eight files of one shape: tokenize and score for each data set,
-//! select once for the whole grid, then patch, generate, judge and perplexity for each distinct mask, and
-//! at the end the report. A stage is a pure function that never sees the store; it is made of
+//! The [`stages`] are eight files of one shape: tokenize and score for each data set, select once for the whole grid, then
+//! patch, generate, judge and perplexity for each distinct mask, and at the end the report. A stage is a pure function that
+//! never sees the store. It uses
 //!
 //! * [`model`]: checkpoints, tokenisers, and the one decoder that reads, writes and scores;
 //! * [`score`]: what number a weight gets from a data set;
 //! * [`rank`]: the best weights of each matrix, the rules that combine them, and masks;
 //! * [`judge`]: what an answer is called, and by whom;
-//! * [`data`] and [`stats`]: rows and which are drawn, intervals;
+//! * [`data`] and [`stats`]: rows of files and which of them are drawn, intervals;
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read;
 //! * [`report`]: what outcomes come to, as facts, as JSON and as text.
 //!
 //! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
 //! Hugging Face directory or as the patch alone.
 //!
-//! Everything stands on [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes,
-//! the keys), [`files`], [`layout`] (tables of plain text), [`machine`] (its memory and its limits) and one way to
-//! write Parquet. On top is [`cli`], the only room that prints.
+//! All rooms use [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes, the keys), [`files`],
+//! [`layout`] (tables of plain text), [`machine`] (its memory and its limits) and one file that writes Parquet. At the top is
+//! [`cli`], the only room that prints.
 //!
-//! Use points downwards only. Scores, rules, judges, model families and stages are each a table with one line
-//! a member, and a member is one file; ARCHITECTURE.md says how to add one.
+//! A room uses only rooms below it. Scores, rules, judges, model families and stages are tables with one line for each member,
+//! and a member is one file. ARCHITECTURE.md says how to add one.
 #![deny(unsafe_code)]
 
 pub mod allocator;
