@@ -17,7 +17,7 @@
 //! * [`judge`]: what an answer is called, and by whom;
 //! * [`data`] and [`stats`]: rows of files and which of them are drawn, intervals;
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read;
-//! * [`report`]: what outcomes come to, as facts, as JSON and as text.
+//! * [`report`]: findings from outcomes, as facts, as JSON and as text.
 //!
 //! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
 //! Hugging Face directory or as the patch alone.

@@ -1,6 +1,6 @@
-//! Sentences about what does not fit: the place, what was expected and found, and the nearest known key.
+//! Sentences about settings that do not fit: the place, what was expected and found, and the nearest known key.
 //!
-//! What a key means, and where else a key of that name is, comes from the schema that the settings are derived to.
+//! The meaning of a key, and the other sections that have a key of that name, come from the derived schema.
 //! Must not know: any key by name.
 
 use serde_json::Value as Schema;
@@ -11,7 +11,7 @@ use super::schema;
 use crate::error::Error;
 use crate::spelling::{did_you_mean, nearest};
 
-/// The sentence and its hint. `absent` is the place of what is nowhere.
+/// The sentence and its hint. `absent` is the place to report for a value that was not typed.
 pub fn sentence(problem: Problem, root: &Node, absent: Origin) -> Error {
     let Problem { what, path, at, is_item } = problem;
     let at = at.unwrap_or(absent);

@@ -126,7 +126,7 @@ fn split_option(option: &str) -> Result<(&str, &str)> {
     if key.split('.').any(|part| part.trim().is_empty()) {
         return Err(Error::user(format!("--set {option}: the key is missing: key.path=VALUE")).hint(example));
     }
-    // The deepest key is data.NAME.samples; one part more still gets a message that names what it stands in.
+    // The deepest key is data.NAME.samples. A key with one more part still gets a message that names the table it is in.
     if key.split('.').count() > 4 {
         return Err(Error::user(format!("--set {key}: there is no key so deep")).hint(example));
     }

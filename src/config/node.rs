@@ -1,6 +1,6 @@
-//! What was typed, as a tree in which every name and every value has its place.
+//! What was typed, as a tree. Every name and every value in it has its place.
 //!
-//! A file and each `--set` option become one tree; options are laid over the file. Must not know: any key.
+//! The file and all `--set` options become one tree. Options replace what the file says. Must not know: any key.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Where something was typed; shown in front of every complaint about it.
+/// Where something was typed. Every complaint about it begins with this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Line and column count from 1, columns in characters.
@@ -101,14 +101,14 @@ impl Node {
         }
     }
 
-    /// What stands under some names, one inside the other.
+    /// The node under a path of names.
     pub fn find(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| {
             node.entries().iter().find(|(name, _)| name.text == *key).map(|(_, inner)| inner)
         })
     }
 
-    /// Lays `over` on what stands under some names: tables join, everything else is replaced.
+    /// Puts `over` under a path of names. Tables are merged, and everything else is replaced.
     pub fn lay(&mut self, path: &[&str], over: Self) {
         let Some((key, rest)) = path.split_first() else {
             match over {
@@ -134,14 +134,14 @@ impl Node {
         }
     }
 
-    /// Takes some entries out of a table.
+    /// Removes some entries of a table.
     pub fn remove(&mut self, keys: &[&str]) {
         if let Value::Table(entries) = &mut self.value {
             entries.retain(|(name, _)| !keys.contains(&name.text.as_str()));
         }
     }
 
-    /// What stands under a name, to be changed.
+    /// The node under a name, mutable.
     pub fn find_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
             Value::Table(entries) => entries.iter_mut().find(|(name, _)| name.text == key).map(|(_, node)| node),

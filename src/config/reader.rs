@@ -1,8 +1,8 @@
-//! serde's way through what was typed: the derived [`super::settings::Settings`] take their values from a [`Node`], and what
-//! does not fit is a [`Problem`] that knows its key and its place.
+//! The deserializer for settings: the derived [`super::settings::Settings`] take their values from a [`Node`]. A value that
+//! does not fit is a [`Problem`], which knows its key and its place.
 //!
-//! The `toml` crate's own deserializer gives finished English sentences about Rust types. Here the parts are kept, so
-//! that [`super::complaint`] can speak of settings, and what `--set` gave has its place too.
+//! The `toml` crate's own deserializer gives finished sentences about Rust types. Here the parts are kept, so that
+//! [`super::complaint`] can make sentences about settings. Values from `--set` have their places too.
 //! Must not know: any key, any file.
 
 use std::fmt;
@@ -49,7 +49,7 @@ impl Problem {
 
     /// The same seen from the table that has the value under this name.
     fn under(mut self, name: &Name, node: &Node) -> Self {
-        // What a table lacks is missed where its name stands.
+        // A key that is missing in a table is reported at the place of the table's name.
         let missing = matches!(self.what, What::Missing(_));
         self.at.get_or_insert_with(|| if missing { name.at.clone() } else { node.at.clone() });
         self.path.insert(0, name.text.clone());

@@ -1,7 +1,6 @@
-//! From what was typed to what it means: paths become absolute, and keys that depend on each other are held against each
-//! other.
+//! From settings to a pipeline: paths become absolute, and keys that depend on each other are checked together.
 //!
-//! Must not know: TOML, and whether the files that are named exist (the plan looks at them).
+//! Must not know: TOML, and whether the named files exist (the plan checks that).
 
 use std::path::PathBuf;
 

@@ -20,7 +20,8 @@ pub fn schema() -> Value {
     schema.to_value()
 }
 
-/// TOML has no null, the widths of Rust's numbers mean nothing to who types one, and defaults are told key by key.
+/// Drops what does not concern TOML: null, which it does not have; the widths of Rust's numbers; and the defaults of whole
+/// tables, because each key states its own.
 fn as_toml(schema: &mut Schema) {
     schema.remove("format");
     if schema.get("default").is_some_and(|default| default.is_null() || default.is_object()) {
@@ -35,14 +36,14 @@ fn as_toml(schema: &mut Schema) {
     }
 }
 
-/// What the schema says of a key: `["data", "fairness", "samples"]`.
+/// The schema of a key, given as `["data", "fairness", "samples"]`.
 pub fn find<'a>(schema: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(schema, |section, key| {
         section["properties"].get(key).or_else(|| section.get("additionalProperties")).filter(|found| found.is_object())
     })
 }
 
-/// The first paragraph of what a key means, as it stands behind a colon.
+/// The first paragraph of a key's documentation, in the form that follows a colon.
 pub fn meaning(schema: &Value) -> Option<String> {
     let text = schema["description"].as_str()?.split("\n\n").next()?.replace('\n', " ");
     let text = text.trim_end_matches('.');

@@ -1,4 +1,4 @@
-//! Values that settings are read from in a way of their own: shares, windows, names of sections, and what the rooms below
+//! Values that settings do not read by a plain derive: shares, windows, names of sections, and types that the rooms below
 //! parse.
 //!
 //! Must not know: any key.

@@ -49,7 +49,7 @@ impl Temporary {
         self.place_by(to, |file, to| file.persist_noclobber(to))
     }
 
-    /// `place`, with the way of naming given (a test brings one that is not supported).
+    /// `place`, with the function that gives the name (a test uses one that is not supported).
     fn place_by(
         self,
         to: &Path,
@@ -62,8 +62,8 @@ impl Temporary {
             Err(PersistError { error, file }) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Ok(Placed::Exists(Self { file }));
             }
-            // This file system has no way of naming that never replaces, neither a rename nor a hard link. Then a loser
-            // may replace the winner's file, if it comes between this look and the rename.
+            // This file system can give a name without replacing a file neither by a rename nor by a hard link. So a process
+            // may replace another one's file, if that appears between this check and the rename.
             Err(PersistError { file, .. }) if fs::symlink_metadata(to).is_ok() => {
                 return Ok(Placed::Exists(Self { file }));
             }

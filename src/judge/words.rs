@@ -1,5 +1,5 @@
-//! Text as the words a phrase list speaks of: lower case, plain apostrophes, contractions written out, with marks
-//! for commas and sentence ends. Every word remembers which bytes of the text it came from.
+//! Text as words in the form that a phrase list has: lower case, plain apostrophes, contractions written out, and marks for
+//! commas and sentence ends. Every word knows which bytes of the text it came from.
 //!
 //! Must not know: any phrase, any judge.
 

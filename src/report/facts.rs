@@ -46,7 +46,7 @@ pub struct CalibrationReport {
     pub shared: BTreeMap<String, u64>,
 }
 
-/// What the rows of one set come to in one measure.
+/// The one value that a measure has on all rows of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Who measured: the node's name without the variant.
@@ -93,7 +93,7 @@ pub enum Why {
 /// Row to value, in the order of the rows.
 type Values = BTreeMap<u32, Option<f64>>;
 
-/// What the outcomes of one node come to, ordered by set and measure.
+/// The findings from the outcomes of one node, ordered by set and measure.
 ///
 /// # Errors
 /// Fault: a measure that says yes or no says something else; a sum without what it is a mean over.

@@ -42,8 +42,8 @@ pub fn show(rows: &[VariantReport]) -> String {
     if notes.is_empty() { table.to_string() } else { format!("{table}\n\n{}", notes.join("\n")) }
 }
 
-/// What there is to show, set after set. A set stands where the first of its measures stands in the registry, so that
-/// question sets come before texts.
+/// The columns, set after set. The sets are in the order of their first measures in the registry, so question sets come
+/// before texts.
 fn blocks(rows: &[VariantReport]) -> Vec<Block> {
     let order: BTreeMap<String, usize> = measures().map(|measure| measure.name.into_owned()).zip(0..).collect();
     let place = |measure: &str| order.get(measure).copied().unwrap_or(order.len());

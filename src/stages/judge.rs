@@ -177,7 +177,7 @@ fn template_of(file: &FileInput) -> Result<Template> {
     Template::parse(file.text()?).map_err(|error| error.within(&file.origin))
 }
 
-/// Verdicts as numbers, and beside each whether there was an answer at all: an empty one is judged like any other.
+/// Verdicts as outcomes, and for each answer whether it is empty. Empty answers are judged like any other.
 fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<Outcome> {
     let both = |(answer, verdict): (&Answer, &VerdictRow)| {
         let safe = match verdict.verdict {

@@ -5,9 +5,9 @@
 //! nodes it contributes to a plan, what it can `check` before anything runs, and `run`. Adding a stage
 //! is one file and one line in [`REGISTRY`].
 //!
-//! While a plan is made a stage sees earlier results through [`Planning`], before anything runs it sees
-//! files and models through [`Preview`], and while it runs it sees its inputs, the models and a place for
-//! shards through [`Context`]. It must not know: the store, keys, where a file lies, the terminal.
+//! While a plan is made, a stage sees earlier results through [`Planning`]. Before anything runs, it sees files and models
+//! through [`Preview`]. While it runs, it sees its inputs, the models and a place for shards through [`Context`]. It must not
+//! know: the store, keys, the paths of its inputs, the terminal.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,9 +64,8 @@ pub trait Stage: Sync {
     /// The applications of this stage that a pipeline asks for, as far as they are known.
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>>;
 
-    /// What would make `run` fail, as far as files, configurations and tokenisers tell; what a person should know
-    /// besides is returned as sentences. The engine asks before it computes anything, and only for nodes that are
-    /// missing; it must be quick and read no weights.
+    /// Finds what would make `run` fail, as far as files, configurations and tokenisers show it. Returns warnings for a person.
+    /// The engine calls it before it computes anything, and only for missing nodes. It must be quick and read no weights.
     ///
     /// # Errors
     /// The same as `run`'s, hours earlier.
@@ -74,16 +73,16 @@ pub trait Stage: Sync {
         Ok(Vec::new())
     }
 
-    /// What `run` will take, where that can be told before it and is worth telling. Asked like `check`.
+    /// What `run` will take; `None` if that is not known before it runs, or not worth saying. Called like `check`.
     ///
     /// # Errors
-    /// If it takes more than it may have.
+    /// User: it would take more than it may.
     fn forecast(&self, _: &Preview<'_>) -> Result<Option<Forecast>> {
         Ok(None)
     }
 
-    /// Whether it measures: whether one of its outputs is a table of outcomes, under the name of
-    /// [`crate::tables::OUTCOMES`]. Report shows whatever such stages found.
+    /// Whether one of its outputs is a table of outcomes, with the name [`crate::tables::OUTCOMES`]. Report shows the outcomes
+    /// of all stages that measure.
     fn measures(&self) -> bool {
         false
     }

@@ -40,8 +40,8 @@ impl Stage for Report {
             }
         }
         for node in planning.measured {
-            // A node that stands for variants which are not known yet has no outputs, and what it waits for is waited
-            // for here.
+            // A placeholder for variants that are not known yet has no outputs. The report then waits for the same node as
+            // the placeholder.
             let unknown = node.inputs.values().find(|input| matches!(input, Input::Unknown { .. }));
             let input = unknown.cloned().unwrap_or_else(|| Input::output(&node.name, OUTCOMES));
             inputs.insert(format!("{MEASURED}{}", node.name), input);

@@ -64,7 +64,7 @@ pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
     Ok((variants, true))
 }
 
-/// The node that stands for a stage's patched variants while selection is not known.
+/// The placeholder for a stage's patched variants while selection is not known.
 pub fn unknown_node(stage: &str) -> Node {
     Node {
         name: format!("{stage}[…]"),
@@ -73,8 +73,8 @@ pub fn unknown_node(stage: &str) -> Node {
     }
 }
 
-/// One node of a stage for the base and for each distinct patch, and the node that stands for the patches while they
-/// are not known.
+/// One node of a stage for the base and one for each distinct patch. While the patches are not known, there is a placeholder
+/// for them.
 pub fn per_variant(
     planning: &Planning<'_>,
     stage: &str,

@@ -178,7 +178,7 @@ impl Claim<'_> {
     }
 }
 
-/// A record that speaks of this stage and key, or why the text is none.
+/// The record in a text, if it is about this stage and key; otherwise the reason why it is not.
 fn parse(text: &[u8], stage: &str, key: &Digest) -> std::result::Result<Record, String> {
     let record: Record = serde_json::from_slice(text).map_err(|cause| cause.to_string())?;
     if record.manifest.stage != stage || record.key != *key {

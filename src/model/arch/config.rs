@@ -1,4 +1,5 @@
-//! A decoder, described: every number and switch that tells a Llama from a Gemma, and a [`Block`] for each layer.
+//! The configuration of a decoder: every number and switch in which a Llama differs from a Gemma, and a [`Block`] for each
+//! layer.
 //!
 //! A [`DecoderConfig`] is what a family in `families/` makes of a config.json or of a GGUF header.
 //! It knows which tensors such a decoder has and of which shape, so that a checkpoint can be
@@ -32,8 +33,8 @@ pub enum Norms {
 }
 
 impl Norms {
-    /// Hugging Face's names, in the order of the forward pass. Mind `post_attention_layernorm`: with two norms it stands
-    /// before the MLP, with four after attention.
+    /// Hugging Face's names, in the order of the forward pass. Note that `post_attention_layernorm` is the norm before the MLP
+    /// in a layer with two norms, and the norm after attention in a layer with four.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Before => &["input_layernorm", "post_attention_layernorm"],

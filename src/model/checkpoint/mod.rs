@@ -204,12 +204,12 @@ impl Checkpoint {
         }
     }
 
-    /// The files that the weights lie in: while their stamps stand, so does [`Self::weights_digest`].
+    /// The files of the weights. While their stamps do not change, neither does [`Self::weights_digest`].
     pub fn weight_files(&self) -> Vec<PathBuf> {
         self.weights.files()
     }
 
-    /// The safetensors file that a tensor lies in and its bytes there; none where weights lie in another format.
+    /// The safetensors file that holds a tensor, and the range of its bytes. `None` for weights in another format.
     pub fn place(&self, name: &str) -> Option<(&Path, Range<usize>)> {
         self.weights.place(name)
     }

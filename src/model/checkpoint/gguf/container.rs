@@ -1,7 +1,7 @@
-//! The GGUF container: header, metadata, tensors; nothing of what they mean.
+//! The GGUF container: header, metadata and tensors, but not their meaning.
 //!
-//! The header is walked with a cursor that cannot leave the file, so counts and lengths in it are
-//! never believed before the bytes are there. Dequantisation is candle's. Format:
+//! The header is read with a cursor that cannot leave the file. So counts and lengths are never trusted before the bytes are
+//! there. Dequantisation is candle's. Format:
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 //! Must not know: families, Hugging Face names, tokenisers.
 
