@@ -103,7 +103,7 @@ impl Stage for Generate {
         for (answer, continuation) in answers.iter_mut().zip(finished.rows) {
             let continuation = continuation.ok_or_else(|| Error::fault("a question was left without an answer"))?;
             answer.answer = text.decode(&continuation.ids, true)?.trim().to_owned();
-            answer.stop = if continuation.stop == Stop::Eos { "eos" } else { "length" }.to_owned();
+            answer.stop = continuation.stop;
             answer.answer_ids = continuation.ids;
         }
         Ok(vec![("answers".into(), Answer::to_parquet(&answers)?)])
@@ -206,7 +206,7 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
                 prompt_ids: ids,
                 answer_ids: Vec::new(),
                 answer: String::new(),
-                stop: String::new(),
+                stop: Stop::Length,
             });
         }
     }

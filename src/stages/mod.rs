@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::choice::choices;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
@@ -159,13 +160,13 @@ impl Role {
     }
 }
 
-/// What of a model a stage reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModelPart {
-    Weights,
-    Architecture,
-    Text,
+choices! {
+    /// What of a model a stage reads, as its digest is called in manifests.
+    ModelPart {
+        Weights = "weights",
+        Architecture = "architecture",
+        Text = "text",
+    }
 }
 
 impl Input {
@@ -176,12 +177,7 @@ impl Input {
 
 /// The inputs that make a model's part of a manifest: `weights`, `architecture`, `text`.
 pub(crate) fn model_inputs(role: Role, parts: &[ModelPart]) -> BTreeMap<String, Input> {
-    let name = |part: &ModelPart| match part {
-        ModelPart::Weights => "weights",
-        ModelPart::Architecture => "architecture",
-        ModelPart::Text => "text",
-    };
-    parts.iter().map(|part| (name(part).to_owned(), Input::Model { role, part: *part })).collect()
+    parts.iter().map(|part| (part.name().to_owned(), Input::Model { role, part: *part })).collect()
 }
 
 /// Parameters as JSON. Optional ones at their default must have been left out by serde.

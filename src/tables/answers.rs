@@ -7,6 +7,7 @@ use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
 
 use super::{Row, ids, text, whole};
+use crate::model::decoder::generate::Stop;
 
 /// What a variant said to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +22,7 @@ pub struct Answer {
     pub answer_ids: Vec<u32>,
     /// Stripped of white space.
     pub answer: String,
-    /// `eos` or `length`
-    pub stop: String,
+    pub stop: Stop,
 }
 
 impl Row for Answer {
@@ -54,7 +54,7 @@ mod tests {
             prompt_ids: vec![1, 2],
             answer_ids: vec![3],
             answer: text.into(),
-            stop: "eos".into(),
+            stop: Stop::Eos,
         };
         let answers = [answer(0, "No."), answer(1, "")];
         let bytes = Answer::to_parquet(&answers).unwrap();

@@ -84,7 +84,7 @@ mod tests {
             prompt_ids: vec![1, 2],
             answer_ids: vec![3; row as usize],
             answer: "No.".into(),
-            stop: "eos".into(),
+            stop: crate::model::decoder::generate::Stop::Eos,
         };
         let verdict = |label, score, category: Option<&str>| {
             let category = category.map(str::to_owned);

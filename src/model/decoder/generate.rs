@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use super::Decoder;
 use super::cache::LayerCache;
 use super::tap::Closed;
+use crate::choice::choices;
 use crate::error::{Error, Result};
 use crate::model::ops;
 use crate::model::ops::rows::{Rows, least_rows};
@@ -26,13 +27,14 @@ const POSITIONS: usize = 1 << 16;
 /// The most rows of prompts that are read in one pass. One prompt is always read, however long.
 const PROMPT_ROWS: usize = 512;
 
-/// Why generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The model wrote one of its end-of-sequence tokens.
-    Eos,
-    /// The limit of new tokens, or the end of the context.
-    Length,
+choices! {
+    /// Why generation ended.
+    Stop {
+        /// The model wrote one of its end-of-sequence tokens.
+        Eos = "eos",
+        /// The limit of new tokens, or the end of the context.
+        Length = "length",
+    }
 }
 
 /// What the model wrote after one prompt.
