@@ -36,7 +36,7 @@ pub struct MaskOverlap {
     pub shared: u64,
     /// None if both are empty.
     pub jaccard: Option<f64>,
-    /// The Jaccard index to expect by chance: E[shared] / E[union] for random masks with the same numbers of weights in each
+    /// The Jaccard index to expect by chance: `E[shared] / E[union]` for random masks with the same numbers of weights in each
     /// matrix. For tiny masks this ratio of means differs a little from the mean of the ratio.
     pub chance: Option<f64>,
 }

@@ -1,6 +1,6 @@
 //! Measures: what a number in a table of outcomes means, how rows become one value, and the title of that value.
 //!
-//! A stage that measures something new adds a line to [`OWN`]. Each judge has a measure, `<judge>/safe`. A measure that is not
+//! A stage that measures something new adds a line to `OWN`. Each judge has a measure, `<judge>/safe`. A measure that is not
 //! listed here is shown too, as the mean of its rows under its own name, so that no outcome is lost. Must not know: stages,
 //! variants, how a column is drawn.
 

@@ -2,7 +2,7 @@
 //!
 //! A sequence is read, then continued token by token. When it has ended, its slot in the cache goes to the next prompt. That
 //! prompt is read in the same pass in which the other sequences take their next step. The bits of a row do not depend on the
-//! other rows of its batch ([`crate::model::ops::rows`]). So on a CPU an answer depends neither on the other prompts nor on
+//! other rows of its batch (`ops/rows.rs`). So on a CPU an answer depends neither on the other prompts nor on
 //! the number of slots. Must not know: text, templates, judges.
 
 use std::collections::VecDeque;
@@ -47,7 +47,7 @@ pub struct Continuation {
 
 /// Is told how generation proceeds. Every method may stop it with an error.
 pub trait Watch {
-    /// The logits [vocabulary] of the token that would follow a prompt.
+    /// The logits `[vocabulary]` of the token that would follow a prompt.
     fn first(&mut self, _prompt: usize, _logits: &Tensor<1>) -> Result<()> {
         Ok(())
     }
