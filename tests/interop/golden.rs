@@ -1,8 +1,9 @@
-//! A committed model with the numbers that transformers gave for it.
+//! A model with the numbers that transformers gave for it: a committed one, or a real one that a variable tells the place of.
 //!
 //! `golden/golden.json` has token ids, losses, answers and selected sets, with the scores at every cut;
-//! `logits.safetensors` and `scores_fairness.safetensors` hold whole tensors. `make.py` writes them. Must not know: how
-//! dean's numbers are compared with them.
+//! `logits.safetensors` and `scores_fairness.safetensors` hold whole tensors. `make.py` writes them. Of a real model they
+//! hold the scores of some layers, `layers`, and the logits of the `last` positions. Must not know: how dean's numbers are
+//! compared with them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,20 @@ pub fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/models")
 }
 
+/// Models that are not committed, and the variable that names the file of each. The numbers lie beside it.
+const REAL: &[(&str, &str)] = &[("gemma-3-270m", "DEAN_GEMMA_3_270M")];
+
+/// What dean opens, and the folder of the numbers.
+fn places(name: &str) -> (PathBuf, PathBuf) {
+    let Some((_, variable)) = REAL.iter().find(|(real, _)| *real == name) else {
+        let model = models().join(name);
+        return (model.clone(), model.join("golden"));
+    };
+    let file = PathBuf::from(std::env::var_os(variable).expect("tests/interop has a script that sets this variable"));
+    let golden = file.parent().unwrap().join("golden");
+    (file, golden)
+}
+
 /// What transformers says of a model.
 #[derive(Clone)]
 pub struct Golden {
@@ -30,7 +45,7 @@ pub struct Golden {
 
 impl Golden {
     pub fn read(name: &str) -> Self {
-        let folder = models().join(name).join("golden");
+        let (_, folder) = places(name);
         let tensors = |file: &str| {
             let bytes = dean::files::read(&folder.join(file)).unwrap();
             dean::tensors::read(&bytes).unwrap().into_iter().map(|tensor| (tensor.0.clone(), tensor)).collect()
@@ -41,6 +56,16 @@ impl Golden {
             logits: tensors("logits.safetensors"),
             scores: tensors("scores_fairness.safetensors"),
         }
+    }
+
+    /// Whether the scores of a layer's matrices are here.
+    pub fn has_scores_of(&self, layer: usize) -> bool {
+        self.truth["layers"].as_array().is_none_or(|layers| layers.contains(&layer.into()))
+    }
+
+    /// After how many of a sequence's tokens the logits are here.
+    pub fn positions(&self, tokens: usize) -> usize {
+        self.truth["last"].as_u64().map_or(tokens, |last| usize::try_from(last).unwrap())
     }
 
     /// The calibration samples of each data set, as token ids.
@@ -63,7 +88,7 @@ pub struct Model {
 
 impl Model {
     pub fn open(name: &'static str) -> Self {
-        let checkpoint = Checkpoint::open(&models().join(name)).unwrap();
+        let checkpoint = Checkpoint::open(&places(name).0).unwrap();
         let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
         Self { name, checkpoint, decoder }
     }

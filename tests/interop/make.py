@@ -24,7 +24,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from texts import CASES, PROMPTS, ROWS, TEMPLATES
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from variants import COMMON, VARIANTS
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
@@ -34,8 +34,35 @@ NEAR_TIE = 1e-3
 POINTS = [(0.01, 0.01), (0.05, 0.05), (0.01, 0.1), (0.1, 0.05)]  # (p, q)
 
 
-def tokenizer_of(variant):
-    """Byte-level BPE with a few merges. Only whether there is a BOS and a template depends on the variant."""
+GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
+
+
+def training_texts():
+    """What both tokenisers learn their merges from."""
+    return [text for rows in ROWS.values() for row in rows for text in row] + PROMPTS
+
+
+def pieces_of_text(variant):
+    """Gemma's kind: pieces with ▁ for a space, bytes for what no piece has, a few merges."""
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizers.Replace(" ", "▁")
+    learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.BpeTrainer(vocab_size=100, limit_alphabet=60, show_progress=False)
+    learner.train_from_iterator(training_texts(), trainer)
+    learnt = json.loads(learner.to_str())["model"]
+    whole = ["\n", "\n\n", "▁▁"]
+    octets = [f"<0x{octet:02X}>" for octet in range(256)]
+    pieces = GEMMA_SPECIAL + whole + octets + sorted(learnt["vocab"], key=learnt["vocab"].get)
+    merges = [("\n", "\n"), ("▁", "▁"), *map(tuple, learnt["merges"])]
+    tokenizer = transformers.GemmaTokenizer(
+        vocab={piece: number for number, piece in enumerate(pieces)}, merges=merges, add_bos_token=variant["bos"],
+        additional_special_tokens=GEMMA_SPECIAL[5:], model_max_length=128,
+    )  # fmt: skip
+    return tokenizer
+
+
+def byte_level(variant):
+    """Byte-level BPE with a few merges. Only whether there is a BOS depends on the variant."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -45,24 +72,37 @@ def tokenizer_of(variant):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [text for rows in ROWS.values() for row in rows for text in row] + PROMPTS
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(training_texts(), trainer)
     assert tokenizer.get_vocab_size() == COMMON["vocab_size"]
     if variant.get("bos"):
         template = {"single": "<s> $A", "pair": "<s> $A <s> $B", "special_tokens": [("<s>", 0)]}
         tokenizer.post_processor = processors.TemplateProcessing(**template)
-    chat = variant.get("chat")
     eos = "<|im_end|>" if variant.get("eos", [1])[0] == 3 else "</s>"
-    fast = transformers.PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token=eos, pad_token="</s>", model_max_length=128
     )
-    fast.chat_template = TEMPLATES[chat] if chat else None
-    return fast
+
+
+def tokenizer_of(variant):
+    """One of the two kinds, with the variant's chat template."""
+    tokenizer = pieces_of_text(variant) if variant.get("gemma") else byte_level(variant)
+    chat = variant.get("chat")
+    tokenizer.chat_template = TEMPLATES[chat] if chat else None
+    return tokenizer
+
+
+def norm_scale(name, added):
+    """How large a norm of Gemma leaves its input: what a layer adds is larger than what comes in, queries and keys too."""
+    if "post_" in name:
+        return 1.0 + added
+    return 1.5 if "q_norm" in name or "k_norm" in name else 1.0
 
 
 def draw(model, seed):
     """Weights at which attention looks at some tokens more than at others and logits differ by a few units."""
     hidden = model.config.hidden_size
+    # Gemma multiplies by one more than it stores
+    above_one = model.config.model_type.startswith("gemma")
     # a tied head would only repeat its input, if the layers did not add more than they do elsewhere
     added = 3 if model.config.tie_word_embeddings else 1
     for name, parameter in model.named_parameters():
@@ -71,7 +111,7 @@ def draw(model, seed):
         if name.endswith("bias"):
             numbers *= 0.3
         elif "norm" in name:
-            numbers = 1 + 0.2 * numbers
+            numbers = norm_scale(name, added) * (1 + 0.2 * numbers) - 1 if above_one else 1 + 0.2 * numbers
         elif "embed_tokens" in name or "lm_head" in name:
             numbers *= 2.5 / hidden**0.5
         elif "q_proj" in name or "k_proj" in name or "gate_proj" in name:
@@ -85,14 +125,19 @@ def old_spelling(path):
     """Rewrites config.json as transformers 4 did."""
     config = json.loads(path.read_text())
     scaling = config.pop("rope_parameters")
+    by_kind = "full_attention" in scaling
+    if by_kind:
+        config["rope_local_base_freq"] = scaling["sliding_attention"]["rope_theta"]
+        scaling = scaling["full_attention"]
     config["rope_theta"] = scaling.pop("rope_theta")
     kind = scaling.pop("rope_type")
     # before Llama 3.1 the key was called type
-    named = {"rope_type" if kind == "llama3" else "type": kind}
+    named = {"rope_type" if kind == "llama3" or by_kind else "type": kind}
     config["rope_scaling"] = None if kind == "default" else {**scaling, **named}
     config["torch_dtype"] = config.pop("dtype")
     config["transformers_version"] = "4.42.0"
     config.pop("layer_types", None)
+    config.pop("_sliding_window_pattern", None)
     path.write_text(json.dumps(dict(sorted(config.items())), indent=2) + "\n")
 
 
@@ -112,16 +157,17 @@ def make_model(name, folder):
         old_spelling(folder / "config.json")
 
 
-def matrices(model):
-    """Name and parameter of every linear inside the decoder layers."""
-    inside = lambda name: ".self_attn." in name or ".mlp." in name
+def matrices(model, layers=None):
+    """Name and parameter of every linear inside the decoder layers, or inside those that are listed."""
+    listed = lambda name: layers is None or int(name.split(".")[2]) in layers
+    inside = lambda name: (".self_attn." in name or ".mlp." in name) and listed(name)
     linear = lambda name: name.endswith("_proj.weight")
     return [(name, weight) for name, weight in model.named_parameters() if inside(name) and linear(name)]
 
 
-def score(model, tokenizer, rows):
+def score(model, tokenizer, rows, layers=None):
     """SNIP: Σ over samples of |W · dL/dW|, and what the samples are and lose."""
-    weights = matrices(model)
+    weights = matrices(model, layers)
     sums = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights}
     found = {"prompt": [], "response": [], "inp": [], "tar": [], "losses": []}
     for prompt, response in rows:
@@ -162,10 +208,10 @@ def released(fairness, privacy, general):
     return one[keep].tolist()
 
 
-def select(scores):
+def select(scores, points):
     """By point and matrix: both sets, and how wide each cut is."""
     result = []
-    for p, q in POINTS:
+    for p, q in points:
         sets, cuts = {}, {}
         for name in scores["fairness"]:
             tops = {data: top(scores[data][name], p if data == "general" else q) for data in scores}
@@ -205,31 +251,37 @@ def make_golden(name, folder):
     """What transformers makes of the directory as it lies there."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model.eval()
-    (folder / "golden").mkdir()
-    scores, datasets = {}, {}
-    for data, rows in ROWS.items():
-        scores[data], datasets[data] = score(model, tokenizer, rows)
     modes = ["raw", "chat"] if VARIANTS[name].get("chat") else ["raw"]
     # one far longer than any window, to the end of the context where it is near; and a short one
     context = model.config.max_position_embeddings
     length = context if context < 100 else 40
     numbers = np.random.default_rng(zlib.crc32(name.encode()) + 1)
     sequences = [numbers.integers(0, model.config.vocab_size, size).tolist() for size in (length, 5)]
+    write_golden(name, folder / "golden", model, tokenizer, sequences, modes)
+
+
+def write_golden(name, folder, model, tokenizer, sequences, modes, *, cases=CASES, points=POINTS, layers=None, last=0):
+    """All numbers of a model. Of one too large for that: the scores of some layers, the logits of the last positions."""
+    model.eval()
+    folder.mkdir()
+    scores, datasets = {}, {}
+    for data, rows in ROWS.items():
+        scores[data], datasets[data] = score(model, tokenizer, rows, layers)
     with torch.no_grad():
         generations = [answer(model, tokenizer, prompt, mode) for mode in modes for prompt in PROMPTS]
-        logits = [model(torch.tensor([ids])).logits[0] for ids in sequences]
+        logits = [model(torch.tensor([ids]), logits_to_keep=last).logits[0] for ids in sequences]
     truth = {
         "name": name,
         "sequences": sequences,
-        "tokenizer": [{"text": text, "ids": tokenizer(text).input_ids} for text in CASES],
+        "tokenizer": [{"text": text, "ids": tokenizer(text).input_ids} for text in cases],
         "datasets": datasets,
         "generations": generations,
-        "selections": select(scores),
+        "selections": select(scores, points),
+        **({"layers": sorted(layers), "last": last} if layers else {}),
     }
-    write_json(folder / "golden" / "golden.json", truth)
-    save_file({f"logits_{at}": value.contiguous() for at, value in enumerate(logits)}, folder / "golden" / "logits.safetensors")
-    save_file(scores["fairness"], folder / "golden" / "scores_fairness.safetensors")
+    write_json(folder / "golden.json", truth)
+    save_file({f"logits_{at}": value.contiguous() for at, value in enumerate(logits)}, folder / "logits.safetensors")
+    save_file(scores["fairness"], folder / "scores_fairness.safetensors")
 
 
 def write_json(path, value):

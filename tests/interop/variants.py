@@ -3,7 +3,7 @@
 Sizes are as small as the differences allow. Must not know: how weights are drawn, what is computed with them.
 """
 
-# What most of them share; a row overrides it. 304 is the tokeniser's size, and embeddings may have more rows.
+# What most of them share; a row overrides it. 304 is the byte-level tokeniser's size, and embeddings may have more rows.
 COMMON = {
     "vocab_size": 304,
     "hidden_size": 32,
@@ -27,8 +27,18 @@ def rope(theta, kind="default", **more):
 LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
 QWEN2 = {"vocab_size": 312, "rms_norm_eps": 1e-6, **rope(1e6)}
 WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 0}
+# Ids of Gemma's tokeniser. 366 is its size. Attention is scaled by another number than the width of a head.
+GEMMA = {"vocab_size": 368, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, "tie_word_embeddings": True}
+
+
+def two_ropes(theta, local, **more):
+    """Gemma 3's: one for layers that see everything, one for those with a window."""
+    everything = rope(theta, **more)["rope_parameters"]
+    return {"rope_parameters": {"full_attention": everything, "sliding_attention": rope(local)["rope_parameters"]}}
+
 
 # name -> family, configuration, and of the files around it:
+#   gemma  the tokeniser is one of pieces with byte fallback, as Gemma's; byte-level without it
 #   bos    the tokeniser puts a BOS before a text
 #   chat   which of the templates in texts.py, if any
 #   old    config.json is spelled as transformers 4 did (rope_theta, rope_scaling, torch_dtype), as most published ones are
@@ -95,5 +105,55 @@ VARIANTS = {
         "bos": True,
         "chat": "mistral",
         "old": True,
+    },
+    # every second layer has a window, from the first on; caps low enough to bend the scores and the logits
+    "gemma2": {
+        "family": "gemma2",
+        "config": {
+            **GEMMA, "num_hidden_layers": 3, "head_dim": 12, "query_pre_attn_scalar": 20, "sliding_window": 7,
+            "attn_logit_softcapping": 3.0, "final_logit_softcapping": 8.0, **rope(1e4),
+        },
+        "gemma": True, "bos": True, "chat": "gemma", "eos": [1, 6],
+    },
+    # no caps, and the keys that the first published models have beside those that count
+    "gemma2-plain": {
+        "family": "gemma2",
+        "config": {
+            **GEMMA, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 10,
+            "query_pre_attn_scalar": 16, "sliding_window": 9, "sliding_window_size": 9, "attention_bias": True,
+            "attn_logit_softcapping": None, "final_logit_softcapping": None, "tie_word_embeddings": False,
+            "hidden_act": "gelu_pytorch_tanh", **rope(1e4, "linear", factor=2.0),
+        },
+        "gemma": True, "bos": True, "old": True,
+    },
+    # as 4B and larger: five layers with a window to one without, whose rope alone is stretched
+    "gemma3": {
+        "family": "gemma3_text",
+        "config": {
+            **GEMMA, "hidden_size": 24, "intermediate_size": 28, "num_hidden_layers": 7, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "head_dim": 16, "query_pre_attn_scalar": 64, "sliding_window": 9,
+            **two_ropes(1e6, 1e4, kind="linear", factor=8.0),
+        },
+        "gemma": True, "bos": True, "chat": "gemma", "eos": [1, 6],
+    },
+    # the first spelling: the kinds of layers follow from one number
+    "gemma3-pattern": {
+        "family": "gemma3_text",
+        "config": {
+            **GEMMA, "num_hidden_layers": 4, "head_dim": 12, "query_pre_attn_scalar": 20, "sliding_window": 7,
+            "sliding_window_pattern": 3, **two_ropes(5e4, 2e3, kind="linear", factor=4.0),
+        },
+        "gemma": True, "bos": True, "chat": "gemma", "old": True,
+    },
+    # what no published model has, and the settings allow: kinds in no order, biases, a cap on the logits, a head of its own
+    "gemma3-mixed": {
+        "family": "gemma3_text",
+        "config": {
+            **GEMMA, "num_hidden_layers": 4, "num_key_value_heads": 4, "head_dim": 6, "query_pre_attn_scalar": 5,
+            "sliding_window": 5, "attention_bias": True, "final_logit_softcapping": 6.0, "tie_word_embeddings": False,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+            **two_ropes(1e5, 1e3),
+        },
+        "gemma": True, "bos": True,
     },
 }

@@ -43,6 +43,7 @@ const HARMLESS: &[&str] = &[
     "decoder_start_token_id", "tokenizer_class", "torchscript", "tf_legacy_loss", "use_bfloat16", "language",
     "license", "unsloth_version", "unsloth_fixed", "use_flash_attention_2", "attn_implementation",
     "max_sequence_length", "max_window_layers", "model_max_length", "name_or_path", "rope_theta", "rope_scaling",
+    "cache_implementation",
 ];
 
 /// Keys that change the mathematics unless they have a neutral value (null and absent always are).
@@ -161,17 +162,28 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// The fields that every family spells alike. Biases, norms and windows are left off for the family to set.
+    /// The fields that every family spells alike, for the families whose gate is SiLU. Biases, norms and windows are left
+    /// off for the family to set.
     pub fn decoder(&self, family: &str, defaults: &Defaults) -> Result<DecoderConfig> {
+        if self.get("hidden_act").is_some_and(|act| !matches!(act.as_str(), Some("silu" | "swish"))) {
+            return Err(self.refuse("hidden_act", "only \"silu\" is supported"));
+        }
+        self.sizes(family, defaults, self.rope(self.context(defaults)?)?)
+    }
+
+    /// Positions the model was made for.
+    pub fn context(&self, defaults: &Defaults) -> Result<usize> {
+        Ok(self.size_if("max_position_embeddings")?.unwrap_or(defaults.context))
+    }
+
+    /// As [`Self::decoder`], with this rope in every layer and whatever gate.
+    pub fn sizes(&self, family: &str, defaults: &Defaults, rope: Rope) -> Result<DecoderConfig> {
         if let Some(quantisation) = self.get("quantization_config") {
             let method =
                 quantisation.get("quant_method").and_then(Value::as_str).unwrap_or("a method it does not name");
             let method: String = method.chars().filter(|char| !char.is_control()).take(40).collect();
             let message = format!("{}: quantization_config says {method}; quantised weights cannot be read", self.file);
             return Err(Error::user(message).hint("use the model's unquantised directory, or a .gguf file of it"));
-        }
-        if self.get("hidden_act").is_some_and(|act| !matches!(act.as_str(), Some("silu" | "swish"))) {
-            return Err(self.refuse("hidden_act", "only \"silu\" is supported"));
         }
         let hidden_size = self.size("hidden_size")?;
         let heads = self.size("num_attention_heads")?;
@@ -187,8 +199,6 @@ impl<'a> Settings<'a> {
                 return Err(self.refuse("hidden_size", &why));
             }
         };
-        let context = self.size_if("max_position_embeddings")?.unwrap_or(defaults.context);
-        let (theta, scaling) = self.rope(context)?;
         Ok(DecoderConfig {
             family: family.to_owned(),
             vocab_size: self.size("vocab_size")?,
@@ -197,7 +207,7 @@ impl<'a> Settings<'a> {
             heads,
             kv_heads,
             head_dim,
-            context,
+            context: self.context(defaults)?,
             norm_eps: self.number_or("rms_norm_eps", 1e-6)?,
             norm_offset: false,
             qkv_bias: false,
@@ -209,18 +219,23 @@ impl<'a> Settings<'a> {
             attention_scale: None,
             attention_cap: None,
             logit_cap: None,
-            blocks: Block::llama(Rope { theta, scaling }).alike(self.size("num_hidden_layers")?)?,
+            blocks: Block::llama(rope).alike(self.size("num_hidden_layers")?)?,
         })
     }
 
     /// `rope_theta` and `rope_scaling`, or both in transformers 5's `rope_parameters`.
-    fn rope(&self, context: usize) -> Result<(f64, RopeScaling)> {
-        let mut theta = self.number_or("rope_theta", 10000.0)?;
-        let (key, value) = match self.get("rope_parameters") {
-            Some(value) => ("rope_parameters", Some(value)),
-            None => ("rope_scaling", self.get("rope_scaling")),
-        };
-        let Some(value) = value else { return Ok((theta, RopeScaling::None)) };
+    pub fn rope(&self, context: usize) -> Result<Rope> {
+        let theta = self.number_or("rope_theta", 10000.0)?;
+        match self.get("rope_parameters") {
+            Some(value) => self.rope_of("rope_parameters", Some(value), theta, context),
+            None => self.rope_of("rope_scaling", self.get("rope_scaling"), theta, context),
+        }
+    }
+
+    /// A rope as a table says it, which stands under a key or within its value. Without a table it is unscaled, and
+    /// without a base in it the base is `theta`.
+    pub fn rope_of(&self, key: &str, value: Option<&Value>, mut theta: f64, context: usize) -> Result<Rope> {
+        let Some(value) = value else { return Ok(Rope::plain(theta)) };
         let Some(map) = value.as_object() else { return Err(self.refuse(key, "it must be a table")) };
         let inner = Settings::new(format!("{}: {key}", self.file), map);
         theta = inner.number_or("rope_theta", theta)?;
@@ -251,7 +266,7 @@ impl<'a> Settings<'a> {
             Some((name, value)) if !(name == "partial_rotary_factor" && value.as_f64() == Some(1.0)) => {
                 Err(self.refuse(key, &format!("its setting {name} is not supported with this type")))
             }
-            _ => Ok((theta, scaling)),
+            _ => Ok(Rope { theta, scaling }),
         }
     }
 

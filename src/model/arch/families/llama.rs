@@ -14,7 +14,7 @@ pub const FAMILY: Family = Family {
     architecture: "LlamaForCausalLM",
     from_config,
     to_config,
-    gguf: Some(Gguf { architecture: "llama", permuted: true }),
+    gguf: Some(Gguf { architecture: "llama", permuted: true, finish: None }),
 };
 
 fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {

@@ -4,6 +4,8 @@
 //! this room. Adding one is a file here and a line in [`FAMILIES`]; a test counts both.
 //! Must not know: weights, devices, how the decoder computes.
 
+mod gemma2;
+mod gemma3_text;
 mod llama;
 mod mistral;
 mod qwen2;
@@ -38,10 +40,32 @@ pub struct Gguf {
     pub architecture: &'static str,
     /// The converter interleaves the two halves of each query and key head; we undo it.
     pub permuted: bool,
+    /// Adds what the family's decoder has beyond a Llama's, which is what is read of every header.
+    pub finish: Option<Finish>,
+}
+
+/// From a header, and what a Llama would be with it, to the family's decoder.
+pub type Finish = fn(&dyn Header, DecoderConfig) -> Result<DecoderConfig>;
+
+/// The numbers of a GGUF header. Keys are without the architecture's prefix.
+pub trait Header {
+    /// A size that all layers share.
+    fn size(&self, key: &str) -> Result<Option<usize>>;
+
+    fn number(&self, key: &str) -> Result<Option<f64>>;
+
+    /// Which layers slide: a list of one flag for each, or a number n, which means all but each n-th.
+    fn sliding(&self, layers: usize) -> Result<Option<Vec<bool>>>;
+}
+
+/// Which of so many layers slide: all but each last one of `every`.
+pub fn pattern(layers: usize, every: usize) -> Vec<bool> {
+    (1..=layers).map(|number| !number.is_multiple_of(every)).collect()
 }
 
 /// Every family. Mistral's GGUF files say `llama`.
-pub const FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY, qwen3::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma2::FAMILY, gemma3_text::FAMILY];
 
 /// Reads a config.json, already parsed. `path` is for messages.
 pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfig> {
@@ -63,6 +87,14 @@ pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfi
     };
     let Some(family) = family else {
         let what = model_type.or(architectures.first().copied()).unwrap_or("missing");
+        if map.contains_key("text_config") {
+            let message =
+                format!("{file}: model_type is {what}, whose language model is only a part of it (text_config)");
+            return Err(Error::user(message).hint(
+                "use a GGUF file of it, which holds that part alone, or save the part as a model of its own; \
+                 docs/gemma.md shows how",
+            ));
+        }
         return Err(Error::user(format!("{file}: model_type is {what}, which is not supported")).hint(supported()));
     };
     if !architectures.is_empty() && !architectures.contains(&family.architecture) {

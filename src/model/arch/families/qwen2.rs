@@ -14,7 +14,7 @@ pub const FAMILY: Family = Family {
     architecture: "Qwen2ForCausalLM",
     from_config,
     to_config,
-    gguf: Some(Gguf { architecture: "qwen2", permuted: false }),
+    gguf: Some(Gguf { architecture: "qwen2", permuted: false, finish: None }),
 };
 
 fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {

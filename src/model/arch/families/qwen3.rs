@@ -14,7 +14,7 @@ pub const FAMILY: Family = Family {
     architecture: "Qwen3ForCausalLM",
     from_config,
     to_config,
-    gguf: Some(Gguf { architecture: "qwen3", permuted: false }),
+    gguf: Some(Gguf { architecture: "qwen3", permuted: false, finish: None }),
 };
 
 fn from_config(settings: &Settings<'_>) -> Result<DecoderConfig> {

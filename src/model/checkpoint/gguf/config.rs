@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::arch::config::{Block, DecoderConfig};
-use crate::model::arch::families;
+use crate::model::arch::families::{self, Header};
 use crate::model::arch::rope::{Rope, RopeScaling, llama3_frequency};
 use crate::model::checkpoint::gguf::{GgufFile, Meta};
 
@@ -18,7 +18,7 @@ pub fn decoder(file: &GgufFile) -> Result<DecoderConfig> {
 
 fn read(file: &GgufFile) -> Result<DecoderConfig> {
     let architecture = file.text("general.architecture").unwrap_or("missing");
-    let Some((family, _)) = families::of_gguf(architecture) else {
+    let Some((family, gguf)) = families::of_gguf(architecture) else {
         return Err(Error::user(format!("general.architecture is {architecture}, which is not supported"))
             .hint(families::supported()));
     };
@@ -68,6 +68,9 @@ fn read(file: &GgufFile) -> Result<DecoderConfig> {
         logit_cap: None,
         blocks: block.alike(keys.need("block_count")?)?,
     };
+    if let Some(finish) = gguf.finish {
+        config = finish(&keys, config)?;
+    }
     config.check()?;
     if has(ROPE_FACTORS) {
         let scaling = llama3(file, &rope, head_dim)?;
@@ -82,7 +85,7 @@ struct Keys<'a> {
     architecture: &'a str,
 }
 
-impl Keys<'_> {
+impl Header for Keys<'_> {
     /// A size. A list of one size per layer counts where all are equal.
     fn size(&self, key: &str) -> Result<Option<usize>> {
         let full = format!("{}.{key}", self.architecture);
@@ -101,10 +104,6 @@ impl Keys<'_> {
         size.map(Some).ok_or_else(refused)
     }
 
-    fn need(&self, key: &str) -> Result<usize> {
-        self.size(key)?.ok_or_else(|| Error::user(format!("the header has no {}.{key}", self.architecture)))
-    }
-
     fn number(&self, key: &str) -> Result<Option<f64>> {
         match self.file.meta(&format!("{}.{key}", self.architecture)) {
             None => Ok(None),
@@ -112,6 +111,27 @@ impl Keys<'_> {
             Some(Meta::Whole(n)) => Ok(Some(*n as f64)),
             Some(_) => Err(Error::user(format!("{}.{key} is not a number", self.architecture))),
         }
+    }
+
+    fn sliding(&self, layers: usize) -> Result<Option<Vec<bool>>> {
+        let full = format!("{}.attention.sliding_window_pattern", self.architecture);
+        match self.file.meta(&full) {
+            None => Ok(None),
+            Some(Meta::Numbers(each)) if each.len() == layers => {
+                Ok(Some(each.iter().map(|flag| *flag != 0.0).collect()))
+            }
+            Some(Meta::Whole(every)) => match usize::try_from(*every) {
+                Ok(every) => Ok(Some(families::pattern(layers, every))),
+                Err(_) => Err(Error::user(format!("{full} is {every}; it must be 0 or more"))),
+            },
+            Some(_) => Err(Error::user(format!("{full} is neither a number nor a list of one flag per layer"))),
+        }
+    }
+}
+
+impl Keys<'_> {
+    fn need(&self, key: &str) -> Result<usize> {
+        self.size(key)?.ok_or_else(|| Error::user(format!("the header has no {}.{key}", self.architecture)))
     }
 
     fn scaling(&self) -> Result<RopeScaling> {

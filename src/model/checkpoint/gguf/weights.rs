@@ -1,4 +1,5 @@
-//! The tensors of a GGUF file under Hugging Face's names, with Llama's query and key rows put back in order.
+//! The tensors of a GGUF file under Hugging Face's names and with its values: Llama's query and key rows are put back in
+//! order, and the one that is added to norms of some families is taken away.
 //!
 //! Must not know: the container's bytes, what the header says of the decoder.
 
@@ -10,12 +11,13 @@ use std::sync::Arc;
 use super::config::ROPE_FACTORS;
 use super::container::GgufFile;
 use crate::error::{Error, Result};
-use crate::model::arch::config::DecoderConfig;
+use crate::model::arch::config::{DecoderConfig, Norms};
 use crate::model::arch::families;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights};
 
-/// The Hugging Face name of a tensor, if it is part of the decoder.
-fn hugging_face_name(name: &str) -> Option<String> {
+/// The Hugging Face name of a tensor, if it is part of the decoder. llama.cpp calls norms by what they stand before,
+/// Hugging Face in the order in which they came up.
+fn hugging_face_name(name: &str, norms: Norms) -> Option<String> {
     match name {
         "token_embd.weight" => return Some("model.embed_tokens.weight".into()),
         "output_norm.weight" => return Some("model.norm.weight".into()),
@@ -27,7 +29,12 @@ fn hugging_face_name(name: &str) -> Option<String> {
     let (part, ending) = rest.split_once('.').filter(|(_, ending)| matches!(*ending, "weight" | "bias"))?;
     let part = match part {
         "attn_norm" => "input_layernorm",
-        "ffn_norm" => "post_attention_layernorm",
+        "ffn_norm" => match norms {
+            Norms::Before => "post_attention_layernorm",
+            Norms::Around => "pre_feedforward_layernorm",
+        },
+        "post_attention_norm" => "post_attention_layernorm",
+        "post_ffw_norm" => "post_feedforward_layernorm",
         "attn_q" => "self_attn.q_proj",
         "attn_k" => "self_attn.k_proj",
         "attn_v" => "self_attn.v_proj",
@@ -46,6 +53,8 @@ fn hugging_face_name(name: &str) -> Option<String> {
 pub(in crate::model) struct GgufWeights {
     file: Arc<GgufFile>,
     tensors: BTreeMap<String, (String, Stored)>,
+    /// Norms are stored as what they multiply by, and Hugging Face has them one lower.
+    norm_offset: bool,
 }
 
 impl GgufWeights {
@@ -55,12 +64,14 @@ impl GgufWeights {
         let architecture = file.text("general.architecture").unwrap_or_default();
         let permuted = families::of_gguf(architecture).is_some_and(|(_, gguf)| gguf.permuted);
         let needed: BTreeSet<String> = config.tensors().into_iter().map(|spec| spec.name).collect();
+        // a model's layers have their norms in the same places
+        let norms = config.blocks.first().map_or(Norms::Before, |block| block.norms);
         let mut tensors = BTreeMap::new();
         for (name, tensor) in file.tensors() {
             if name == ROPE_FACTORS || name.ends_with("rope_freqs.weight") || name.ends_with("rot_embd.weight") {
                 continue;
             }
-            let Some(theirs) = hugging_face_name(name).filter(|theirs| needed.contains(theirs)) else {
+            let Some(theirs) = hugging_face_name(name, norms).filter(|theirs| needed.contains(theirs)) else {
                 let place = file.path().display();
                 return Err(Error::user(format!(
                     "{place}: the tensor {name} is not part of a {} decoder",
@@ -83,7 +94,7 @@ impl GgufWeights {
                 Stored { shape: tensor.shape.clone(), label: tensor.label.to_owned(), dtype: Some(dtype), heads };
             tensors.insert(theirs, (name.clone(), stored));
         }
-        Ok(Self { file, tensors })
+        Ok(Self { file, tensors, norm_offset: config.norm_offset })
     }
 
     fn located(&self, name: &str) -> Result<&(String, Stored)> {
@@ -110,7 +121,11 @@ impl Weights for GgufWeights {
 
     fn read(&self, name: &str) -> Result<Vec<f32>> {
         let (ours, stored) = self.located(name)?;
-        let values = self.file.dequantize(ours)?;
+        let mut values = self.file.dequantize(ours)?;
+        if self.norm_offset && name.ends_with("norm.weight") {
+            // exact for what was made by adding one
+            values.iter_mut().for_each(|value| *value -= 1.0);
+        }
         match (stored.heads, stored.shape.first()) {
             (Some(heads), Some(&rows)) => unpermute(&values, rows, heads)
                 .ok_or_else(|| Error::fault(format!("{name}: {rows} rows cannot be shared by {heads} heads"))),
@@ -158,12 +173,22 @@ mod tests {
 
     #[test]
     fn names_are_translated_and_strangers_are_not() {
-        let name = |ours| hugging_face_name(ours);
+        let name = |ours| hugging_face_name(ours, Norms::Before);
         assert_eq!(name("blk.11.ffn_down.weight").as_deref(), Some("model.layers.11.mlp.down_proj.weight"));
         assert_eq!(name("blk.0.attn_q.bias").as_deref(), Some("model.layers.0.self_attn.q_proj.bias"));
         assert_eq!(name("output.weight").as_deref(), Some("lm_head.weight"));
         for stranger in ["blk.0.ffn_gate_exps.weight", "blk.x.attn_q.weight", "blk.0.attn_q.scale", "mm.0.weight"] {
             assert_eq!(name(stranger), None);
         }
+    }
+
+    #[test]
+    fn a_norm_before_the_mlp_has_two_names() {
+        let name = |ours: &str, norms| hugging_face_name(&format!("blk.3.{ours}.weight"), norms);
+        let expected = |theirs: &str| Some(format!("model.layers.3.{theirs}.weight"));
+        assert_eq!(name("ffn_norm", Norms::Before), expected("post_attention_layernorm"));
+        assert_eq!(name("ffn_norm", Norms::Around), expected("pre_feedforward_layernorm"));
+        assert_eq!(name("post_attention_norm", Norms::Around), expected("post_attention_layernorm"));
+        assert_eq!(name("post_ffw_norm", Norms::Around), expected("post_feedforward_layernorm"));
     }
 }

@@ -1,12 +1,15 @@
 //! GGUF files made by candle's writer: every format, families with a header of their own, tokenisers
 //! carried over from a tokenizer.json, and headers that lie.
 
+use candle_core::quantized::QTensor;
 use dean_testing::{Format, Gguf, Meta, noise, quantised};
 
 use super::*;
 use crate::files;
+use crate::model::Checkpoint;
+use crate::model::arch::config::Norms;
+use crate::model::arch::rope::{Rope, RopeScaling};
 use crate::model::text::Text;
-use crate::model::{Checkpoint, RopeScaling};
 
 const WIDTH: usize = 256;
 
@@ -79,6 +82,72 @@ fn qwen_headers_bring_biases_norms_and_rows_as_they_are() {
     let config = model.config();
     assert_eq!((config.qk_norm, config.tied_head, config.blocks[0].rope.theta), (true, false, 1e6));
     assert_eq!(model.tensor("model.layers.0.self_attn.k_proj.weight").unwrap(), noise(WIDTH / 2 * WIDTH));
+}
+
+#[test]
+fn gemma_headers_bring_layers_of_two_kinds_and_norms_without_the_one_that_was_added() {
+    let norms: [(&str, &[usize]); 2] =
+        [("blk.0.post_attention_norm.weight", &[WIDTH]), ("blk.0.post_ffw_norm.weight", &[WIDTH])];
+    let model = open(&gguf("gemma2", Format::F32, &[], &norms).bytes()).unwrap();
+    let config = model.config();
+    assert_eq!((config.attention_cap, config.logit_cap, config.tied_head), (Some(50.0), Some(30.0), true));
+    assert_eq!((config.attention_scale, config.embedding_scale), (Some(0.125), Some(16.0)));
+    assert_eq!(
+        (config.blocks[0].window, config.blocks[0].norms, config.norm_offset),
+        (Some(4096), Norms::Around, true)
+    );
+    let less_one: Vec<f32> = noise(WIDTH).iter().map(|value| value - 1.0).collect();
+    for name in ["norm", "layers.0.pre_feedforward_layernorm", "layers.0.post_feedforward_layernorm"] {
+        assert_eq!(model.tensor(&format!("model.{name}.weight")).unwrap(), less_one, "{name}");
+    }
+    assert_eq!(model.tensor("model.layers.0.self_attn.q_proj.weight").unwrap(), noise(WIDTH * WIDTH));
+
+    // A second layer, and queries and keys with norms.
+    let norms: [(&str, &[usize]); 4] = [
+        ("blk.0.post_attention_norm.weight", &[WIDTH]),
+        ("blk.0.post_ffw_norm.weight", &[WIDTH]),
+        ("blk.0.attn_q_norm.weight", &[64]),
+        ("blk.0.attn_k_norm.weight", &[64]),
+    ];
+    let read = |more: &[(&str, Meta)]| {
+        let mut keys = vec![
+            ("gemma3.block_count", Meta::U32(2)),
+            ("gemma3.rope.freq_base", Meta::F32(1e6)),
+            ("gemma3.rope.scaling.type", Meta::String("linear".into())),
+            ("gemma3.rope.scaling.factor", Meta::F32(8.0)),
+        ];
+        keys.extend_from_slice(more);
+        let mut file = gguf("gemma3", Format::F32, &keys, &norms);
+        let shape = |(name, tensor): &(String, QTensor)| {
+            Some((format!("blk.1.{}", name.strip_prefix("blk.0.")?), tensor.shape().dims().to_vec()))
+        };
+        let second: Vec<(String, Vec<usize>)> = file.tensors.iter().filter_map(shape).collect();
+        for (name, shape) in second {
+            file = file.tensor(&name, &shape, Format::F32);
+        }
+        open(&file.bytes()).unwrap()
+    };
+    let window = ("gemma3.attention.sliding_window", Meta::U32(32));
+    let (wide, narrow) = (Rope { theta: 1e6, scaling: RopeScaling::Linear { factor: 8.0 } }, Rope::plain(1e4));
+    let kinds = |model: &Checkpoint| {
+        model.config().blocks.iter().map(|block| (block.window, block.rope.clone())).collect::<Vec<_>>()
+    };
+    let flags = Meta::Array(vec![Meta::Bool(false), Meta::Bool(true)]);
+    for (pattern, expected) in [
+        (Meta::U32(2), [(Some(32), narrow.clone()), (None, wide.clone())]),
+        (flags, [(None, wide.clone()), (Some(32), narrow.clone())]),
+        (Meta::U32(6), [(Some(32), narrow.clone()), (Some(32), narrow)]),
+    ] {
+        let model = read(&[window.clone(), ("gemma3.attention.sliding_window_pattern", pattern)]);
+        assert_eq!(kinds(&model), expected);
+        assert_eq!(
+            (model.config().qk_norm, model.config().attention_cap, model.config().logit_cap),
+            (true, None, None)
+        );
+        let norm = model.tensor("model.layers.1.self_attn.k_norm.weight").unwrap();
+        assert_eq!(norm, less_one[..64]);
+    }
+    assert_eq!(kinds(&read(&[])), [(None, wide.clone()), (None, wide)], "no window at all");
 }
 
 #[test]
