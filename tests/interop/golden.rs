@@ -58,6 +58,11 @@ impl Golden {
         }
     }
 
+    /// Whether it is of a small model, of which everything is here.
+    pub fn is_whole(&self) -> bool {
+        self.truth["layers"].is_null()
+    }
+
     /// Whether the scores of a layer's matrices are here.
     pub fn has_scores_of(&self, layer: usize) -> bool {
         self.truth["layers"].as_array().is_none_or(|layers| layers.contains(&layer.into()))
@@ -81,16 +86,15 @@ impl Golden {
 
 /// A model as dean reads it.
 pub struct Model {
-    pub name: &'static str,
     pub checkpoint: Checkpoint,
     pub decoder: Decoder,
 }
 
 impl Model {
-    pub fn open(name: &'static str) -> Self {
+    pub fn open(name: &str) -> Self {
         let checkpoint = Checkpoint::open(&places(name).0).unwrap();
         let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
-        Self { name, checkpoint, decoder }
+        Self { checkpoint, decoder }
     }
 }
 
