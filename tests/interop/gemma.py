@@ -182,7 +182,7 @@ def exported(work, file):
     if not check("dean can be built", built.returncode == 0):
         return
     dean = Path(ENVIRONMENT.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / "dean"
-    settings = "[score]\ncap = 1e-4\n[select]\npoints = [[1e-5, 1e-4]]\n[generate]\nmax_new_tokens = 16"
+    settings = "[score]\ncap = 1e-4\n[select]\npoints = [[1e-5, 1e-4]]\n[generate]\nmax_new_tokens = 16\nchat_template = \"none\""
     project = export.Project(dean, work / "gemma-3-270m/project", file.resolve(), settings)
     export.check_gguf(project, "Gemma 3 270M from GGUF", file.resolve(), "1e-5,1e-4", 16, False)
 
