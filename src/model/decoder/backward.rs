@@ -14,25 +14,12 @@ use burn::tensor::Tensor;
 use super::Decoder;
 use super::batch::Batch;
 use super::forward::Kept;
-use super::layer_groups::LayerGroups;
 use super::sample::Sample;
 use super::tap::{Closed, Tap};
 use crate::error::Result;
 use crate::model::matrix::{MatrixId, Projection};
 
 impl Decoder {
-    /// Runs the samples forward and backward as one batch. Returns the loss of each sample: the mean cross entropy over its
-    /// response tokens, in nats. The gradients are those of the *sum* of the losses. Samples have rows of their own, so a
-    /// tap can tell them apart.
-    ///
-    /// # Errors
-    /// A sample without a response token, or a token outside the vocabulary.
-    pub fn losses_and_gradients(&self, samples: &[Sample], tap: &mut dyn Tap) -> Result<Vec<f64>> {
-        let wanted = |layer: &usize| tap.wants_any(*layer, &Projection::ALL);
-        let lowest = (0..self.layers.len()).find(wanted).unwrap_or(self.layers.len());
-        LayerGroups::new(self, std::iter::once(lowest..self.layers.len()).collect()).add(self, samples, tap)
-    }
-
     /// As [`Decoder::forward`]; also returns the activations that the backward pass of each layer needs.
     pub(in crate::model) fn forward_keeping(
         &self,

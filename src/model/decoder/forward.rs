@@ -102,16 +102,6 @@ impl Decoder {
         }
     }
 
-    /// RMS norm over each row.
-    pub(in crate::model) fn norm(&self, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
-        self.ops.rms_norm(x, weight, self.config.norm_eps)
-    }
-
-    /// dL/dx of [`Decoder::norm`].
-    pub(in crate::model) fn norm_backward(&self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
-        self.ops.rms_norm_backward(dy, x, weight, self.config.norm_eps)
-    }
-
     /// Logits [R, vocabulary] of R rows of the last layer's output.
     pub fn logits(&self, x: Tensor<2>) -> Tensor<2> {
         let logits = self.norm(x, &self.final_norm).matmul(self.head.clone().transpose());

@@ -19,6 +19,7 @@ use super::batch::Batch;
 use super::sample::Sample;
 use super::tap::{Closed, Tap};
 use crate::error::{Error, Result};
+use crate::model::matrix::Projection;
 use crate::model::ops;
 
 /// The pass over one data set, group after group.
@@ -191,6 +192,20 @@ impl LayerGroups {
             queues.push(queue);
         }
         Some((queues, rest))
+    }
+}
+
+impl Decoder {
+    /// Runs the samples forward and backward as one batch. Returns the loss of each sample: the mean cross entropy over its
+    /// response tokens, in nats. The gradients are those of the *sum* of the losses. Samples have rows of their own, so a
+    /// tap can tell them apart.
+    ///
+    /// # Errors
+    /// A sample without a response token, or a token outside the vocabulary.
+    pub fn losses_and_gradients(&self, samples: &[Sample], tap: &mut dyn Tap) -> Result<Vec<f64>> {
+        let wanted = |layer: &usize| tap.wants_any(*layer, &Projection::ALL);
+        let lowest = (0..self.layers.len()).find(wanted).unwrap_or(self.layers.len());
+        LayerGroups::new(self, std::iter::once(lowest..self.layers.len()).collect()).add(self, samples, tap)
     }
 }
 

@@ -150,6 +150,16 @@ impl Decoder {
         })
     }
 
+    /// RMS norm over each row.
+    pub(in crate::model) fn norm(&self, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
+        self.ops.rms_norm(x, weight, self.config.norm_eps)
+    }
+
+    /// dL/dx of [`Decoder::norm`].
+    pub(in crate::model) fn norm_backward(&self, dy: Tensor<2>, x: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
+        self.ops.rms_norm_backward(dy, x, weight, self.config.norm_eps)
+    }
+
     /// The matrix of this name, which must be one of the decoder's.
     pub fn linear(&self, id: MatrixId) -> &Linear {
         self.layers[id.layer].linear(id.projection)
