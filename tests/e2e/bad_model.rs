@@ -113,7 +113,7 @@ fn settings_that_do_not_fit_the_weights() {
     insta::assert_snapshot!(with("num_key_value_heads", json!(3)), @"error: [project]/model/config.json: num_attention_heads is 4 and num_key_value_heads 3: the first must be a multiple of the second");
     insta::assert_snapshot!(with("model_type", json!("gpt2")), @"
     error: [project]/model/config.json: model_type is gpt2, which is not supported
-    hint: supported model families are llama, mistral, qwen2, qwen3
+    hint: supported model families are llama, mistral, qwen2, qwen3, gemma2, gemma3_text
     ");
     insta::assert_snapshot!(with("auto_map", json!({"AutoModelForCausalLM": "modeling_x.X"})), @r#"
     error: [project]/model/config.json: auto_map is {"AutoModelForCausalLM":"modeling_x.X"}; the model comes with code of its own, and no code of a model is run
@@ -195,7 +195,7 @@ fn gguf_that_is_broken() {
     ");
     insta::assert_snapshot!(with(&header(3, 0, 0)), @"
     error: [project]/model.gguf: general.architecture is missing, which is not supported
-    hint: supported model families are llama, mistral, qwen2, qwen3
+    hint: supported model families are llama, mistral, qwen2, qwen3, gemma2, gemma3_text
     ");
     // A key of 2^63 bytes.
     let long = [header(3, 0, 1), (1_u64 << 63).to_le_bytes().to_vec()].concat();
