@@ -30,8 +30,8 @@ impl Decoder {
         let mut x = x;
         let mut kept = Vec::with_capacity(layers.len());
         for layer in layers {
-            let (y, memory) = self.layer_forward(layer, x, batch, None, &mut Closed)?;
-            kept.push(memory);
+            let (y, memory) = self.layer_forward(layer, x, batch, None, &mut Closed, true)?;
+            kept.extend(memory);
             x = y;
         }
         Ok((x, kept))

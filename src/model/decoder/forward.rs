@@ -57,12 +57,13 @@ impl Decoder {
         let mut x = x;
         for layer in layers {
             let cache = cache.as_deref_mut().and_then(|layers| layers.get_mut(layer));
-            x = self.layer_forward(layer, x, batch, cache, tap)?.0;
+            x = self.layer_forward(layer, x, batch, cache, tap, false)?.0;
         }
         Ok(x)
     }
 
-    /// Runs one layer: from its input x [N, hidden] to the next layer's input, and the activations for the backward pass.
+    /// Runs one layer: from its input x [N, hidden] to the next layer's input and, if `keep` is true, the activations for the
+    /// backward pass. Without them, sums are written into the memory of what they are made of.
     pub(in crate::model) fn layer_forward(
         &self,
         index: usize,
@@ -70,7 +71,8 @@ impl Decoder {
         batch: &Batch,
         cache: Option<&mut LayerCache>,
         tap: &mut dyn Tap,
-    ) -> Result<(Tensor<2>, Kept)> {
+        keep: bool,
+    ) -> Result<(Tensor<2>, Option<Kept>)> {
         let [attention_in, attention_out, mlp_in, mlp_out] = SITES;
         let (layer, rows) = (&self.layers[index], &batch.rows);
 
@@ -78,18 +80,29 @@ impl Decoder {
         tap.offer_input(index, attention_in, || rows.without_rest(&normed));
         let (attention, attended) = self.attention(index, normed, batch, cache)?;
         tap.offer_input(index, attention_out, || rows.without_rest(&attended));
-        let (raw_attention, after) = self.normed_after(&layer.o, attended.clone(), layer.after_attention.as_ref());
-        let middle = x.clone() + after;
+        let kept = keep.then(|| (x.clone(), attended.clone()));
+        let (attention_out, after) = self.normed_after(&layer.o, attended, layer.after_attention.as_ref());
+        let middle = x + after;
 
         let normed = self.norm(middle.clone(), &layer.before_mlp);
         tap.offer_input(index, mlp_in, || rows.without_rest(&normed));
         let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));
         let gated = self.ops.gate(self.config.blocks[index].gate, &gate, &up);
         tap.offer_input(index, mlp_out, || rows.without_rest(&gated));
-        let (raw_mlp, after) = self.normed_after(&layer.down, gated, layer.after_mlp.as_ref());
-        let y = middle.clone() + after;
+        let kept = kept.map(|(x, attended)| (x, attended, middle.clone(), gate, up));
+        let (mlp_out, after) = self.normed_after(&layer.down, gated, layer.after_mlp.as_ref());
+        let y = middle + after;
 
-        let kept = Kept { x, attention, attended, attention_out: raw_attention, middle, gate, up, mlp_out: raw_mlp };
+        let kept = kept.map(|(x, attended, middle, gate, up)| Kept {
+            x,
+            attention,
+            attended,
+            attention_out,
+            middle,
+            gate,
+            up,
+            mlp_out,
+        });
         Ok((y, kept))
     }
 
