@@ -47,7 +47,7 @@ impl Stage for Generate {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {

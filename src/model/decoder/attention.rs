@@ -57,8 +57,7 @@ impl Decoder {
         cache: Option<&mut LayerCache>,
     ) -> Result<(Saved, Tensor<2>)> {
         let (layer, angles) = (&self.layers[index], self.angles(index, batch)?);
-        let (q, k) = (layer.q.forward(normed.clone()), layer.k.forward(normed.clone()));
-        let v = layer.v.forward(normed);
+        let [q, k, v] = self.linears(batch.products, normed, [&layer.q, &layer.k, &layer.v]);
         let (raw, q, k) = match &layer.qk_norm {
             Some((q_weight, k_weight)) => {
                 let normed = (self.head_norm(q.clone(), q_weight), self.head_norm(k.clone(), k_weight));

@@ -9,7 +9,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::attention::Saved;
-use super::batch::Batch;
+use super::batch::{Batch, Products};
 use super::cache::LayerCache;
 use super::tap::{SITES, Tap};
 use super::{Decoder, Linear};
@@ -81,16 +81,16 @@ impl Decoder {
         let (attention, attended) = self.attention(index, normed, batch, cache)?;
         tap.offer_input(index, attention_out, || rows.without_rest(&attended));
         let kept = keep.then(|| (x.clone(), attended.clone()));
-        let (attention_out, after) = self.normed_after(&layer.o, attended, layer.after_attention.as_ref());
+        let (attention_out, after) = self.normed_after(batch, &layer.o, attended, layer.after_attention.as_ref());
         let middle = x + after;
 
         let normed = self.norm(middle.clone(), &layer.before_mlp);
         tap.offer_input(index, mlp_in, || rows.without_rest(&normed));
-        let (gate, up) = (layer.gate.forward(normed.clone()), layer.up.forward(normed));
+        let [gate, up] = self.linears(batch.products, normed, [&layer.gate, &layer.up]);
         let gated = self.ops.gate(self.config.blocks[index].gate, &gate, &up);
         tap.offer_input(index, mlp_out, || rows.without_rest(&gated));
         let kept = kept.map(|(x, attended)| (x, attended, middle.clone(), gate, up));
-        let (mlp_out, after) = self.normed_after(&layer.down, gated, layer.after_mlp.as_ref());
+        let (mlp_out, after) = self.normed_after(batch, &layer.down, gated, layer.after_mlp.as_ref());
         let y = middle + after;
 
         let kept = kept.map(|(x, attended, middle, gate, up)| Kept {
@@ -107,8 +107,14 @@ impl Decoder {
     }
 
     /// A linear, and the norm that follows it in some families. The first value is the norm's input; `None` without a norm.
-    fn normed_after(&self, linear: &Linear, x: Tensor<2>, norm: Option<&Tensor<1>>) -> (Option<Tensor<2>>, Tensor<2>) {
-        let y = linear.forward(x);
+    fn normed_after(
+        &self,
+        batch: &Batch,
+        linear: &Linear,
+        x: Tensor<2>,
+        norm: Option<&Tensor<1>>,
+    ) -> (Option<Tensor<2>>, Tensor<2>) {
+        let [y] = self.linears(batch.products, x, [linear]);
         match norm {
             Some(weight) => (Some(y.clone()), self.norm(y, weight)),
             None => (None, y),
@@ -117,7 +123,18 @@ impl Decoder {
 
     /// Logits [R, vocabulary] of R rows of the last layer's output.
     pub fn logits(&self, x: Tensor<2>) -> Tensor<2> {
-        let logits = self.norm(x, &self.final_norm).matmul(self.head.clone().transpose());
+        self.capped(self.norm(x, &self.final_norm).matmul(self.head.clone().transpose()))
+    }
+
+    /// The same with [`Ops::row_products`]: the logits of a row do not depend on the other rows.
+    ///
+    /// [`Ops::row_products`]: crate::model::ops::Ops::row_products
+    pub(in crate::model) fn logits_by_row(&self, x: Tensor<2>) -> Tensor<2> {
+        let normed = self.norm(x, &self.final_norm);
+        self.capped(self.ops.row_products(normed, &[&self.head]).swap_remove(0))
+    }
+
+    fn capped(&self, logits: Tensor<2>) -> Tensor<2> {
         match self.config.logit_cap {
             Some(cap) => self.ops.cap(logits, cap),
             None => logits,
@@ -148,7 +165,7 @@ impl Decoder {
         let Some(last) = (0..self.layers.len()).rev().find(wanted) else { return Ok(()) };
         // The sequence is alone in its batch and need not have the bits that it would have in company. So a short one gets
         // no additional rows of zeros.
-        let batch = self.batch_of(Rows::whole([ids.len()], 0));
+        let batch = self.batch_of(Rows::whole([ids.len()], 0), Products::Backend);
         let x = self.embedded(ids, &batch)?;
         self.forward(0..last + 1, x, &batch, None, tap).map(|_| ())
     }

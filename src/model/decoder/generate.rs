@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use burn::tensor::Tensor;
 
 use super::Decoder;
+use super::batch::Products;
 use super::cache::LayerCache;
 use super::tap::Closed;
 use crate::choice::choices;
 use crate::error::{Error, Result};
 use crate::model::ops;
-use crate::model::ops::rows::{Rows, least_rows};
+use crate::model::ops::rows::Rows;
 
 /// The most sequences that are continued at once. Every step reads all weights, so a step is cheaper for each sequence when
 /// there are many.
@@ -137,7 +138,7 @@ impl<'a> Generation<'a> {
         };
         let ids: Vec<Vec<u32>> = self.active.iter().map(unread).collect();
         let sequences = self.active.iter().zip(&ids).map(|(active, ids)| (ids.len(), active.read, active.slot));
-        let batch = decoder.batch_of(Rows::new(sequences, least_rows(&decoder.config)));
+        let batch = decoder.batch_of(Rows::new(sequences, 0), Products::ByRow);
         let x = decoder.embedded(&ids.concat(), &batch)?;
         for (active, ids) in self.active.iter_mut().zip(&ids) {
             active.read += ids.len();
@@ -146,9 +147,7 @@ impl<'a> Generation<'a> {
         ops::run(decoder.ops, || {
             let y = decoder.forward(0..decoder.layers.len(), x, &batch, Some(cache), &mut Closed)?;
             let last = batch.rows.sequences.iter().map(|sequence| y.clone().narrow(0, sequence.rows.end - 1, 1));
-            let last: Vec<Tensor<2>> = last.collect();
-            let count = last.len();
-            Ok(decoder.logits(batch.rows.join(last)).narrow(0, 0, count))
+            Ok(decoder.logits_by_row(batch.rows.join(last.collect())))
         })
     }
 

@@ -40,6 +40,7 @@ use crate::model::arch::config::DecoderConfig;
 use crate::model::matrix::{MatrixId, Projection};
 use crate::model::ops::Ops;
 
+use batch::Products;
 pub use edit::Edit;
 
 /// y = x Wᵀ + b.
@@ -53,7 +54,10 @@ pub struct Linear {
 impl Linear {
     /// x [N, in] to [N, out].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = x.matmul(self.weight.clone().transpose());
+        self.with_bias(x.matmul(self.weight.clone().transpose()))
+    }
+
+    fn with_bias(&self, y: Tensor<2>) -> Tensor<2> {
         match &self.bias {
             Some(bias) => y + bias.clone().unsqueeze::<2>(),
             None => y,
@@ -148,6 +152,22 @@ impl Decoder {
             Some(scale) => embedded.mul_scalar(scale),
             None => embedded,
         })
+    }
+
+    /// x Wᵀ + b of several linears, each [N, out], for an input x [N, in] that they share.
+    pub(in crate::model) fn linears<const L: usize>(
+        &self,
+        products: Products,
+        x: Tensor<2>,
+        linears: [&Linear; L],
+    ) -> [Tensor<2>; L] {
+        match products {
+            Products::Backend => linears.map(|linear| linear.forward(x.clone())),
+            Products::ByRow => {
+                let mut found = self.ops.row_products(x, &linears.map(|linear| &linear.weight)).into_iter();
+                linears.map(|linear| linear.with_bias(found.next().expect("one product for each linear")))
+            }
+        }
     }
 
     /// RMS norm over each row.

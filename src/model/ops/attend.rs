@@ -1,4 +1,4 @@
-//! Attention on the CPU, forward and backward, in fused loops. For one block of a head's queries, the scores, their softmax and
+//! Attention within a batch on the CPU, forward and backward, in fused loops. For one block of a head's queries, the scores, their softmax and
 //! the product with the values are computed while they are in a core's cache. What the mask hides is never computed.
 //!
 //! Sequences and heads are distributed over the threads. The arithmetic of one head runs on one thread, in a fixed order. So
@@ -11,11 +11,11 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use super::Attention;
 use super::lanes::{softmax, softmax_backward, tanh, vectorised};
 use super::memory::{Memory, rows_per_task, tensor};
 use super::product::{Matrix, Onto, product};
 use super::rows::{Rows, Sequence};
-use super::{Attention, Keys};
 
 /// Queries of one block. It influences the last bits of results, so a change raises the versions of the stages that run the
 /// decoder.
@@ -27,7 +27,7 @@ struct Task<'a> {
     heads: Range<usize>,
 }
 
-/// The tasks of a batch, in the order of sequences and heads. If a sequence has one query, the heads of a group share one
+/// The tasks of a batch, in the order of sequences and heads. If a sequence has one token, the heads of a group share one
 /// product with their keys. If it has several, each head has products of its own.
 fn tasks<'a>(rows: &'a Rows, attention: &Attention) -> Vec<Task<'a>> {
     let of = |sequence: &'a Sequence| {
@@ -42,29 +42,17 @@ struct Planes {
     memory: Memory,
     kv_heads: usize,
     d: usize,
-    /// How many positions a slot of the cache has; none if keys and values are those of the batch itself.
-    positions: Option<usize>,
 }
 
 impl Planes {
-    fn of_batch(x: Tensor<2>, attention: &Attention) -> Self {
-        Self { memory: Memory::of(x), kv_heads: attention.kv_heads, d: attention.head_dim, positions: None }
-    }
-
-    fn of_cache(cache: &Tensor<4>) -> Self {
-        let [_, kv_heads, positions, d] = cache.dims();
-        Self { memory: Memory::of(cache.clone()), kv_heads, d, positions: Some(positions) }
+    fn of(x: Tensor<2>, attention: &Attention) -> Self {
+        Self { memory: Memory::of(x), kv_heads: attention.kv_heads, d: attention.head_dim }
     }
 
     fn matrix(&self, sequence: &Sequence, key_head: usize, seen: usize) -> Matrix<'_> {
-        let (first, stride) = match self.positions {
-            Some(positions) => ((sequence.slot * self.kv_heads + key_head) * positions * self.d, self.d),
-            None => {
-                let width = self.kv_heads * self.d;
-                (sequence.rows.start * width + key_head * self.d, width)
-            }
-        };
-        Matrix::new(&self.memory.slice()[first..], seen, self.d, stride)
+        let width = self.kv_heads * self.d;
+        let first = sequence.rows.start * width + key_head * self.d;
+        Matrix::new(&self.memory.slice()[first..], seen, self.d, width)
     }
 }
 
@@ -141,15 +129,12 @@ fn side_by_side(rows: &Rows, heads: usize, d: usize, tasks: &[Vec<f32>]) -> Tens
     tensor(y, [rows.count(), width])
 }
 
-/// See [`super::Ops::attend`].
-pub fn attend(q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) -> Tensor<2> {
+/// See [`super::Ops::attend`], for keys and values [N, kv*d] of the batch itself.
+pub fn attend(q: Tensor<2>, [k, v]: [&Tensor<2>; 2], rows: &Rows, attention: &Attention) -> Tensor<2> {
     let (n, kv, d) = (attention.heads, attention.kv_heads, attention.head_dim);
     let q = Memory::of(q);
     let q = q.slice();
-    let (k, v) = match keys {
-        Keys::Batch { k, v } => (Planes::of_batch(k.clone(), attention), Planes::of_batch(v.clone(), attention)),
-        Keys::Cache { k, v } => (Planes::of_cache(k), Planes::of_cache(v)),
-    };
+    let (k, v) = (Planes::of(k.clone(), attention), Planes::of(v.clone(), attention));
     let done: Vec<Vec<f32>> = tasks(rows, attention)
         .into_par_iter()
         .map_init(Vec::new, |p, task| {
@@ -173,7 +158,7 @@ pub fn attend_backward([q, k, v, dy]: [Tensor<2>; 4], rows: &Rows, attention: &A
     let (n, kv, d) = (attention.heads, attention.kv_heads, attention.head_dim);
     let (q, dy) = (Memory::of(q), Memory::of(dy));
     let (q, dy) = (q.slice(), dy.slice());
-    let (k, v) = (Planes::of_batch(k, attention), Planes::of_batch(v, attention));
+    let (k, v) = (Planes::of(k, attention), Planes::of(v, attention));
     #[expect(clippy::cast_possible_truncation, reason = "f32 arithmetic")]
     let scale = attention.scale as f32;
     let each = |sequence| (0..n).map(move |head| Task { sequence, heads: head..head + 1 });

@@ -15,8 +15,10 @@ use super::lanes::{exp, maximum, sigmoid, sum, tanh, vectorised};
 use super::memory::{GRAIN, Memory, rows_per_task, tensor};
 use super::plain::{GELU_CUBE, GELU_SCALE};
 use super::product::{Matrix, Onto, product};
+use super::registers::InstructionSet;
+use super::row_product;
 use super::rows::Rows;
-use super::{Attention, CrossEntropy, Keys, Ops, attend, means};
+use super::{Attention, CrossEntropy, Keys, Ops, attend, attend_cached, means};
 use crate::model::arch::config::Gate;
 
 /// Fused loops over host memory: f32 on the CPU backend.
@@ -26,6 +28,10 @@ pub struct Host;
 impl Ops for Host {
     fn on_pool(&self) -> bool {
         true
+    }
+
+    fn row_products(&self, x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {
+        row_products(x, weights)
     }
 
     fn rms_norm(&self, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
@@ -53,7 +59,10 @@ impl Ops for Host {
     }
 
     fn attend(&self, q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) -> Tensor<2> {
-        attend::attend(q, keys, rows, attention)
+        match keys {
+            Keys::Batch { k, v } => attend::attend(q, [k, v], rows, attention),
+            Keys::Cache { k, v } => attend_cached::attend(q, [k, v], rows, attention),
+        }
     }
 
     fn attend_backward(&self, qkvdy: [Tensor<2>; 4], rows: &Rows, attention: &Attention) -> [Tensor<2>; 3] {
@@ -79,6 +88,17 @@ impl Ops for Host {
     fn add_abs_gradients(&self, acc: Tensor<2>, dy: &Tensor<2>, x: &Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {
         add_abs_gradients(acc, dy.clone(), x.clone(), samples)
     }
+}
+
+fn row_products(x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {
+    let [rows, columns] = x.dims();
+    let outs: Vec<usize> = weights.iter().map(|weight| weight.dims()[0]).collect();
+    let (x, weights) = (Memory::of(x), Vec::from_iter(weights.iter().map(|weight| Memory::of((*weight).clone()))));
+    let matrices = weights.iter().zip(&outs).map(|(weight, out)| Matrix::new(weight.slice(), *out, columns, columns));
+    let matrices: Vec<Matrix<'_>> = matrices.collect();
+    let products =
+        row_product::row_products(InstructionSet::best(), Matrix::new(x.slice(), rows, columns, columns), &matrices);
+    products.into_iter().zip(outs).map(|(y, out)| tensor(y, [rows, out])).collect()
 }
 
 #[inline(always)]
@@ -219,11 +239,14 @@ fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
     let x = x.slice();
     let mut cache = Memory::of(cache).into_vec();
     for sequence in &rows.sequences {
-        for (row, position) in sequence.rows.clone().zip(sequence.first..) {
-            for head in 0..kv {
-                let from = (row * kv + head) * d;
-                let to = ((sequence.slot * kv + head) * positions + position) * d;
-                cache[to..to + d].copy_from_slice(&x[from..from + d]);
+        for (slot, places, first) in sequence.parts(sequence.first..sequence.keys()) {
+            let row = sequence.rows.start + first - sequence.first;
+            for (row, position) in (row..).zip(places) {
+                for head in 0..kv {
+                    let from = (row * kv + head) * d;
+                    let to = ((slot * kv + head) * positions + position) * d;
+                    cache[to..to + d].copy_from_slice(&x[from..from + d]);
+                }
             }
         }
     }

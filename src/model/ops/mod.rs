@@ -1,6 +1,6 @@
-//! The operations of a decoder other than matrix products: norms, gates, rotations, attention, losses and gradient sums.
+//! The operations of a decoder: norms, gates, rotations, attention, losses, gradient sums, and the products of generation.
 //!
-//! Burn does the matrix products on every device. Its CPU backend is slow at the operations between them: it makes one pass
+//! Burn does the other matrix products, on every device. Its CPU backend is slow at the operations between them: it makes one pass
 //! over memory for each small step, on one thread. So [`Ops`] is a trait. Its own methods are plain tensor operations
 //! ([`plain`]) for any device. A device overrides the methods that it can do better: [`host`] does all of them in fused,
 //! parallel loops over the CPU's memory. The tests compare both.
@@ -11,12 +11,16 @@
 
 pub mod angles;
 mod attend;
+mod attend_cached;
 mod host;
 mod lanes;
 mod memory;
 mod plain;
 mod product;
+mod registers;
+mod row_product;
 pub mod rows;
+mod weighted_rows;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -87,6 +91,12 @@ pub trait Ops: Debug + Send + Sync {
     /// wake the caller, thousands of times in a pass.
     fn on_pool(&self) -> bool {
         false
+    }
+
+    /// x Wᵀ for x [N, in] and each W [out, in], in the order of W. A row has the same bits whatever rows are beside it; on a GPU,
+    /// where kernels are chosen by size, nearly the same.
+    fn row_products(&self, x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {
+        plain::row_products(x, weights)
     }
 
     /// y = x / sqrt(mean(x²) + eps) * w over each row of x [N, H] (Zhang & Sennrich 2019).

@@ -7,7 +7,7 @@ use std::ops::Range;
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use super::angles::Angles;
-use super::rows::{Rows, Sequence};
+use super::rows::{Rows, Sequence, least_rows_of};
 use super::{Attention, CrossEntropy, Keys, means};
 use crate::model::arch::config::Gate;
 
@@ -15,6 +15,14 @@ use crate::model::arch::config::Gate;
 fn widen<const D: usize>(x: Tensor<D>) -> (Tensor<D>, DType) {
     let dtype = x.dtype();
     (x.cast(DType::F32), dtype)
+}
+
+/// Adds rows of zeros to few rows, so that the backend multiplies them as it multiplies many.
+pub fn row_products(x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {
+    let [count, _] = x.dims();
+    let least = weights.iter().map(|weight| least_rows_of(weight.dims()[0])).max().unwrap_or(0);
+    let x = Rows::whole([count], least).join(vec![x]);
+    weights.iter().map(|weight| x.clone().matmul((*weight).clone().transpose()).narrow(0, 0, count)).collect()
 }
 
 fn normalised(x: Tensor<2>, eps: f64) -> (Tensor<2>, Tensor<2>) {
@@ -89,8 +97,9 @@ pub fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
     let shape = cache.dims();
     let [slots, kv, positions, d] = shape;
     let lines = |sequence: &Sequence| {
-        let slot = sequence.slot;
-        (sequence.first..sequence.keys()).flat_map(move |position| {
+        let parts = sequence.parts(sequence.first..sequence.keys());
+        let places = parts.into_iter().flat_map(|(slot, places, _)| places.map(move |position| (slot, position)));
+        places.flat_map(move |(slot, position)| {
             (0..kv).map(move |head| i64::try_from((slot * kv + head) * positions + position).unwrap_or(i64::MAX))
         })
     };
@@ -99,7 +108,8 @@ pub fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
     let lines = Tensor::<1, Int>::from_data(TensorData::new(lines, [count]), &cache.device());
     let values = rows.without_rest(&x).reshape([count, d]);
     // There is adding to chosen lines and no writing, so the slots of new sequences are emptied first.
-    let begun = rows.sequences.iter().filter(|sequence| sequence.first == 0);
+    let shared = |sequence: &Sequence| sequence.prefix.map_or(0, |prefix| prefix.tokens);
+    let begun = rows.sequences.iter().filter(|sequence| sequence.first == shared(sequence));
     let cache = begun.fold(cache, |cache, Sequence { slot, .. }| {
         let zeros = Tensor::zeros([1, kv, positions, d], (&cache.device(), cache.dtype()));
         cache.slice_assign([*slot..slot + 1, 0..kv, 0..positions, 0..d], zeros)
@@ -201,14 +211,19 @@ pub fn attend(q: Tensor<2>, keys: Keys<'_>, rows: &Rows, attention: &Attention) 
             }
         }
         Keys::Cache { k, v } => {
-            for group in rows.sequences.chunk_by(|one, other| one.tokens() == 1 && other.tokens() == 1) {
+            let step = |sequence: &Sequence| sequence.tokens() == 1 && sequence.prefix.is_none();
+            for group in rows.sequences.chunk_by(|one, other| step(one) && step(other)) {
                 let (first, last) = (group[0].rows.start, group[group.len() - 1].rows.end);
                 let q = q.clone().narrow(0, first, last - first);
                 let one = &group[0];
-                if one.tokens() == 1 {
+                if step(one) {
                     pieces.push(attend_steps(q, [k, v], group, attention));
                 } else {
-                    let of = |cache: &Tensor<4>| cache.clone().narrow(0, one.slot, 1);
+                    let part = |cache: &Tensor<4>, (slot, places, _): &(usize, Range<usize>, usize)| {
+                        cache.clone().narrow(0, *slot, 1).narrow(2, places.start, places.len())
+                    };
+                    let parts = one.parts(0..one.keys());
+                    let of = |cache: &Tensor<4>| Tensor::cat(parts.iter().map(|at| part(cache, at)).collect(), 2);
                     pieces.push(attend_sequence(q, &of(k), &of(v), one.first, attention));
                 }
             }

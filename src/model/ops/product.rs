@@ -34,6 +34,23 @@ impl<'a> Matrix<'a> {
     pub fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, strides: (self.strides.1, self.strides.0), ..self }
     }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The values, and the distance from one row to the next.
+    ///
+    /// # Panics
+    /// If the elements of a row do not lie side by side.
+    pub fn gapless_rows(&self) -> (&'a [f32], usize) {
+        assert!(self.strides.1 == 1, "rows must lie in memory without gaps between columns");
+        (self.values, self.strides.0)
+    }
 }
 
 /// What happens to the values that are already there.

@@ -3,15 +3,42 @@
 //! Matrix products see rows, and do not know which sequence a row belongs to. Attention goes sequence by sequence. So the
 //! sequences of a batch share the reading and packing of weights, and nothing is computed for padding.
 //!
-//! A row has the same bits whatever else is in its batch. There is one exception: the CPU's matrix products choose other
-//! kernels for results with few rows. [`Rows::join`] avoids this by adding rows of zeros. On a GPU, kernels are chosen by
-//! size, so the last bits may differ. Must not know: layers, samples, prompts.
+//! A row has the same bits whatever else is in its batch. There is one exception: the CPU backend's matrix products choose
+//! other kernels for results with few rows. Scoring uses them, and [`Rows::join`] avoids the exception by adding rows of
+//! zeros. Generation has products of its own ([`super::row_product`]) and needs no such rows. On a GPU, kernels are chosen
+//! by size, so the last bits may differ. Must not know: layers, samples, prompts.
 
 use std::ops::Range;
 
 use burn::tensor::Tensor;
 
 use crate::model::arch::config::DecoderConfig;
+
+/// The first tokens of a sequence, if their keys and values lie in another slot of the cache. Any number of sequences may
+/// begin with the tokens of one slot, which are then read and held once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    pub slot: usize,
+    pub tokens: usize,
+}
+
+/// Some tokens of one sequence, before they have rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Piece {
+    pub tokens: usize,
+    /// How many of the sequence's tokens were read before, those of the prefix included.
+    pub first: usize,
+    /// The sequence's place in a cache, where there is one.
+    pub slot: usize,
+    pub prefix: Option<Prefix>,
+}
+
+/// (tokens, first, slot)
+impl From<(usize, usize, usize)> for Piece {
+    fn from((tokens, first, slot): (usize, usize, usize)) -> Self {
+        Self { tokens, first, slot, prefix: None }
+    }
+}
 
 /// One sequence of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +49,23 @@ pub struct Sequence {
     pub first: usize,
     /// Its place in a cache, where there is one.
     pub slot: usize,
+    /// Where its first tokens are, if not there.
+    pub prefix: Option<Prefix>,
 }
 
 impl Sequence {
     /// How many tokens of it are in the batch.
     pub fn tokens(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Where the keys at some of its positions lie: (slot, positions in the slot, first position of them in the sequence).
+    pub fn parts(&self, positions: Range<usize>) -> Vec<(usize, Range<usize>, usize)> {
+        let shared = self.prefix.map_or(0, |prefix| prefix.tokens);
+        let (before, after) = (positions.start..positions.end.min(shared), positions.start.max(shared)..positions.end);
+        let before = self.prefix.map(|prefix| (prefix.slot, before.clone(), before.start));
+        let after = (self.slot, after.start - shared..after.end.max(shared) - shared, after.start);
+        before.into_iter().chain([after]).filter(|(_, positions, _)| !positions.is_empty()).collect()
     }
 
     /// How many keys its last token sees, without a window.
@@ -41,13 +79,18 @@ impl Sequence {
     }
 }
 
-/// With this many rows or more, every product of this decoder adds in the same order. The CPU backend multiplies with
-/// `gemm`, which uses other kernels for results of one row or of at most 256 values, and blocks of another depth for results
-/// within 64 by 64.
+/// With this many rows or more, the CPU backend's products with a result of this width add in the same order. It multiplies
+/// with `gemm`, which uses other kernels for results of one row or of at most 256 values, and blocks of another depth for
+/// results within 64 by 64.
+pub fn least_rows_of(width: usize) -> usize {
+    if width > 64 { 4 } else { 65 }
+}
+
+/// With this many rows or more, every product of the backend that this decoder needs adds in the same order.
 pub fn least_rows(config: &DecoderConfig) -> usize {
     let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let widths = [config.hidden_size, config.intermediate_size, config.vocab_size, q, kv];
-    if widths.into_iter().all(|width| width > 64) { 4 } else { 65 }
+    widths.into_iter().map(least_rows_of).max().unwrap_or(0)
 }
 
 /// Which rows of a batch belong to which sequence.
@@ -58,16 +101,15 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows for sequences given as (tokens, first, slot): how many tokens are in the batch, how many were read before, and the
-    /// place in the cache. A batch has at least `least` rows. Rows that belong to no sequence come last.
-    pub fn new(sequences: impl IntoIterator<Item = (usize, usize, usize)>, least: usize) -> Self {
+    /// Rows for a piece of every sequence. A batch has at least `least` rows. Rows that belong to no sequence come last.
+    pub fn new(sequences: impl IntoIterator<Item: Into<Piece>>, least: usize) -> Self {
         let mut end = 0;
-        let place = |(tokens, first, slot): (usize, usize, usize)| {
+        let mut place = |piece: Piece| {
             let start = end;
-            end += tokens;
-            Sequence { rows: start..end, first, slot }
+            end += piece.tokens;
+            Sequence { rows: start..end, first: piece.first, slot: piece.slot, prefix: piece.prefix }
         };
-        Self { sequences: sequences.into_iter().map(place).collect(), least }
+        Self { sequences: sequences.into_iter().map(|piece| place(piece.into())).collect(), least }
     }
 
     /// Rows for whole sequences of these lengths.

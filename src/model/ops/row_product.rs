@@ -1,0 +1,351 @@
+//! Products x Wᵀ in which a row of the result has the same bits whatever rows are beside it.
+//!
+//! The CPU backend's products choose their kernel, and with it the order of sums, by the size of the result. That is right
+//! for scoring. But a token that is generated must not depend on what else is generated, and one sequence alone must not be
+//! padded to the size of many. So every element of the result is computed here in one order, whatever the shapes:
+//!
+//! * Products over the inner size go to sixteen running sums, the first to the first, the seventeenth to the first again. A
+//!   product and its sum are rounded once together.
+//! * After every [`DEPTH`] products, and at the end, the sixteen sums are added up ([`Floats::totals`]), and the total is
+//!   added to the element.
+//!
+//! The order depends neither on threads nor on the instruction set, so the bits are those of every machine. Both operands
+//! are read as they lie in memory, along their rows: nothing is packed, and with few rows the rate is that of reading the
+//! weights once. Must not know: layers, sequences.
+#![expect(unsafe_code, reason = "kernels read by pointers, and threads write disjoint columns of one result")]
+
+use rayon::prelude::*;
+
+use super::product::Matrix;
+#[cfg(target_arch = "x86_64")]
+use super::registers::{Avx2, Avx512};
+use super::registers::{Floats, InstructionSet, Portable, WIDTH};
+
+/// The inner size of one block. A block of a few rows of W stays in a core's first cache while all rows of x pass by. It is
+/// part of the order of sums, so a change raises the versions of the stages that generate.
+const DEPTH: usize = 1024;
+
+/// Rows of x that stay in a core's second cache while W passes by.
+const ROWS: usize = 120;
+
+/// Rows of W of a task are a multiple of this, so that no kernel of [`on`] has a rest but at the end of W.
+const GRAIN: usize = 12;
+
+/// Rows that a kernel reads: the first one's address, and the distance from one to the next.
+#[derive(Clone, Copy)]
+struct Rows {
+    values: *const f32,
+    stride: usize,
+}
+
+impl Rows {
+    /// # Safety
+    /// The element must lie inside the matrix.
+    #[inline(always)]
+    unsafe fn from(self, row: usize, column: usize) -> Self {
+        Self { values: unsafe { self.values.add(row * self.stride + column) }, ..self }
+    }
+}
+
+/// Where a kernel writes: elements [rows, columns] of a row-major result.
+#[derive(Clone, Copy)]
+struct Target {
+    values: *mut f32,
+    stride: usize,
+}
+
+/// R by C elements of the result over `depth` products each; onto what is there unless they are the `first` ones.
+///
+/// # Safety
+/// x has R rows of that many columns, w has C, y is R by C, and the machine has the instruction set of F.
+#[inline(always)]
+unsafe fn tile<F: Floats, const R: usize, const C: usize>(x: Rows, w: Rows, depth: usize, y: Target, first: bool) {
+    // SAFETY: all addresses lie inside what the caller promises; the last, incomplete sixteen are copied first.
+    unsafe {
+        let mut sums = [[F::splat(0.0); C]; R];
+        let mut at = 0;
+        while at + WIDTH <= depth {
+            let weights: [F; C] = std::array::from_fn(|c| F::load(w.values.add(c * w.stride + at)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let value = F::load(x.values.add(r * x.stride + at));
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = sum.plus_product(value, weight);
+                }
+            }
+            at += WIDTH;
+        }
+        if at < depth {
+            let rest = |rows: Rows, row: usize| {
+                let mut padded = [0.0_f32; WIDTH];
+                std::ptr::copy_nonoverlapping(rows.values.add(row * rows.stride + at), padded.as_mut_ptr(), depth - at);
+                F::load(padded.as_ptr())
+            };
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.plus_product(rest(x, r), rest(w, c));
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for c in (0..C).step_by(4) {
+                let totals = F::totals(std::array::from_fn(|i| sums[if c + i < C { c + i } else { c }]));
+                for (i, total) in totals.into_iter().enumerate().take(C - c) {
+                    let y = y.values.add(r * y.stride + c + i);
+                    *y = if first { total } else { *y + total };
+                }
+            }
+        }
+    }
+}
+
+/// [`tile`] for at most R rows and at most C columns.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn tile_of<F: Floats, const R: usize, const C: usize>(
+    (rows, columns): (usize, usize),
+    [x, w]: [Rows; 2],
+    depth: usize,
+    y: Target,
+    first: bool,
+) {
+    // SAFETY: as the caller promises, for every part.
+    unsafe {
+        if columns == C {
+            match rows {
+                1 => tile::<F, 1, C>(x, w, depth, y, first),
+                2 => tile::<F, 2, C>(x, w, depth, y, first),
+                3 => tile::<F, 3, C>(x, w, depth, y, first),
+                _ => tile::<F, R, C>(x, w, depth, y, first),
+            }
+            return;
+        }
+        for row in 0..rows {
+            for column in 0..columns {
+                let y = Target { values: y.values.add(row * y.stride + column), ..y };
+                tile::<F, 1, 1>(x.from(row, 0), w.from(column, 0), depth, y, first);
+            }
+        }
+    }
+}
+
+/// y [m, n] = x [m, k] wᵀ in tiles of R by C. R is 3 or 4.
+///
+/// # Safety
+/// The operands have these sizes, and the machine has the instruction set of F.
+#[inline(always)]
+unsafe fn tiles<F: Floats, const R: usize, const C: usize>(y: Target, [x, w]: [Rows; 2], [m, n, k]: [usize; 3]) {
+    let step = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, depths: std::ops::Range<usize>| {
+        // SAFETY: the ranges lie inside the sizes.
+        unsafe {
+            let operands = [x.from(rows.start, depths.start), w.from(columns.start, depths.start)];
+            let y = Target { values: y.values.add(rows.start * y.stride + columns.start), ..y };
+            let size = (rows.len(), columns.len());
+            tile_of::<F, R, C>(size, operands, depths.len(), y, depths.start == 0);
+        }
+    };
+    let columns = || (0..n).step_by(C).map(|start| start..n.min(start + C));
+    let depths = || (0..k).step_by(DEPTH).map(|start| start..k.min(start + DEPTH));
+    if m <= R {
+        // W is read once, row by row.
+        columns().for_each(|columns| depths().for_each(|depths| step(0..m, columns.clone(), depths)));
+        return;
+    }
+    for depths in depths() {
+        for rows in (0..m).step_by(ROWS).map(|start| start..m.min(start + ROWS)) {
+            for columns in columns() {
+                for start in rows.clone().step_by(R) {
+                    step(start..rows.end.min(start + R), columns.clone(), depths.clone());
+                }
+            }
+        }
+    }
+}
+
+/// y [m, n] = x [m, k] wᵀ, with kernels of the size that suits the registers of an instruction set.
+///
+/// # Safety
+/// The operands have these sizes.
+unsafe fn on(set: InstructionSet, y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    unsafe fn avx512(y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+        // SAFETY: as the caller promises.
+        unsafe { tiles::<Avx512, 4, 6>(y, operands, sizes) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+        // SAFETY: as the caller promises. One row alone leaves registers for more columns.
+        unsafe {
+            match sizes[0] {
+                1 => tiles::<Avx2, 3, 6>(y, operands, sizes),
+                _ => tiles::<Avx2, 3, 2>(y, operands, sizes),
+            }
+        }
+    }
+    // SAFETY: `InstructionSet` only names what the machine has; otherwise as the caller promises.
+    unsafe {
+        match set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => avx512(y, operands, sizes),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => avx2(y, operands, sizes),
+            InstructionSet::Portable => tiles::<Portable, 3, 2>(y, operands, sizes),
+        }
+    }
+}
+
+/// y = x wᵀ for x [m, k], w [n, k] and y [m, n], whose rows are `stride` apart. The rows have no gaps between columns. Runs on
+/// the calling thread.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn row_product(set: InstructionSet, (y, stride): (&mut [f32], usize), x: Matrix<'_>, w: Matrix<'_>) {
+    let ([m, n, k], operands) = checked(&x, &w);
+    assert!(n <= stride && m.saturating_sub(1) * stride + n <= y.len(), "the result has too little room");
+    if k == 0 {
+        return y.chunks_mut(stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
+    }
+    // SAFETY: `checked` and the line above checked the sizes.
+    unsafe { on(set, Target { values: y.as_mut_ptr(), stride }, operands, [m, n, k]) }
+}
+
+/// x wᵀ for x [m, k] and every w [n, k], each [m, n], on all threads. The rows of the operands have no gaps between columns.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn row_products(set: InstructionSet, x: Matrix<'_>, weights: &[Matrix<'_>]) -> Vec<Vec<f32>> {
+    let mut results: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; x.rows() * w.rows()]).collect();
+    let all: usize = weights.iter().map(Matrix::rows).sum();
+    let grain = all.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(GRAIN);
+    let mut tasks = Vec::new();
+    for (result, w) in results.iter_mut().zip(weights) {
+        let ([m, n, k], [x, w]) = checked(&x, w);
+        if k == 0 {
+            continue;
+        }
+        for start in (0..n).step_by(grain) {
+            // SAFETY: `checked` checked the sizes, and the result was made with m by n elements.
+            let (y, w) = unsafe { (Target { values: result.as_mut_ptr().add(start), stride: n }, w.from(start, 0)) };
+            tasks.push(Task { y, operands: [x, w], sizes: [m, grain.min(n - start), k] });
+        }
+    }
+    // SAFETY: as above. Tasks write different columns, and x, the weights and the results outlive them.
+    tasks.into_par_iter().for_each(|Task { y, operands, sizes }| unsafe { on(set, y, operands, sizes) });
+    results
+}
+
+/// Some columns of a result.
+struct Task {
+    y: Target,
+    operands: [Rows; 2],
+    sizes: [usize; 3],
+}
+
+// SAFETY: tasks read what nobody writes, and each writes elements that no other task touches.
+unsafe impl Send for Task {}
+
+/// m, n and k of x wᵀ, and its operands as kernels take them.
+fn checked(x: &Matrix<'_>, w: &Matrix<'_>) -> ([usize; 3], [Rows; 2]) {
+    assert_eq!(x.columns(), w.columns(), "the inner sizes differ");
+    let rows = |matrix: &Matrix<'_>| {
+        let (values, stride) = matrix.gapless_rows();
+        Rows { values: values.as_ptr(), stride }
+    };
+    ([x.rows(), w.rows(), x.columns()], [rows(x), rows(w)])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The sum of the file's first comment, one operation after the other.
+    fn element(x: &[f32], w: &[f32]) -> f32 {
+        let mut element = None;
+        for (x, w) in x.chunks(DEPTH).zip(w.chunks(DEPTH)) {
+            let mut sums = [0.0_f32; WIDTH];
+            for (x, w) in x.chunks(WIDTH).zip(w.chunks(WIDTH)) {
+                for (sum, (x, w)) in sums.iter_mut().zip(x.iter().zip(w)) {
+                    *sum = x.mul_add(*w, *sum);
+                }
+            }
+            for half in [8, 4, 2, 1] {
+                for i in 0..half {
+                    sums[i] += sums[i + half];
+                }
+            }
+            element = Some(element.map_or(sums[0], |before| before + sums[0]));
+        }
+        element.unwrap_or(0.0)
+    }
+
+    fn values(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn every_instruction_set_and_every_company_give_the_bits_of_the_plain_sum(
+            m in 1..20_usize, n in 1..40_usize, k in prop_oneof![0..70_usize, 1000..2100_usize],
+            gap in 0..3_usize, seed in 0..1000_u64,
+        ) {
+            let (x, w) = (values(m * (k + gap), seed), values(n * k, seed + 1));
+            let mut expected = Vec::new();
+            for x in (0..m).map(|row| &x[row * (k + gap)..][..k]) {
+                expected.extend((0..n).map(|column| element(x, &w[column * k..][..k])));
+            }
+            for set in InstructionSet::all() {
+                let (x, w) = (Matrix::new(&x, m, k, k + gap), Matrix::new(&w, n, k, k));
+                let mut y = vec![f32::NAN; m * n];
+                row_product(set, (&mut y, n), x, w);
+                prop_assert_eq!(bits(&y), bits(&expected), "{:?}", set);
+                let threaded = row_products(set, x, &[w, w]);
+                prop_assert!(threaded.iter().all(|y| bits(y) == bits(&expected)), "{:?} on threads", set);
+            }
+        }
+    }
+
+    #[test]
+    fn wide_results_of_many_rows_are_those_of_each_row_alone() {
+        let (m, n, k) = (300, 100, 1300);
+        let (x, w) = (values(m * k, 1), values(n * k, 2));
+        let w = Matrix::new(&w, n, k, k);
+        for set in InstructionSet::all() {
+            let together = row_products(set, Matrix::new(&x, m, k, k), &[w]);
+            for row in (0..m).step_by(37) {
+                let alone = row_products(set, Matrix::new(&x[row * k..], 1, k, k), &[w]);
+                assert_eq!(bits(&alone[0]), bits(&together[0][row * n..][..n]), "{set:?}, row {row}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "without gaps")]
+    fn a_transposed_operand_is_refused() {
+        let x = [0.0; 6];
+        row_product(
+            InstructionSet::Portable,
+            (&mut [0.0; 9], 3),
+            Matrix::new(&x, 3, 2, 2).transposed(),
+            Matrix::new(&x, 2, 3, 3),
+        );
+    }
+}
