@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::planner::Planner;
 use super::sources::ModelDigests;
-use crate::digest::Manifest;
+use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::model::Checkpoint;
-use crate::stages::{Context, Fill, Input, Node, Outlet, Outputs, Progress, Role, Shards, Stage};
+use crate::stages::{Context, Fill, Input, Node, Outlet, Outputs, Progress, Relative, Role, Shards, Stage};
 
 impl Planner<'_> {
     /// An opened model and its three digests.
@@ -88,6 +88,7 @@ impl Planner<'_> {
             }
             Ok(None)
         };
+        let relatives = |input: &str, output: &str| self.relatives(stage, manifest, input, output);
         let outputs = stage
             .run(&Context {
                 node: &node.name,
@@ -97,6 +98,7 @@ impl Planner<'_> {
                 inputs: &manifest.inputs,
                 file: &file,
                 earlier: &earlier,
+                relatives: &relatives,
                 models: self.models,
                 model_path: &|role| self.sources.located(role),
                 shards: &Guarded { shards: place.shards, unchanged: &unchanged },
@@ -115,6 +117,33 @@ impl Planner<'_> {
             unchanged().map_err(|error| error.within(&node.name))?;
         }
         outputs
+    }
+}
+
+impl Planner<'_> {
+    /// See [`Context::relatives`].
+    fn relatives(&self, stage: &dyn Stage, own: &Manifest, input: &str, output: &str) -> Result<Vec<Relative>> {
+        let others = |manifest: &Manifest| {
+            let mut inputs = manifest.inputs.clone();
+            inputs.remove(input);
+            inputs
+        };
+        let mut found = Vec::new();
+        for record in self.store.records(stage.name())? {
+            let other = &record.manifest;
+            let Some(output) = record.outputs.get(output) else { continue };
+            if (other.version, &other.params, others(other)) != (own.version, &own.params, others(own)) {
+                continue;
+            }
+            // What is gone or damaged helps nobody, and is no reason to stop.
+            let there = |digest: &Digest| self.store.verify(digest).is_ok_and(|there| there);
+            let differing = other.inputs.get(input);
+            if there(&output.digest) && differing.is_none_or(there) {
+                let input = differing.map(|digest| self.store.map(digest)).transpose()?;
+                found.push(Relative { input, output: self.store.map(&output.digest)? });
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -30,6 +30,16 @@ pub type OutputOf<'a> = dyn Fn(&str, &str) -> Result<Option<Bytes>> + 'a;
 /// Bytes of an output of an earlier run of the same stage whose parameters a closure accepts.
 pub type Earlier<'a> = dyn Fn(&dyn Fn(&Value) -> bool, &str) -> Result<Option<Bytes>> + 'a;
 
+/// What a stage put out under the same parameters, from inputs that differ from the node's own in one of them.
+pub struct Relative {
+    /// The bytes of the input that differs, where the relative has it.
+    pub input: Option<Bytes>,
+    pub output: Bytes,
+}
+
+/// The relatives of a node in the store, for the input that may differ and the output that is wanted.
+pub type Relatives<'a> = dyn Fn(&str, &str) -> Result<Vec<Relative>> + 'a;
+
 /// Fills an output piece by piece.
 pub type Fill<'a> = dyn FnMut(&mut (dyn Write + Send)) -> Result<()> + 'a;
 
@@ -196,6 +206,8 @@ pub struct Context<'a> {
     pub file: &'a dyn Fn(&str) -> Result<FileInput>,
     /// An output of an earlier run of this stage with the same inputs, whose parameters the closure accepts.
     pub earlier: &'a Earlier<'a>,
+    /// Only for what makes a stage faster: its result must not depend on what the store happens to hold.
+    pub relatives: &'a Relatives<'a>,
     pub models: &'a Loaded,
     /// Where a model lies, if it is on this machine.
     pub model_path: &'a dyn Fn(Role) -> Result<Option<PathBuf>>,

@@ -1,13 +1,16 @@
 //! generate: a variant's greedy answers to every question.
 //!
 //! A shard has some answers that are done. Answers do not depend on each other, so a resumed run gives the same bytes as one that
-//! was never stopped.
+//! was never stopped. The answers of a variant that is done are drafts for those of the next (`generate/drafts.rs`).
 //! Must not know: how answers are judged.
+
+mod drafts;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::drafts::Drafts;
 use super::variant::per_variant;
 use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
 use crate::data::Format;
@@ -94,12 +97,14 @@ impl Stage for Generate {
         let decoder = context.variant(params.dtype)?;
         let prompts: Vec<Vec<u32>> = answers.iter().map(|answer| answer.prompt_ids.clone()).collect();
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let mut finished = Finished::resume(context, prompts.len(), params.max_new_tokens)?;
+        let mut finished = Finished::resume(context, &prompts, params.max_new_tokens)?;
+        finished.drafts = drafts::of_nearest(context)?;
         let missing: Vec<usize> = (0..prompts.len()).filter(|row| finished.rows[*row].is_none()).collect();
         let made = decoder.generate(&prompts, &missing, params.max_new_tokens, text.stop_ids(), &mut finished);
         // What is done is kept, whatever ended the work.
         finished.keep()?;
         made?;
+        finished.tell_of_drafts();
         for (answer, continuation) in answers.iter_mut().zip(finished.rows) {
             let continuation = continuation.ok_or_else(|| Error::fault("a question was left without an answer"))?;
             answer.answer = text.decode(&continuation.ids, true)?.trim().to_owned();
@@ -116,6 +121,10 @@ const SHARD: usize = 16;
 /// The answers that are done, by row, and the shards that hold them.
 struct Finished<'a> {
     context: &'a Context<'a>,
+    prompts: &'a [&'a [u32]],
+    drafts: Drafts,
+    /// Tokens of drafts that were read, and those that were right.
+    drafted: (usize, usize),
     rows: Vec<Option<Continuation>>,
     /// Rows that no shard holds yet.
     pending: Vec<usize>,
@@ -127,8 +136,8 @@ struct Finished<'a> {
 impl<'a> Finished<'a> {
     /// Starts with the answers in the shards of an earlier run. Which answers share a shard does not matter, because an answer
     /// does not depend on the others.
-    fn resume(context: &'a Context<'a>, count: usize, max_new_tokens: usize) -> Result<Self> {
-        let mut rows: Vec<Option<Continuation>> = vec![None; count];
+    fn resume(context: &'a Context<'a>, prompts: &'a [&'a [u32]], max_new_tokens: usize) -> Result<Self> {
+        let mut rows: Vec<Option<Continuation>> = vec![None; prompts.len()];
         for name in context.shards.names()? {
             let shard = context.shards.get(&name)?.and_then(|bytes| read_shard(&bytes)).unwrap_or_default();
             for (row, continuation) in shard {
@@ -138,13 +147,22 @@ impl<'a> Finished<'a> {
             }
         }
         let tokens = (rows.iter().flatten().count() * max_new_tokens) as u64;
-        let finished = Self { context, rows, pending: Vec::new(), max_new_tokens, tokens };
+        let (drafts, drafted) = (Drafts::new(), (0, 0));
+        let finished = Self { context, prompts, drafts, drafted, rows, pending: Vec::new(), max_new_tokens, tokens };
         finished.tell();
         Ok(finished)
     }
 
     fn tell(&self) {
         self.context.progress.at(self.tokens, (self.rows.len() * self.max_new_tokens) as u64, "tokens");
+    }
+
+    fn tell_of_drafts(&self) {
+        let (read, right) = self.drafted;
+        if read > 0 {
+            let text = format!("{right} of {read} tokens that the nearest variant had written were right here too");
+            self.context.progress.note(&text);
+        }
     }
 
     /// Puts what is done and not kept yet into a shard.
@@ -163,6 +181,14 @@ impl Watch for Finished<'_> {
         self.tokens += tokens as u64;
         self.tell();
         self.context.check_stop()
+    }
+
+    fn draft(&mut self, row: usize) -> Vec<u32> {
+        self.drafts.get(self.prompts[row]).cloned().unwrap_or_default()
+    }
+
+    fn supposed(&mut self, read: usize, right: usize) {
+        self.drafted = (self.drafted.0 + read, self.drafted.1 + right);
     }
 
     fn done(&mut self, row: usize, answer: &Continuation) -> Result<()> {

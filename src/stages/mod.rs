@@ -31,7 +31,10 @@ mod select;
 mod tokenize;
 mod variant;
 
-pub use context::{Context, Earlier, FileInput, Fill, Outlet, OutputOf, Parsed, Planning, Preview, Progress, Shards};
+pub use context::{
+    Context, Earlier, FileInput, Fill, Outlet, OutputOf, Parsed, Planning, Preview, Progress, Relative, Relatives,
+    Shards,
+};
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.

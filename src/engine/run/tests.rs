@@ -99,3 +99,32 @@ fn a_stage_that_does_not_exist_is_refused() {
     assert_eq!(error.message(), "there is no stage `train`");
     assert!(error.hint_text().unwrap().starts_with("stages are: tokenize, "));
 }
+
+#[test]
+fn answers_drafted_by_the_base_are_those_that_come_without_drafts() {
+    struct Notes(Mutex<Vec<String>>);
+    impl Observer for Notes {
+        fn note(&self, node: &str, text: &str) {
+            self.0.lock().unwrap().push(format!("{node}: {text}"));
+        }
+    }
+    let questions = "[questions.q]\npath = \"rows.csv\"\ncolumn = \"prompt\"\n[generate]\nmax_new_tokens = 12\nchat_template = \"none\"\n";
+    let (_dir, pipeline) = job(&format!("{SELECT}{questions}"));
+    let store = Store::open(&pipeline.run.store).unwrap();
+    run(&pipeline, &store, &Silent, &|| false, "patch").unwrap();
+    let models = Loaded::new(crate::model::device::Device::Cpu);
+    let planner = Planner::new(&pipeline, &store, &models);
+    let plan = planner.plan(true).unwrap();
+    let names = plan.nodes.iter().map(|planned| planned.node.name.clone());
+    let mut variants = names.filter(|name| name.starts_with("generate[") && name != "generate[base]");
+    let name = variants.next().unwrap();
+    // Nothing is generated yet, so there is no draft.
+    let without = planner.anew(&plan, &name).unwrap();
+    let notes = Notes(Mutex::default());
+    run(&pipeline, &store, &notes, &|| false, "generate").unwrap();
+    let notes = notes.0.into_inner().unwrap();
+    assert!(notes.iter().any(|note| note.starts_with(&name) && note.ends_with("were right here too")), "{notes:?}");
+    let plan = planner.plan(true).unwrap();
+    let with = planner.output_bytes(&plan, &name, "answers").unwrap().unwrap();
+    assert_eq!(without, [("answers".to_owned(), with.to_vec())]);
+}

@@ -3,30 +3,47 @@
 //! A sequence is read, then continued token by token. When it has ended, its slot in the cache goes to the next prompt. That
 //! prompt is read in the same pass in which the other sequences take their next step. The bits of a row do not depend on the
 //! other rows of its batch (`ops/rows.rs`). So on a CPU an answer depends neither on the other prompts nor on
-//! the number of slots. Must not know: text, templates, judges.
+//! the number of slots.
+//!
+//! What all prompts begin with is read once, and its keys are shared by all sequences.
+//!
+//! Where a similar model's answer is known, its tokens may be read before it is certain that they follow ([`super::draft`]).
+//! Those that do not follow are forgotten: a pass that goes on behind the last right one writes over their keys. Must not know:
+//! text, templates, judges.
 
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
 
 use super::Decoder;
-use super::batch::Products;
+use super::batch::{Batch, Products};
 use super::cache::LayerCache;
+use super::draft::{Draft, Record};
 use super::tap::Closed;
 use crate::choice::choices;
 use crate::error::{Error, Result};
+use crate::machine::memory;
 use crate::model::ops;
-use crate::model::ops::rows::Rows;
+use crate::model::ops::rows::{Piece, Prefix, Rows};
 
-/// The most sequences that are continued at once. Every step reads all weights, so a step is cheaper for each sequence when
-/// there are many.
-const SLOTS: usize = 96;
+/// The share of the memory that is left which slots may take.
+const MEMORY: u64 = 4;
 
-/// The most positions of all slots of the cache together. If sequences are long, there are fewer slots.
-const POSITIONS: usize = 1 << 16;
+/// Where the system does not tell how much memory is left, as much as this.
+const UNKNOWN_MEMORY: u64 = 4 << 30;
 
-/// The most rows of prompts that are read in one pass. One prompt is always read, however long.
-const PROMPT_ROWS: usize = 512;
+/// On a GPU, whose memory is not known here: the most sequences at once, and the most positions of all their slots together.
+const GPU: (usize, usize) = (96, 1 << 16);
+
+/// The most rows that are read in one pass: of prompts, and of tokens that are only supposed. One prompt is always read,
+/// however long.
+const ROWS: usize = 512;
+
+/// The fewest tokens that all prompts must begin with if these are to be read once.
+const SHARED: usize = 8;
+
+/// The most rows whose logits are in memory at once.
+const LOGITS: usize = 128;
 
 choices! {
     /// Why generation ended.
@@ -58,6 +75,14 @@ pub trait Watch {
         Ok(())
     }
 
+    /// What a similar model said after a prompt, if that is known. Answers do not depend on it, but the time they take does.
+    fn draft(&mut self, _prompt: usize) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// So many tokens of drafts were read in a pass, and so many of them were right.
+    fn supposed(&mut self, _read: usize, _right: usize) {}
+
     /// An answer is complete.
     fn done(&mut self, _prompt: usize, _answer: &Continuation) -> Result<()> {
         Ok(())
@@ -76,6 +101,9 @@ struct Active {
     /// The most new tokens.
     limit: usize,
     ids: Vec<u32>,
+    draft: Draft,
+    /// What is read in this pass though it may not follow.
+    supposed: Vec<u32>,
 }
 
 /// Sequences in the slots of a cache.
@@ -85,9 +113,13 @@ struct Generation<'a> {
     max_new_tokens: usize,
     cache: Vec<LayerCache>,
     waiting: VecDeque<usize>,
+    /// What all prompts begin with, read already.
+    shared: Option<Prefix>,
     /// Slots without a sequence.
     free: Vec<usize>,
     active: Vec<Active>,
+    /// What all drafts showed so far.
+    record: Record,
 }
 
 impl<'a> Generation<'a> {
@@ -97,92 +129,222 @@ impl<'a> Generation<'a> {
         prompts: &'a [&'a [u32]],
         order: &[usize],
         max_new_tokens: usize,
-        slots: usize,
+        slots: Option<usize>,
     ) -> Self {
-        let room = |prompt: &usize| prompts[*prompt].len() + max_new_tokens;
-        let positions = order.iter().map(room).max().unwrap_or(1).min(decoder.config.context);
-        let slots = slots.min(POSITIONS / positions.max(1)).min(order.len()).max(1);
-        let cache = LayerCache::for_model(&decoder.config, slots, positions, &decoder.device, decoder.dtype);
+        let shared = if decoder.ops.rows_are_alone() { shared_tokens(prompts, order) } else { 0 };
+        let room = |prompt: &usize| (prompts[*prompt].len() + max_new_tokens).min(decoder.config.context) - shared;
+        let positions = order.iter().map(room).max().unwrap_or(1).max(1);
+        let slots = slots.unwrap_or_else(|| self::slots(decoder, positions)).min(order.len()).max(1);
+        let pages = shared.div_ceil(positions);
+        let cache = LayerCache::for_model(&decoder.config, slots + pages, positions, &decoder.device, decoder.dtype);
         Self {
             decoder,
             prompts,
             max_new_tokens,
             cache,
             waiting: order.iter().copied().collect(),
+            shared: (shared > 0).then_some(Prefix { slot: slots, page: positions, tokens: shared }),
             free: (0..slots).rev().collect(),
             active: Vec::new(),
+            record: Record::UNKNOWN,
         }
+    }
+
+    /// Reads what all prompts begin with.
+    fn read_shared(&mut self) -> Result<()> {
+        let (Some(prefix), Some(any)) = (self.shared, self.waiting.front()) else { return Ok(()) };
+        let ids = &self.prompts[*any][..prefix.tokens];
+        for first in (0..ids.len()).step_by(ROWS) {
+            let ids = &ids[first..ids.len().min(first + ROWS)];
+            let piece = Piece { tokens: ids.len(), first, prefix: Some(prefix), ..Piece::default() };
+            self.forward(vec![piece], ids)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the ids of some pieces through all layers, and their keys and values into the cache.
+    fn forward(&mut self, pieces: Vec<Piece>, ids: &[u32]) -> Result<(Batch, Tensor<2>)> {
+        let decoder = self.decoder;
+        let batch = decoder.batch_of(Rows::new(pieces, 0), Products::ByRow);
+        let x = decoder.embedded(ids, &batch)?;
+        let cache = &mut self.cache;
+        let y =
+            ops::run(decoder.ops, || decoder.forward(0..decoder.layers.len(), x, &batch, Some(cache), &mut Closed))?;
+        Ok((batch, y))
+    }
+
+    /// How many tokens of every prompt were read before the prompt begins.
+    fn shared_tokens(&self) -> usize {
+        self.shared.map_or(0, |prefix| prefix.tokens)
     }
 
     /// Gives free slots to waiting prompts, as many as one pass may read. They come after the sequences that are continued.
-    fn admit(&mut self) {
-        let mut rows = 0;
+    fn admit(&mut self, watch: &mut dyn Watch) {
+        let (shared, mut rows) = (self.shared_tokens(), 0);
         while let Some(prompt) = self.waiting.front().copied()
-            && (rows == 0 || rows + self.prompts[prompt].len() <= PROMPT_ROWS)
+            && (rows == 0 || rows + self.prompts[prompt].len() - shared <= ROWS)
             && let Some(slot) = self.free.pop()
         {
             self.waiting.pop_front();
-            rows += self.prompts[prompt].len();
+            rows += self.prompts[prompt].len() - shared;
             // The limit depends on the sequence's own prompt only, not on those beside it.
             let limit = self.max_new_tokens.min(self.decoder.config.context - self.prompts[prompt].len());
-            self.active.push(Active { prompt, slot, read: 0, limit, ids: Vec::new() });
+            // Only where a row has the same bits in any company would a draft lead to the same answer.
+            let draft = if self.decoder.ops.rows_are_alone() { watch.draft(prompt) } else { Vec::new() };
+            let draft = Draft::new(draft);
+            self.active.push(Active {
+                prompt,
+                slot,
+                read: shared,
+                limit,
+                ids: Vec::new(),
+                draft,
+                supposed: Vec::new(),
+            });
+        }
+        let (sequences, record) = (self.active.len(), self.record);
+        let mut room = ROWS.saturating_sub(rows + sequences);
+        for active in &mut self.active {
+            // One token comes without a draft.
+            let most = active.limit.saturating_sub(active.ids.len() + 1).min(room);
+            active.supposed = active.draft.supposed(most, sequences, record).to_vec();
+            room -= active.supposed.len();
         }
     }
 
-    /// Reads what every active sequence has not read yet, and returns the logits [sequences, vocabulary] after it.
-    fn pass(&mut self) -> Result<Tensor<2>> {
-        let decoder = self.decoder;
-        let unread = |active: &Active| match active.ids.last() {
-            None => self.prompts[active.prompt].to_vec(),
-            Some(last) => vec![*last],
+    /// Reads what every active sequence has not read yet, and what is supposed to follow. Returns for each sequence the likeliest
+    /// token behind the last certain one, and behind each supposed one.
+    fn pass(&mut self, watch: &mut dyn Watch) -> Result<Vec<Vec<u32>>> {
+        let (decoder, shared) = (self.decoder, self.shared_tokens());
+        let unread = |active: &Active| {
+            let certain = match active.ids.last() {
+                None => &self.prompts[active.prompt][shared..],
+                Some(last) => std::slice::from_ref(last),
+            };
+            [certain, &active.supposed].concat()
         };
         let ids: Vec<Vec<u32>> = self.active.iter().map(unread).collect();
-        let sequences = self.active.iter().zip(&ids).map(|(active, ids)| (ids.len(), active.read, active.slot));
-        let batch = decoder.batch_of(Rows::new(sequences, 0), Products::ByRow);
-        let x = decoder.embedded(&ids.concat(), &batch)?;
+        let piece = |(active, ids): (&Active, &Vec<u32>)| Piece {
+            tokens: ids.len(),
+            first: active.read,
+            slot: active.slot,
+            prefix: self.shared,
+        };
+        let pieces = self.active.iter().zip(&ids).map(piece).collect();
+        let (batch, y) = self.forward(pieces, &ids.concat())?;
         for (active, ids) in self.active.iter_mut().zip(&ids) {
-            active.read += ids.len();
+            active.read += ids.len() - active.supposed.len();
         }
-        let cache = &mut self.cache;
-        ops::run(decoder.ops, || {
-            let y = decoder.forward(0..decoder.layers.len(), x, &batch, Some(cache), &mut Closed)?;
-            let last = batch.rows.sequences.iter().map(|sequence| y.clone().narrow(0, sequence.rows.end - 1, 1));
-            Ok(decoder.logits_by_row(batch.rows.join(last.collect())))
-        })
+        let mut tokens = Vec::with_capacity(self.active.len());
+        let mut sequences = self.active.iter().zip(&batch.rows.sequences).peekable();
+        while sequences.peek().is_some() {
+            let (mut some, mut rows, mut pieces) = (Vec::new(), 0, Vec::new());
+            while let Some((active, sequence)) =
+                sequences.next_if(|(active, _)| rows == 0 || rows + active.supposed.len() < LOGITS)
+            {
+                let count = active.supposed.len() + 1;
+                pieces.push(y.clone().narrow(0, sequence.rows.end - count, count));
+                some.push((active, rows, count));
+                rows += count;
+            }
+            let logits = ops::run(decoder.ops, || decoder.logits_by_row(batch.rows.join(pieces)));
+            for (active, row, _) in some.iter().filter(|(active, ..)| active.ids.is_empty()) {
+                watch.first(active.prompt, &logits.clone().narrow(0, *row, 1).squeeze_dim::<1>(0))?;
+            }
+            let next = decoder.ops.argmax(logits);
+            tokens.extend(some.iter().map(|(_, row, count)| next[*row..row + count].to_vec()));
+        }
+        Ok(tokens)
     }
 
     fn run(&mut self, stops: &[u32], watch: &mut dyn Watch, answers: &mut [Continuation]) -> Result<()> {
+        self.read_shared()?;
         loop {
-            self.admit();
+            self.admit(watch);
             if self.active.is_empty() {
                 return Ok(());
             }
-            let logits = self.pass()?;
-            for (row, active) in self.active.iter().enumerate().filter(|(_, active)| active.ids.is_empty()) {
-                watch.first(active.prompt, &logits.clone().narrow(0, row, 1).squeeze_dim::<1>(0))?;
-            }
-            let next = self.decoder.ops.argmax(logits);
-            watch.step(next.len())?;
+            let tokens = self.pass(watch)?;
+            let (mut new, mut read, mut right) = (0, 0, 0);
             let mut staying = Vec::new();
-            for (mut active, id) in std::mem::take(&mut self.active).into_iter().zip(next) {
-                // With a limit of 0, the prompt was read for its logits alone.
-                if active.limit > 0 {
-                    active.ids.push(id);
+            let mut ended = Vec::new();
+            for (mut active, tokens) in std::mem::take(&mut self.active).into_iter().zip(tokens) {
+                let before = active.ids.len();
+                let stop = active.take(&tokens, stops);
+                let taken = active.ids.len() - before;
+                active.draft.learn(&active.ids, taken, &mut self.record);
+                new += taken;
+                read += active.supposed.len();
+                // The last token that was taken is the one behind what was read.
+                right += taken.saturating_sub(1);
+                active.read += taken.saturating_sub(1);
+                match stop {
+                    None => staying.push(active),
+                    Some(stop) => {
+                        self.free.push(active.slot);
+                        ended.push((active.prompt, Continuation { ids: active.ids, stop }));
+                    }
                 }
-                let ended = active.limit > 0 && stops.contains(&id);
-                if !ended && active.ids.len() < active.limit {
-                    staying.push(active);
-                    continue;
-                }
-                let stop = if ended { Stop::Eos } else { Stop::Length };
-                let answer = Continuation { ids: active.ids, stop };
-                self.free.push(active.slot);
-                watch.done(active.prompt, &answer)?;
-                answers[active.prompt] = answer;
             }
             self.active = staying;
+            watch.step(new)?;
+            watch.supposed(read, right);
+            for (prompt, answer) in ended {
+                watch.done(prompt, &answer)?;
+                answers[prompt] = answer;
+            }
         }
     }
+}
+
+impl Active {
+    /// Takes the tokens that follow, up to the first that was supposed otherwise. Returns why the answer ends with them, if it
+    /// does.
+    fn take(&mut self, tokens: &[u32], stops: &[u32]) -> Option<Stop> {
+        for (index, id) in tokens.iter().enumerate() {
+            // With a limit of 0, the prompt was read for its logits alone.
+            if self.limit > 0 {
+                self.ids.push(*id);
+                if stops.contains(id) {
+                    return Some(Stop::Eos);
+                }
+            }
+            if self.ids.len() >= self.limit {
+                return Some(Stop::Length);
+            }
+            if self.supposed.get(index) != Some(id) {
+                break;
+            }
+        }
+        None
+    }
+}
+
+/// How many tokens all these prompts begin with, so far as each has one more; 0 if they are not worth a pass of their own.
+fn shared_tokens(prompts: &[&[u32]], order: &[usize]) -> usize {
+    let [first, others @ ..] = order else { return 0 };
+    let one = prompts[*first];
+    let equal = |other: &usize| {
+        let other = prompts[*other];
+        let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+        same.min(one.len().min(other.len()) - 1)
+    };
+    others.iter().map(equal).min().filter(|shared| *shared >= SHARED).unwrap_or(0)
+}
+
+/// How many sequences may be continued at once. Every step reads all weights, so a step is cheaper for each sequence when there
+/// are many. Memory limits them, and that beyond [`ROWS`] a step would not be cheaper, only more would be lost with a killed
+/// process.
+fn slots(decoder: &Decoder, positions: usize) -> usize {
+    if !decoder.ops.rows_are_alone() {
+        return (GPU.1 / positions).clamp(1, GPU.0);
+    }
+    let config = &decoder.config;
+    let widest = config.intermediate_size.max(config.hidden_size) + config.heads * config.head_dim;
+    let cached = 2 * config.layers() * config.kv_heads * config.head_dim * positions;
+    let bytes = decoder.dtype.size() * (cached + 4 * widest + config.vocab_size);
+    let available = memory().map_or(UNKNOWN_MEMORY, |memory| memory.available_bytes);
+    usize::try_from(available / MEMORY / bytes.max(1) as u64).unwrap_or(ROWS).clamp(1, ROWS)
 }
 
 impl Decoder {
@@ -199,17 +361,17 @@ impl Decoder {
         stops: &[u32],
         watch: &mut dyn Watch,
     ) -> Result<Vec<Continuation>> {
-        self.generate_in_slots(prompts, order, max_new_tokens, stops, SLOTS, watch)
+        self.generate_in_slots(prompts, order, max_new_tokens, stops, None, watch)
     }
 
-    /// The same with at most so many sequences at once.
+    /// The same with at most so many sequences at once; without a number, as many as the memory allows.
     fn generate_in_slots(
         &self,
         prompts: &[&[u32]],
         order: &[usize],
         max_new_tokens: usize,
         stops: &[u32],
-        slots: usize,
+        slots: Option<usize>,
         watch: &mut dyn Watch,
     ) -> Result<Vec<Continuation>> {
         let context = self.config.context;
@@ -245,95 +407,4 @@ impl Decoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use burn::tensor::Device;
-
-    use super::*;
-    use crate::model::arch::config::DecoderConfig;
-    use crate::model::testing::{kinds, random, small};
-
-    /// Bits of the logits after every prompt, and the answers.
-    #[derive(Default, PartialEq, Debug)]
-    struct Seen {
-        first: Vec<(usize, Vec<u32>)>,
-        done: Vec<usize>,
-    }
-
-    impl Watch for Seen {
-        fn first(&mut self, prompt: usize, logits: &Tensor<1>) -> Result<()> {
-            self.first.push((prompt, logits.to_data().iter::<f32>().map(f32::to_bits).collect()));
-            Ok(())
-        }
-
-        fn done(&mut self, prompt: usize, _: &Continuation) -> Result<()> {
-            self.done.push(prompt);
-            Ok(())
-        }
-    }
-
-    fn prompts(config: &DecoderConfig, count: usize) -> Vec<Vec<u32>> {
-        let id = |prompt: usize, at: usize| u32::try_from((prompt * 31 + at * 7 + 3) % config.vocab_size).unwrap();
-        (0..count).map(|prompt| (0..1 + prompt * 5 % 17).map(|at| id(prompt, at)).collect()).collect()
-    }
-
-    fn generated(
-        decoder: &Decoder,
-        prompts: &[Vec<u32>],
-        order: &[usize],
-        slots: usize,
-    ) -> (Vec<Continuation>, Vec<(usize, Vec<u32>)>) {
-        let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let mut seen = Seen::default();
-        let answers = decoder.generate_in_slots(&views, order, 9, &[5, 11, 17, 23], slots, &mut seen).unwrap();
-        assert_eq!(seen.done.len(), order.len());
-        seen.first.sort();
-        (answers, seen.first)
-    }
-
-    #[test]
-    fn answers_and_logits_have_the_same_bits_whatever_shares_their_batch() {
-        let mut ends = BTreeSet::new();
-        for config in kinds() {
-            let decoder = random(&config, &Device::flex(), 3);
-            let prompts = prompts(&config, 160);
-            let order: Vec<usize> = (0..prompts.len()).collect();
-            let alone = generated(&decoder, &prompts, &order, 1);
-            ends.extend(alone.0.iter().map(|answer| (answer.ids.len(), answer.stop == Stop::Eos)));
-            for slots in [7, 32, 96] {
-                assert!(generated(&decoder, &prompts, &order, slots) == alone, "{slots} slots, {config:?}");
-            }
-            let mut shuffled = order.clone();
-            shuffled.sort_by_key(|prompt| (prompt * 7919) % 163);
-            assert!(generated(&decoder, &prompts, &shuffled, 32) == alone, "shuffled, {config:?}");
-        }
-        assert!(ends.len() > 5 && ends.contains(&(9, false)), "sequences leave at many steps: {ends:?}");
-    }
-
-    #[test]
-    fn only_what_is_asked_for_is_continued() {
-        let decoder = random(&small(), &Device::flex(), 3);
-        let prompts = prompts(&small(), 5);
-        let all = generated(&decoder, &prompts, &[0, 1, 2, 3, 4], 2).0;
-        let some = generated(&decoder, &prompts, &[4, 1], 2).0;
-        assert_eq!((&some[1], &some[4]), (&all[1], &all[4]));
-        assert!(some[0].ids.is_empty());
-        let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let mut seen = Seen::default();
-        let read = decoder.generate(&views, &[0, 3], 0, &[], &mut seen).unwrap();
-        assert!(read.iter().all(|answer| answer.ids.is_empty()) && seen.first.len() == 2);
-    }
-
-    #[test]
-    fn who_watches_may_stop_it() {
-        struct Stopper;
-        impl Watch for Stopper {
-            fn step(&mut self, _: usize) -> Result<()> {
-                Err(Error::user("enough"))
-            }
-        }
-        let decoder = random(&small(), &Device::flex(), 3);
-        assert!(decoder.generate(&[&[1, 2]], &[0], 4, &[], &mut Stopper).is_err());
-    }
-}
+mod tests;

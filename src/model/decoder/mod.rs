@@ -6,7 +6,8 @@
 //! | `load` | from a checkpoint onto the device |
 //! | `forward` | the one pass through the layers, with or without a cache, taps and memory |
 //! | `attention`, `cache` | attention of one layer; keys and values of what was read |
-//! | `generate`, `loss` | greedy answers; the loss of plain text |
+//! | `generate`, `draft` | greedy answers; what an answer probably says next |
+//! | `loss` | the loss of plain text |
 //! | `backward`, `layer_groups` | gradients of samples; the same with less memory |
 //! | `tap`, `gradient_sums` | what a pass shows to score methods; the sums of SNIP |
 //! | `memory_plan` | the memory and the operations that a scoring pass will take |
@@ -19,6 +20,7 @@ mod attention;
 pub mod backward;
 pub mod batch;
 mod cache;
+mod draft;
 pub mod edit;
 pub mod forward;
 pub mod generate;

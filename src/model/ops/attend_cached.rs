@@ -201,8 +201,18 @@ mod tests {
             let (mixed, _) = read(qkv, &[33, 1, 7, 1, 38], (0, None), empty(), &attention);
             assert!(bits(&steps) == bits(&whole) && bits(&mixed) == bits(&whole), "{attention:?}");
             // The first 40 keys are those of slot 1.
-            let prefix = Prefix { slot: 1, tokens: 40 };
+            let prefix = Prefix { slot: 1, page: 90, tokens: 40 };
             let (behind, _) = read(qkv, &[9, 1, 30], (2, Some(prefix)), caches, &attention);
+            assert_eq!(bits(&behind), bits(&whole.clone().narrow(0, 40, 40)), "{attention:?}");
+            // The first 40 keys lie in two slots, 25 and 15 of them, where they were read as a sequence of their own.
+            let pages = Prefix { slot: 0, page: 25, tokens: 40 };
+            let head = qkv.map(|x| x.clone().narrow(0, 0, 40));
+            let rows = Rows::new([Piece { tokens: 40, prefix: Some(pages), ..Piece::default() }], 0);
+            let [keys, values] = empty();
+            let caches = [Host.store(keys, head[1].clone(), &rows), Host.store(values, head[2].clone(), &rows)];
+            let alone = attend(head[0].clone(), [&caches[0], &caches[1]], &rows, &attention);
+            assert_eq!(bits(&alone), bits(&whole.clone().narrow(0, 0, 40)), "{attention:?}");
+            let (behind, _) = read(qkv, &[1, 39], (2, Some(pages)), caches, &attention);
             assert_eq!(bits(&behind), bits(&whole.narrow(0, 40, 40)), "{attention:?}");
         }
     }

@@ -30,6 +30,10 @@ impl Ops for Host {
         true
     }
 
+    fn rows_are_alone(&self) -> bool {
+        true
+    }
+
     fn row_products(&self, x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {
         row_products(x, weights)
     }

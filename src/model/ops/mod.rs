@@ -93,6 +93,12 @@ pub trait Ops: Debug + Send + Sync {
         false
     }
 
+    /// Whether a row that goes through these products, and through attention over a cache, has the same bits whatever rows are
+    /// beside it.
+    fn rows_are_alone(&self) -> bool {
+        false
+    }
+
     /// x Wᵀ for x [N, in] and each W [out, in], in the order of W. A row has the same bits whatever rows are beside it; on a GPU,
     /// where kernels are chosen by size, nearly the same.
     fn row_products(&self, x: Tensor<2>, weights: &[&Tensor<2>]) -> Vec<Tensor<2>> {

@@ -14,11 +14,14 @@ use burn::tensor::Tensor;
 
 use crate::model::arch::config::DecoderConfig;
 
-/// The first tokens of a sequence, if their keys and values lie in another slot of the cache. Any number of sequences may
-/// begin with the tokens of one slot, which are then read and held once.
+/// The first tokens of a sequence, if their keys and values lie in other slots of the cache. Any number of sequences may begin
+/// with the same tokens, which are then read and held once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
+    /// The first of its slots, which lie side by side.
     pub slot: usize,
+    /// How many of its tokens a slot holds.
+    pub page: usize,
     pub tokens: usize,
 }
 
@@ -61,11 +64,21 @@ impl Sequence {
 
     /// Where the keys at some of its positions lie: (slot, positions in the slot, first position of them in the sequence).
     pub fn parts(&self, positions: Range<usize>) -> Vec<(usize, Range<usize>, usize)> {
+        let mut parts = Vec::new();
+        let mut at = positions.start;
+        if let Some(Prefix { slot, page, tokens }) = self.prefix {
+            while at < positions.end.min(tokens) {
+                let (index, place) = (at / page, at % page);
+                let count = (page - place).min(positions.end.min(tokens) - at);
+                parts.push((slot + index, place..place + count, at));
+                at += count;
+            }
+        }
         let shared = self.prefix.map_or(0, |prefix| prefix.tokens);
-        let (before, after) = (positions.start..positions.end.min(shared), positions.start.max(shared)..positions.end);
-        let before = self.prefix.map(|prefix| (prefix.slot, before.clone(), before.start));
-        let after = (self.slot, after.start - shared..after.end.max(shared) - shared, after.start);
-        before.into_iter().chain([after]).filter(|(_, positions, _)| !positions.is_empty()).collect()
+        if at < positions.end {
+            parts.push((self.slot, at - shared..positions.end - shared, at));
+        }
+        parts
     }
 
     /// How many keys its last token sees, without a window.
