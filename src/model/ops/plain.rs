@@ -107,12 +107,12 @@ pub fn store(cache: Tensor<4>, x: Tensor<2>, rows: &Rows) -> Tensor<4> {
     let count = lines.len();
     let lines = Tensor::<1, Int>::from_data(TensorData::new(lines, [count]), &cache.device());
     let values = rows.without_rest(&x).reshape([count, d]);
-    // There is adding to chosen lines and no writing, so the slots of new sequences are emptied first.
-    let shared = |sequence: &Sequence| sequence.prefix.map_or(0, |prefix| prefix.tokens);
-    let begun = rows.sequences.iter().filter(|sequence| sequence.first == shared(sequence));
-    let cache = begun.fold(cache, |cache, Sequence { slot, .. }| {
+    // There is adding to chosen lines and no writing, so slots that are written from their beginning are emptied first.
+    let parts = rows.sequences.iter().flat_map(|sequence| sequence.parts(sequence.first..sequence.keys()));
+    let begun = parts.filter(|(_, places, _)| places.start == 0);
+    let cache = begun.fold(cache, |cache, (slot, ..)| {
         let zeros = Tensor::zeros([1, kv, positions, d], (&cache.device(), cache.dtype()));
-        cache.slice_assign([*slot..slot + 1, 0..kv, 0..positions, 0..d], zeros)
+        cache.slice_assign([slot..slot + 1, 0..kv, 0..positions, 0..d], zeros)
     });
     let flat = cache.reshape([slots * kv * positions, d]);
     flat.select_assign(0, lines, values, IndexingUpdateOp::Add).reshape(shape)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 
 use super::angles::Angles;
-use super::rows::Rows;
+use super::rows::{Piece, Prefix, Rows};
 use super::{Attention, Host, Keys, Ops, Plain};
 use crate::model::arch::config::Gate;
 use crate::model::arch::rope::Rope;
@@ -121,6 +121,29 @@ fn attention_over_a_cache_is_attention_over_the_whole_sequence() {
             let found = ops.attend(of(&q), Keys::Cache { k: keys, v: values }, &rows, &attention);
             close(found, of(&expected), "a piece");
         }
+    }
+}
+
+#[test]
+fn a_shared_prefix_is_attended_to_as_the_beginning_of_every_sequence() {
+    let attention = attention(None, None);
+    let (q, k, v) = (random([15, 32]), random([15, 16]), random([15, 16]));
+    let keys = Keys::Batch { k: &k, v: &v };
+    let expected = Host.attend(q.clone(), keys, &Rows::whole([15], 0), &attention).narrow(0, 9, 6);
+    // Nine tokens in slots 1 and 2, five a slot, and what follows them in slots 0 and 3.
+    let prefix = Some(Prefix { slot: 1, page: 5, tokens: 9 });
+    let head = Rows::new([Piece { tokens: 9, prefix, ..Piece::default() }], 0);
+    let tails = Rows::new([0, 3].map(|slot| Piece { tokens: 6, first: 9, slot, prefix }), 0);
+    let twice = |x: &Tensor<2>| Tensor::cat(vec![x.clone().narrow(0, 9, 6); 2], 0);
+    for ops in [&Host as &dyn Ops, &Plain] {
+        let empty = || random([4, 2, 6, 8]);
+        let stored = |x: &Tensor<2>| {
+            let cache = ops.store(empty(), x.clone().narrow(0, 0, 9), &head);
+            ops.store(cache, twice(x), &tails)
+        };
+        let (keys, values) = (stored(&k), stored(&v));
+        let found = ops.attend(twice(&q), Keys::Cache { k: &keys, v: &values }, &tails, &attention);
+        close(found, Tensor::cat(vec![expected.clone(); 2], 0), "behind a prefix");
     }
 }
 

@@ -53,12 +53,10 @@ fn prompts(config: &DecoderConfig, count: usize) -> Vec<Vec<u32>> {
     (0..count).map(|prompt| (0..1 + prompt * 5 % 17).map(|at| id(prompt, at)).collect()).collect()
 }
 
-fn generated(
-    decoder: &Decoder,
-    prompts: &[Vec<u32>],
-    order: &[usize],
-    slots: usize,
-) -> (Vec<Continuation>, Vec<(usize, Vec<u32>)>) {
+/// Answers, and the bits of the logits after every prompt.
+type Generated = (Vec<Continuation>, Vec<(usize, Vec<u32>)>);
+
+fn generated(decoder: &Decoder, prompts: &[Vec<u32>], order: &[usize], slots: usize) -> Generated {
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut seen = Seen::default();
     let answers = decoder.generate_in_slots(&views, order, 9, &STOPS, Some(slots), &mut seen).unwrap();
@@ -136,12 +134,7 @@ fn who_watches_may_stop_it() {
 }
 
 /// Answers and first logits with these drafts, how many passes they took, and how many supposed tokens were right.
-fn drafted(
-    decoder: &Decoder,
-    prompts: &[Vec<u32>],
-    slots: usize,
-    drafts: &[Vec<u32>],
-) -> ((Vec<Continuation>, Vec<(usize, Vec<u32>)>), usize, usize) {
+fn drafted(decoder: &Decoder, prompts: &[Vec<u32>], slots: usize, drafts: &[Vec<u32>]) -> (Generated, usize, usize) {
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let order: Vec<usize> = (0..prompts.len()).collect();
     let mut seen = Seen { drafts: drafts.to_vec(), ..Seen::default() };
