@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
-use super::{print, run, variant};
+use super::{print, signals, variant};
 use crate::digest::Digest;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     let point = point::find(&points, &args.point)?;
     let (checkpoint, digests) = planner.model(Role::Subject)?;
     directory::check_outside(&out, checkpoint.path())?;
-    run::heed_signals()?;
+    signals::heed()?;
     let bytes = variant::patch_file(&job, &planner, &plan, &point.mask)?;
     let patch = Patch::from_safetensors(&bytes)?;
     let names = variant::names(&points, &point.mask);
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let card = card(&job, &plan, point, &patch, &manifest, &names)?;
     let own = [("README.md", card), (MANIFEST, manifest.text()?)];
-    let ways = Ways { link: args.link, stop: &run::stopping };
+    let ways = Ways { link: args.link, stop: &signals::stopping };
     let tally = directory::write(&out, &contents, &own, &ways)?;
     tell(args, &out, point, &patch, &names, Some((&contents, tally)))
 }

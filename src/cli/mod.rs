@@ -18,6 +18,7 @@ mod progress;
 mod report;
 mod run;
 mod schema;
+mod signals;
 mod stability;
 mod status;
 mod variant;

@@ -3,19 +3,18 @@
 //! Must not know: how nodes are computed, how the report is made.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
 use super::args::{Job, JsonArg, PipelineArgs};
-use super::error::STOPPED;
 use super::format::{self, WIDTH, count, wrap};
 use super::print;
 use super::progress::{Bars, Lines};
+use super::signals;
 use crate::engine::{Observer, Runner, State, Summary};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::report;
 use crate::stages::REGISTRY;
 
@@ -36,11 +35,6 @@ pub struct Args {
 fn stage_names() -> clap::builder::PossibleValuesParser {
     clap::builder::PossibleValuesParser::new(REGISTRY.iter().map(|stage| stage.name()))
 }
-
-/// When the first signal came, which asks for a stop.
-static STOP: OnceLock<Instant> = OnceLock::new();
-/// Signals so soon after the first one are the same one: `timeout` and terminals send it to the process and to its group.
-const ECHO: Duration = Duration::from_millis(300);
 
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
@@ -69,12 +63,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Computes what is missing up to a stage, showing progress and heeding signals.
 pub fn compute(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
-    heed_signals()?;
+    signals::heed()?;
     let observer = observer(quiet);
     let runner = Runner {
         planner: job.planner(),
         observer: observer.as_ref(),
-        stop: &stopping,
+        stop: &signals::stopping,
         command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
     };
     runner.run(until)
@@ -87,27 +81,6 @@ fn observer(quiet: bool) -> Box<dyn Observer> {
         (false, true) => Box::new(Bars::new()),
         (false, false) => Box::new(Lines::new()),
     }
-}
-
-/// Whether a signal asked to stop.
-pub(super) fn stopping() -> bool {
-    STOP.get().is_some()
-}
-
-/// The first signal asks for a stop after the current step, the second ends the process.
-pub(super) fn heed_signals() -> Result<()> {
-    ctrlc::set_handler(|| {
-        let now = Instant::now();
-        match STOP.get() {
-            Some(first) if now.duration_since(*first) >= ECHO => std::process::exit(STOPPED.into()),
-            Some(_) => {}
-            None => {
-                let _ = STOP.set(now);
-                print::aside("stopping after the current step; press again to end at once");
-            }
-        }
-    })
-    .map_err(|cause| Error::fault(format!("signals cannot be caught: {cause}")))
 }
 
 fn hits(summary: &Summary) -> Vec<&str> {

@@ -7,6 +7,7 @@
 //! | `changes.rs` | inputs that change during a run |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `signals.rs` | which signals are heeded |
 //! | `workers.rs` | several runs on one store share the work out |
 //! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
@@ -30,5 +31,6 @@ mod export;
 mod kill;
 mod pins;
 mod scoring;
+mod signals;
 mod support;
 mod workers;
