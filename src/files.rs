@@ -7,7 +7,7 @@
 mod temporary;
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -25,8 +25,24 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// The whole content of a UTF-8 file.
 pub fn read_to_string(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?)
+    text(path, read(path)?)
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes)
         .map_err(|_| Error::user(format!("{} is not UTF-8 text", path.display())).hint("save the file as UTF-8"))
+}
+
+/// The whole content of a UTF-8 file that has at most so many bytes: a document that belongs to a model or a job. A device
+/// that never ends is none.
+pub fn read_text(path: &Path, most: u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > most {
+        let most = crate::size::size(most);
+        return Err(Error::user(format!("{} is larger than {most}, the most for such a file", path.display())));
+    }
+    text(path, bytes)
 }
 
 /// Opens a file for reading.
@@ -135,6 +151,25 @@ pub fn has_other_names(path: &Path) -> Result<bool> {
 /// Anything of that name.
 pub fn create_new(path: &Path) -> Result<fs::File> {
     fs::File::create_new(path).at("write", path)
+}
+
+/// Opens a file for adding to its end, and makes it where there is none.
+pub fn append(path: &Path) -> Result<fs::File> {
+    fs::File::options().create(true).append(true).open(path).at("write", path)
+}
+
+/// Makes a symbolic link with this target. Where there are no such links, `file` itself is moved to the link's name.
+pub fn link(target: &Path, file: &Path, link: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        let _ = file;
+        std::os::unix::fs::symlink(target, link).at("make the link", link)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = target;
+        rename(file, link)
+    }
 }
 
 /// Writes pieces over a file's bytes, each from its offset on; the rest stays, and so does the length.
@@ -312,6 +347,17 @@ mod tests {
             std::os::unix::fs::symlink("a", place.join("link")).unwrap();
             assert_eq!(resolve(&place.join("link/new")), place.join("a/new"));
         }
+    }
+
+    #[test]
+    fn documents_have_a_largest_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write_atomic(&path, b"1234").unwrap();
+        assert_eq!(read_text(&path, 4).unwrap(), "1234");
+        assert!(read_text(&path, 3).unwrap_err().message().ends_with("is larger than 3 B, the most for such a file"));
+        #[cfg(unix)]
+        assert!(read_text(Path::new("/dev/zero"), 1 << 20).unwrap_err().message().contains("1.0 MiB"));
     }
 
     #[test]

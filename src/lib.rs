@@ -31,6 +31,7 @@
 #![deny(unsafe_code)]
 
 pub mod allocator;
+mod child;
 pub mod choice;
 pub mod cli;
 mod columns;

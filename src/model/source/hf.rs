@@ -1,60 +1,65 @@
 //! A model of the Hugging Face hub, or of a mirror of it.
 //!
-//! `hf-hub` downloads into the hub's own cache, which other tools share, and believes whatever
-//! arrives. So every file is compared here with the size and the checksum that the hub states (SHA-256 of
-//! large files, Git's blob id of small ones), damage is thrown away, and a receipt in the sources folder remembers the complete snapshot: a later run
-//! needs no network and stays on the same commit. Must not know: what the files say.
+//! Files go into the hub's own cache, which other tools share. Nothing that arrives is believed: every file is compared with
+//! the size and the checksum that the hub states (SHA-256 of large files, Git's blob id of small ones) before it gets its
+//! name, and damage is thrown away. A transfer that breaks off is continued. A receipt in the sources folder remembers the
+//! complete snapshot: a later run needs no network and stays on the same commit. Must not know: what the files say.
+
+mod cache;
+mod listing;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
 
+use self::cache::RepoCache;
+use self::listing::{Fault, LONGEST, Listed, Listing, damage, fault, is_hexadecimal};
+use super::http::{Client, Failure, Patience};
 use super::layout::Layout;
 use crate::error::{Error, IoContext, Result};
 use crate::files::{self, Stamp};
 
 /// A second try cures a damaged transfer, not a damaged server.
 const ATTEMPTS: usize = 2;
-
-/// How long a hub may take to be reached, and to begin its answer about a repository. `hf-hub` offers no limit for the
-/// files that follow.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How often a transfer may break off before it is given up for now.
+const BREAKS: usize = 5;
 
 /// Where the hub is, where its cache is, and who asks.
 pub struct HfSettings {
     /// Without a slash at its end.
     pub endpoint: String,
-    /// Holds `hub/` (the cache) and `token`; without one, downloads go below the sources folder.
-    pub home: Option<PathBuf>,
+    /// The cache that other tools share; without one, downloads go below the sources folder.
+    pub cache: Option<PathBuf>,
+    /// Goes to the endpoint alone, and only over https or on this machine.
     pub token: Option<String>,
-    /// How long the hub may take to be reached, and to answer about a repository.
-    pub connect_within: Duration,
-    pub answer_within: Duration,
+    /// Whether nothing may be downloaded.
+    pub offline: bool,
+    pub patience: Patience,
 }
 
 impl HfSettings {
-    /// `HF_ENDPOINT`, `HF_HOME` (else `~/.cache/huggingface`), and `HF_TOKEN` (else the file `token` that a log-in left there).
+    /// A hub that anybody may ask.
+    pub fn at(endpoint: impl Into<String>) -> Self {
+        let endpoint = endpoint.into().trim().trim_end_matches('/').to_owned();
+        Self { endpoint, cache: None, token: None, offline: false, patience: Patience::default() }
+    }
+
+    /// `HF_ENDPOINT`, `HF_HUB_CACHE` (else `hub` in `HF_HOME`, else in `~/.cache/huggingface`), `HF_HUB_OFFLINE`, and
+    /// `HF_TOKEN` (else the file `token` that a log-in left in `HF_HOME`).
     pub fn from_env() -> Self {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let home = variable("HF_HOME")
             .map(PathBuf::from)
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache").join("huggingface")));
         let token = variable("HF_TOKEN").or_else(|| files::read_to_string(&home.as_ref()?.join("token")).ok());
+        let is_on = |value: String| ["1", "true", "yes", "on"].contains(&value.trim().to_ascii_lowercase().as_str());
         Self {
-            endpoint: variable("HF_ENDPOINT")
-                .map_or_else(|| "https://huggingface.co".into(), |url| url.trim().trim_end_matches('/').to_owned()),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-            home,
-            connect_within: CONNECT_WITHIN,
-            answer_within: ANSWER_WITHIN,
+            cache: variable("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(home?.join("hub"))),
+            offline: variable("HF_HUB_OFFLINE").is_some_and(is_on),
+            ..Self::at(variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()))
         }
     }
 }
@@ -66,10 +71,6 @@ pub(super) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    fn at(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repo.to_owned(), RepoType::Model, revision.to_owned())
-    }
-
     /// `hf/<owner>--<name>@<revision>.json`, or an error where a part could lead elsewhere.
     fn receipt(&self) -> Result<PathBuf> {
         let plain = |text: &str| {
@@ -117,26 +118,29 @@ pub(super) fn download(
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf> {
     let receipt = sources_dir.join(wanted.receipt()?);
-    let home = settings.home.clone().unwrap_or_else(|| sources_dir.join("huggingface"));
-    let cache = Cache::new(home.join("hub"));
-    let api = ApiBuilder::from_cache(cache.clone())
-        .with_endpoint(settings.endpoint.clone())
-        .with_token(settings.token.clone())
-        .with_progress(false)
-        .build()
-        .map_err(|cause| Error::user(format!("cannot prepare downloads from {}: {cause}", settings.endpoint)))?;
-    let hub = Hub { settings, wanted, cache, api, progress };
+    if settings.offline {
+        let message = format!("{}@{} is not on this machine, and HF_HUB_OFFLINE is set", wanted.repo, wanted.revision);
+        return Err(Error::user(message).hint("unset HF_HUB_OFFLINE, or set model.source to the model's directory"));
+    }
+    let cache = settings.cache.clone().unwrap_or_else(|| sources_dir.join("huggingface").join("hub"));
+    let client = Client::new(&settings.endpoint, settings.token.as_deref(), settings.patience);
+    let hub = Hub {
+        client: client.map_err(|failure| Error::user(told(&failure)).within("HF_ENDPOINT"))?,
+        cache: RepoCache::new(&cache, wanted.repo),
+        settings,
+        wanted,
+        progress,
+    };
 
     progress(&format!("asking {} for {}@{}", settings.endpoint, wanted.repo, wanted.revision));
     let listing = hub.listing()?;
-    let pinned = hub.api.repo(wanted.at(&listing.sha));
-    let snapshot = hub.cache.repo(wanted.at(&listing.sha)).pointer_path(&listing.sha);
+    let snapshot = hub.cache.snapshot(&listing.sha);
     let names: Vec<String> = listing.siblings.iter().map(|file| file.rfilename.clone()).collect();
     let mut kept = BTreeMap::new();
     let mut obtain = |name: &str| -> Result<PathBuf> {
         let file = listing.siblings.iter().find(|file| file.rfilename == name);
         let file = file.ok_or_else(|| Error::fault(format!("{name} is not in the listing")))?;
-        kept.insert(name.to_owned(), hub.obtain(&pinned, file, &snapshot)?);
+        kept.insert(name.to_owned(), hub.obtain(&listing.sha, file, &snapshot)?);
         Ok(snapshot.join(name))
     };
     // An index says which weights are wanted, so it comes first.
@@ -144,6 +148,7 @@ pub(super) fn download(
     for name in layout.map_err(|error| error.within(wanted.repo))?.names() {
         obtain(name)?;
     }
+    hub.cache.note(wanted.revision, &listing.sha)?;
 
     let path = snapshot.clone();
     let content = Receipt {
@@ -159,60 +164,37 @@ pub(super) fn download(
     Ok(path)
 }
 
-/// The hub's answer about a repository, asked for with `blobs=true`.
-#[derive(Deserialize)]
-struct Listing {
-    /// The commit.
-    sha: String,
-    siblings: Vec<Listed>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    rfilename: String,
-    size: Option<u64>,
-    /// Git's name of the file: of a small file the checksum, of a large one that of its pointer.
-    #[serde(rename = "blobId")]
-    blob_id: Option<String>,
-    /// Present for large files only.
-    lfs: Option<Lfs>,
-}
-
-#[derive(Deserialize)]
-struct Lfs {
-    sha256: Option<String>,
-}
-
 struct Hub<'a> {
     settings: &'a HfSettings,
     wanted: &'a Snapshot<'a>,
-    cache: Cache,
-    api: Api,
+    cache: RepoCache,
+    client: Client,
     progress: &'a dyn Fn(&str),
 }
 
 impl Hub<'_> {
     fn listing(&self) -> Result<Listing> {
-        let repo = self.api.repo(self.wanted.at(self.wanted.revision));
-        let request = repo.info_request().query("blobs", "true").config();
-        let request = request
-            .timeout_connect(Some(self.settings.connect_within))
-            .timeout_recv_response(Some(self.settings.answer_within))
-            .timeout_recv_body(Some(self.settings.answer_within));
-        let answer = request.build().call();
-        let listing: Listing = answer
-            .and_then(|mut answer| answer.body_mut().read_json())
-            .map_err(|cause| self.explain("list", &ApiError::RequestError(Box::new(cause))))?;
+        let HfSettings { endpoint, .. } = self.settings;
+        let Snapshot { repo, revision } = self.wanted;
+        let url = format!("{endpoint}/api/models/{repo}/revision/{}?blobs=true", escaped(revision, ""));
+        let answer = self.client.get(&url, 0).map_err(|failure| self.explain("list", &failure))?;
+        let mut text = Vec::new();
+        let read = answer.body.take(LONGEST).read_to_end(&mut text);
+        read.map_err(|cause| self.explain("list", &Failure::Unreached(cause.to_string())))?;
+        let not_a_hub = |what: &str| {
+            Error::user(format!("{endpoint} {what} for {repo}"))
+                .hint("check HF_ENDPOINT: it should be a Hugging Face hub or a mirror of one")
+        };
+        let listing: Listing = serde_json::from_slice(&text).map_err(|_| not_a_hub("gives no listing"))?;
         // The commit becomes part of a path.
-        if listing.sha.len() != 40 || !listing.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(Error::user(format!("{} names no commit for {}", self.settings.endpoint, self.wanted.repo))
-                .hint("check HF_ENDPOINT: it should be a Hugging Face hub or a mirror of one"));
+        if !is_hexadecimal(&listing.sha, 40) {
+            return Err(not_a_hub("names no commit"));
         }
         Ok(listing)
     }
 
     /// Makes sure that the file is in the snapshot, whole; returns its size in bytes.
-    fn obtain(&self, repo: &ApiRepo, file: &Listed, snapshot: &Path) -> Result<u64> {
+    fn obtain(&self, commit: &str, file: &Listed, snapshot: &Path) -> Result<u64> {
         let size = file.size.ok_or_else(|| {
             Error::user(format!(
                 "{} does not say how large {} is, so a download could not be checked",
@@ -221,84 +203,148 @@ impl Hub<'_> {
             .hint("use another HF_ENDPOINT, or download the model yourself and set model.source to its directory")
         })?;
         let path = snapshot.join(&file.rfilename);
-        let mut fault = damage(&path, file, size)?;
-        for attempt in 1..=ATTEMPTS {
-            match &fault {
-                None => return Ok(size),
-                Some(Fault::Absent) => {}
-                Some(Fault::Damaged(what)) => {
-                    tracing::warn!("{}: {what}; downloading it again", file.rfilename);
-                    self.discard(&path)?;
-                }
-            }
-            let name = format!("{}/{}", self.wanted.repo, file.rfilename);
-            let bar = Lines { progress: self.progress, name, total: size, done: 0, shown: None };
-            match repo.download_with_progress(&file.rfilename, bar) {
-                Ok(_) => fault = damage(&path, file, size)?,
-                Err(cause) if attempt < ATTEMPTS && self.may_recover(repo, file, &cause) => {}
-                Err(cause) => return Err(self.explain(&format!("download {} of", file.rfilename), &cause)),
-            }
-        }
-        let what = match fault {
+        match damage(&path, file, size)? {
             None => return Ok(size),
-            Some(Fault::Absent) => format!("the server sent it for another commit than {}", repo_commit(snapshot)),
+            Some(Fault::Absent) => {}
             Some(Fault::Damaged(what)) => {
-                self.discard(&path)?;
-                what
+                tracing::warn!("{}: {what}; downloading it again", file.rfilename);
+                self.cache.discard(&path)?;
             }
+        }
+        // Without a checksum in the listing the content's name is known when it comes, and this one is used until then.
+        let name = file.blob_name().unwrap_or_else(|| {
+            let place = format!("{}/{commit}/{}", self.wanted.repo, file.rfilename);
+            crate::digest::Digest::of(place.as_bytes()).to_string()
+        });
+        let waiting = || (self.progress)(&format!("waiting for another process that downloads {}", file.rfilename));
+        let claim = self.cache.claim(&name, self.settings.patience.stall, &waiting)?;
+        // Another revision may have brought the same content, or the process that was waited for.
+        let mut blob = claim.blob.clone();
+        if damage(&blob, file, size)?.is_some() {
+            let tag = self.download(commit, file, size, &claim.part)?;
+            if let Some(tag) = tag.filter(|tag| file.blob_name().is_none() && is_plain(tag)) {
+                blob.set_file_name(tag);
+            }
+            files::rename(&claim.part, &blob)?;
+        }
+        self.cache.link(&blob, &path)?;
+        Ok(size)
+    }
+
+    /// Brings a file to `part`, whole. The server's own name of it.
+    fn download(&self, commit: &str, file: &Listed, size: u64, part: &Path) -> Result<Option<String>> {
+        let HfSettings { endpoint, .. } = self.settings;
+        let (repo, name) = (self.wanted.repo, &file.rfilename);
+        let url = format!("{endpoint}/{repo}/resolve/{commit}/{}", escaped(name, "/"));
+        let mut progress = Lines { progress: self.progress, name: format!("{repo}/{name}"), total: size, shown: None };
+        let (mut damaged, mut broken, mut pause) = (0, 0, self.settings.patience.pause);
+        loop {
+            let transfer = match self.transfer(&url, size, part, &mut progress)? {
+                // What was there a moment ago may come back.
+                Transfer::Failed(Failure::Unreached(text)) if broken > 0 => Transfer::BrokeOff(text),
+                transfer => transfer,
+            };
+            let failure = match transfer {
+                Transfer::Ended(tag) => match fault(part, file, size, tag.as_deref())? {
+                    None => return Ok(tag),
+                    Some(what) => {
+                        files::remove(part)?;
+                        damaged += 1;
+                        if damaged == ATTEMPTS {
+                            let message =
+                                format!("{name} of {repo} arrived damaged from {endpoint}, {ATTEMPTS} times: {what}");
+                            return Err(Error::user(message).hint(
+                                "the damaged file was thrown away; run again later, or use another HF_ENDPOINT",
+                            ));
+                        }
+                        tracing::warn!("{name}: {what}; downloading it again");
+                        continue;
+                    }
+                },
+                Transfer::BrokeOff(text) => {
+                    broken += 1;
+                    if broken < BREAKS {
+                        tracing::info!("{name}: {text}; going on");
+                        std::thread::sleep(pause);
+                        pause *= 2;
+                        continue;
+                    }
+                    return Err(Error::user(format!(
+                        "cannot download {name} of {repo}: the transfer broke off ({text})"
+                    ))
+                    .hint("run again: what has arrived is kept and continued"));
+                }
+                Transfer::Failed(failure) => failure,
+            };
+            // A half file that cannot be continued must not stand in the way for ever.
+            let is_there = files::is_there(part);
+            if matches!(failure, Failure::Status(416)) && is_there {
+                files::remove(part)?;
+                continue;
+            }
+            return Err(self.explain(&format!("download {name} of"), &failure));
+        }
+    }
+
+    /// Adds to `part` what it lacks of a file.
+    fn transfer(&self, url: &str, size: u64, part: &Path, progress: &mut Lines<'_>) -> Result<Transfer> {
+        let mut there = Stamp::of(part).map_or(0, |stamp| stamp.bytes);
+        if there >= size && there > 0 {
+            // Whole, or of something else: there is nothing to continue.
+            files::remove(part)?;
+            there = 0;
+        }
+        let mut answer = match self.client.get(url, there) {
+            Ok(answer) => answer,
+            Err(failure) => return Ok(Transfer::Failed(failure)),
         };
-        Err(Error::user(format!(
-            "{} of {} arrived damaged from {}, {ATTEMPTS} times: {what}",
-            file.rfilename, self.wanted.repo, self.settings.endpoint
-        ))
-        .hint("the damaged file was thrown away; run again later, or use another HF_ENDPOINT"))
-    }
-
-    /// Whether a second try makes sense; a half file that cannot be continued is removed before it.
-    fn may_recover(&self, repo: &ApiRepo, file: &Listed, cause: &ApiError) -> bool {
-        let range_refused = cause.to_string().contains("http status: 416");
-        if matches!(cause, ApiError::InvalidResume) || range_refused {
-            let Ok(metadata) = self.api.metadata(&repo.url(&file.rfilename)) else { return false };
-            let blob = self.cache.repo(self.wanted.at(self.wanted.revision)).blob_path(metadata.etag());
-            return files::remove(&blob.with_extension("part")).is_ok();
+        if answer.from != there {
+            // The server sends all of it again.
+            files::remove(part)?;
         }
-        matches!(cause, ApiError::IoError(_))
-    }
-
-    /// Removes a file of a snapshot and, inside the cache only, what it links to.
-    fn discard(&self, path: &Path) -> Result<()> {
-        let blob = Stamp::of(path)?.path;
-        if blob.starts_with(Stamp::of(self.cache.path())?.path) {
-            files::remove(&blob)?;
+        let mut done = answer.from;
+        let mut file = files::append(part)?;
+        let mut piece = vec![0; 256 << 10];
+        progress.at(done);
+        loop {
+            match answer.body.read(&mut piece) {
+                Ok(0) => return Ok(Transfer::Ended(answer.tag)),
+                Ok(length) => {
+                    file.write_all(&piece[..length]).at("write", part)?;
+                    done += length as u64;
+                    progress.at(done);
+                    if done > size {
+                        return Ok(Transfer::Ended(answer.tag));
+                    }
+                }
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(cause) => return Ok(Transfer::BrokeOff(cause.to_string())),
+            }
         }
-        files::remove(path)
     }
 
-    fn explain(&self, doing: &str, cause: &ApiError) -> Error {
+    fn explain(&self, doing: &str, failure: &Failure) -> Error {
         let HfSettings { endpoint, token, .. } = self.settings;
         let Snapshot { repo, revision } = self.wanted;
-        let text = cause.to_string();
-        let status = text.split("http status: ").nth(1).and_then(|rest| rest.get(..3));
-        match (status, cause) {
-            (Some(status @ ("401" | "403")), _) => {
+        match failure {
+            Failure::Status(status @ (401 | 403)) => {
                 let way_out = match token {
-                    Some(_) => "the token was sent but is not enough",
-                    None => "no token was sent: set HF_TOKEN, or log in with `hf auth login`",
+                    Some(_) if self.client.sends_token() => "the token was sent but is not enough".to_owned(),
+                    Some(_) => format!("the token was not sent, because {endpoint} is not https"),
+                    None => "no token was sent: set HF_TOKEN, or log in with `hf auth login`".to_owned(),
                 };
                 Error::user(format!("{endpoint} refuses to {doing} {repo} (http status {status})")).hint(format!(
                     "{way_out}; a gated model asks you to accept its terms at {endpoint}/{repo}, and a name that does \
                      not exist is refused in the same way"
                 ))
             }
-            (Some("404"), _) => Error::user(format!("{endpoint} has no {repo}@{revision}"))
+            Failure::Status(404) => Error::user(format!("{endpoint} has no {repo}@{revision}"))
                 .hint("check the spelling of owner, name and revision (a branch, a tag or a commit)"),
-            (_, ApiError::LockAcquisition(path)) => {
-                Error::user(format!("another process is downloading this file (it holds {})", path.display()))
-                    .hint("wait for it and run again")
+            Failure::Status(status @ (408 | 429 | 500..)) => {
+                Error::user(format!("{endpoint} cannot {doing} {repo} now (http status {status})"))
+                    .hint("run again later: what has arrived is kept and continued")
             }
-            (_, ApiError::IoError(_)) => Error::user(format!("cannot {doing} {repo}: the transfer broke off ({text})"))
-                .hint("run again: what has arrived is kept and continued; check the free space of the hub's cache too"),
-            _ => Error::user(format!("cannot {doing} {repo} from {endpoint}: {text}")).hint(
+            _ => Error::user(format!("cannot {doing} {repo} from {endpoint}: {}", told(failure))).hint(
                 "check the network and HF_ENDPOINT; a model that is on this machine already can be used by setting \
                  model.source to its directory",
             ),
@@ -306,45 +352,31 @@ impl Hub<'_> {
     }
 }
 
-fn repo_commit(snapshot: &Path) -> std::borrow::Cow<'_, str> {
-    snapshot.file_name().unwrap_or_default().to_string_lossy()
-}
-
-/// Why a file of the snapshot cannot be used.
-enum Fault {
-    Absent,
-    Damaged(String),
-}
-
-fn damage(path: &Path, file: &Listed, size: u64) -> Result<Option<Fault>> {
-    let Ok(stamp) = Stamp::of(path) else { return Ok(Some(Fault::Absent)) };
-    if stamp.bytes != size {
-        return Ok(Some(Fault::Damaged(format!("{} bytes instead of {size}", stamp.bytes))));
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::Status(status) => format!("http status {status}"),
+        Failure::Redirect(why) => format!("its redirect is not followed: {why}"),
+        Failure::Unreached(why) => why.clone(),
     }
-    let (what, expected, found) = match (&file.lfs, git_id(file, &stamp.path)) {
-        (Some(Lfs { sha256: Some(expected) }), _) => ("SHA-256", expected.clone(), checksum(Sha256::new(), path)?),
-        (None, Some(expected)) => {
-            let hasher = Sha1::new_with_prefix(format!("blob {size}\0"));
-            ("Git blob id", expected, checksum(hasher, path)?)
-        }
-        _ => return Ok(None),
-    };
-    Ok((found != expected.to_ascii_lowercase())
-        .then(|| Fault::Damaged(format!("its {what} is {found} instead of {expected}"))))
 }
 
-/// Git's blob id of a small file: from the listing, else from its `ETag`, which `hf-hub` makes the blob's name in its
-/// cache. A mirror may use other tags, and then there is nothing to compare with.
-fn git_id(file: &Listed, blob: &Path) -> Option<String> {
-    let is_id = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let tag = || blob.file_name().and_then(|name| name.to_str());
-    file.blob_id.as_deref().filter(|id| is_id(id)).or_else(|| tag().filter(|tag| is_id(tag))).map(str::to_owned)
+/// How a transfer went.
+enum Transfer {
+    /// There is no more, whole or not. The server's own name of the content.
+    Ended(Option<String>),
+    BrokeOff(String),
+    Failed(Failure),
 }
 
-/// The hash of what was fed to `hasher` already and of a file after it, in hexadecimal digits.
-fn checksum<H: sha2::Digest + std::io::Write>(mut hasher: H, path: &Path) -> Result<String> {
-    std::io::copy(&mut files::open(path)?, &mut hasher).at("read", path)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+/// A text as a part of an address: letters, digits, some marks and `others` as they are.
+fn escaped(text: &str, others: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || others.as_bytes().contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Whether a server's name of some content can be the name of a file.
+fn is_plain(tag: &str) -> bool {
+    (1..=128).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// A download's advance as lines: the start, each twentieth, the end.
@@ -352,32 +384,23 @@ struct Lines<'a> {
     progress: &'a dyn Fn(&str),
     name: String,
     total: u64,
-    done: u64,
     shown: Option<u64>,
 }
 
-impl Progress for Lines<'_> {
-    fn init(&mut self, _size: usize, _filename: &str) {
-        // Called twice by hf-hub, the second time followed by an update for the part that is there.
-        self.done = 0;
-    }
-
-    fn update(&mut self, size: usize) {
-        self.done = self.done.saturating_add(size as u64);
-        let twentieth = self.done.saturating_mul(20).checked_div(self.total).unwrap_or(20);
+impl Lines<'_> {
+    fn at(&mut self, done: u64) {
+        let twentieth = done.saturating_mul(20).checked_div(self.total).unwrap_or(20);
         if self.shown.is_none_or(|shown| shown < twentieth) {
             self.shown = Some(twentieth);
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
             (self.progress)(&format!(
                 "downloading {}: {:.1} of {:.1} MB",
                 self.name,
-                megabytes(self.done),
+                megabytes(done),
                 megabytes(self.total)
             ));
         }
     }
-
-    fn finish(&mut self) {}
 }
 
 #[cfg(test)]

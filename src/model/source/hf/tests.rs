@@ -4,7 +4,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::listing::git_id;
 use super::*;
 use crate::digest::Digest;
 use crate::model::source::layout::Format;
@@ -172,7 +177,8 @@ fn respond(
 
 fn settings(endpoint: &str) -> HfSettings {
     let patience = Duration::from_secs(10);
-    HfSettings { endpoint: endpoint.into(), home: None, token: None, connect_within: patience, answer_within: patience }
+    let patience = Patience { connect: patience, answer: patience, stall: patience, pause: Duration::from_millis(1) };
+    HfSettings { patience, ..HfSettings::at(endpoint) }
 }
 
 /// A folder for the cache and the sources, and the source that is fetched.
@@ -194,7 +200,7 @@ impl Client {
 
     fn fetch(&self, pin: Option<Digest>) -> Result<PathBuf> {
         let hub = HfSettings {
-            home: Some(self.dir.path().join("home")),
+            cache: Some(self.dir.path().join("home/hub")),
             token: self.token.clone(),
             ..settings(&self.endpoint)
         };
@@ -296,7 +302,7 @@ fn damage_of_equal_size_is_noticed_and_thrown_away() {
     let error = client.fetch(None).unwrap_err();
     assert!(error.message().contains("model.safetensors of owner/tiny arrived damaged"), "{error}");
     assert!(error.message().contains(&sha256(&[7; 5000])) && error.message().contains(&sha256(&[8; 5000])));
-    assert_eq!(client.blobs(), [sha256(b"{}")]);
+    assert_eq!(client.blobs(), [blob_id(b"{}")]);
 
     // The server recovers, and so do we.
     server.files.lock().unwrap()[2].sent = None;
@@ -319,14 +325,15 @@ fn small_files_are_checked_by_their_blob_id() {
     }
     // A mirror with tags of its own, and without ids: the size is all there is.
     let unknown = Listed { rfilename: "a".into(), size: Some(2), blob_id: Some("main".into()), lfs: None };
-    assert_eq!(git_id(&unknown, Path::new("blobs/W-1234")), None);
+    assert_eq!(git_id(&unknown, Some("W-1234")), None);
 }
 
 #[test]
 fn a_hub_that_does_not_answer_is_not_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
-    let hub = HfSettings { answer_within: Duration::from_millis(100), ..settings(&endpoint) };
+    let mut hub = settings(&endpoint);
+    hub.patience.answer = Duration::from_millis(100);
     let dir = tempfile::tempdir().unwrap();
     let begun = std::time::Instant::now();
     let error = download(&hub, &Snapshot { repo: REPO, revision: "main" }, dir.path(), &|_| {}).unwrap_err();
@@ -366,13 +373,13 @@ fn a_body_shorter_than_the_listing_says_is_damage() {
 
 #[test]
 fn a_transfer_that_breaks_off_is_continued() {
-    let cut = |letdowns| model_with(move |file| (file.cut, file.letdowns) = (Some(1000), letdowns));
+    let cut = |letdowns| model_with(move |file| (file.cut, file.letdowns) = (Some(700), letdowns));
     let server = Server::start(cut(1), None);
     let client = Client::of(&server);
     let path = client.fetch(None).unwrap();
     assert_eq!(files::read(&path.join("model.safetensors")).unwrap(), [7; 5000]);
     let requests = server.requests.lock().unwrap();
-    assert!(requests.iter().any(|request| request.path.ends_with("model.safetensors") && request.from == 1000));
+    assert!(requests.iter().any(|request| request.path.ends_with("model.safetensors") && request.from == 700));
     drop(requests);
 
     let server = Server::start(cut(usize::MAX), None);
@@ -418,6 +425,25 @@ fn what_is_not_there_or_not_a_model_says_so() {
     let wanted = Snapshot { repo: "owner/other", revision: "main" };
     let error = download(&settings(&server.endpoint), &wanted, client.dir.path(), &|_| {}).unwrap_err();
     assert!(error.message().ends_with("has no owner/other@main"), "{error}");
+}
+
+#[test]
+fn offline_means_offline_and_finds_what_is_there() {
+    let server = Server::start(model(), None);
+    let mut client = Client::of(&server);
+    let fetch = |client: &Client, offline: bool| {
+        let hub = HfSettings { offline, cache: Some(client.dir.path().join("hub")), ..settings(&client.endpoint) };
+        let sources = client.dir.path().join("sources");
+        fetch_with(&Client::source(None), &sources, &PipSettings::default(), &hub, &|_| {})
+    };
+    let error = fetch(&client, true).unwrap_err();
+    assert_eq!(error.message(), "owner/tiny@main is not on this machine, and HF_HUB_OFFLINE is set");
+    assert!(server.requests.lock().unwrap().is_empty());
+    let path = fetch(&client, false).unwrap();
+    client.endpoint = "http://127.0.0.1:1".into();
+    assert_eq!(fetch(&client, true).unwrap(), path);
+    let main = client.dir.path().join("hub/models--owner--tiny/refs/main");
+    assert_eq!(files::read(&main).unwrap(), COMMIT.as_bytes());
 }
 
 #[test]
