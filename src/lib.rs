@@ -31,6 +31,7 @@
 #![deny(unsafe_code)]
 
 pub mod allocator;
+mod bounded;
 mod child;
 pub mod choice;
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: dean::allocator::Metered = dean::allocator::Metered;
 
 fn main() -> ExitCode {
     dean::allocator::keep_freed_memory();

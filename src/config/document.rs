@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::model::source::spec::absolute;
 
+/// The most bytes of a pipeline file.
+const LONGEST: u64 = 1 << 20;
+
 /// The pipeline file under its `--set` options. Dotted keys are unambiguous: no name holds a dot.
 pub struct Document {
     /// The file as the user named it, for messages.
@@ -34,7 +37,7 @@ impl Document {
     pub fn read(file: &Path, sets: &[String], cwd: &Path) -> Result<Self> {
         let shown = file.display().to_string();
         let absolute_file = cwd.join(file);
-        let text = files::read_to_string(&absolute_file).map_err(|error| match absolute_file.exists() {
+        let text = files::read_text(&absolute_file, LONGEST).map_err(|error| match absolute_file.exists() {
             true => error,
             false => error.hint("name the pipeline file with --config FILE"),
         })?;

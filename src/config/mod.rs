@@ -35,7 +35,8 @@ pub use schema::{keys, schema};
 pub use settings::{Data, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize};
 pub use values::Window;
 
-use crate::error::Result;
+use crate::bounded::{self, Limits};
+use crate::error::{Error, Result};
 use crate::model::matrix::{Layers, Modules};
 use crate::rank::{Point, Rule};
 
@@ -44,9 +45,14 @@ use crate::rank::{Point, Rule};
 ///
 /// Errors: the file cannot be read, or something in it or in an option is not as the schema says.
 pub fn load(file: &Path, sets: &[String], cwd: &Path) -> Result<Pipeline> {
-    let document = document::Document::read(file, sets, cwd)?;
     let sources = std::env::var_os("DEAN_SOURCES").filter(|value| !value.is_empty()).map(|value| cwd.join(value));
-    resolve::resolve(document.settings()?, &document, sources)
+    let (typed, sets, cwd) = (file.to_owned(), sets.to_vec(), cwd.to_owned());
+    // A job may come from somebody else, as a model does.
+    let pipeline = bounded::within(Limits::SMALL, move || {
+        let document = document::Document::read(&typed, &sets, &cwd)?;
+        resolve::resolve(document.settings()?, &document, sources)
+    });
+    pipeline.unwrap_or_else(|excess| Err(Error::user(format!("{}: {excess}", file.display()))))
 }
 
 /// One job, resolved: every path absolute, every default in place, every cross-check passed.

@@ -409,6 +409,36 @@ fn the_file_at_the_top_names_the_schema_of_its_editors() {
     }
 }
 
+#[test]
+fn jobs_that_take_everything_are_refused() {
+    let fill = |piece: &str| piece.repeat((1 << 20) / piece.len() - 1);
+    for text in [
+        format!("a = {}", fill("[")),
+        format!("a = {}", fill("{a=")),
+        format!("{}a = 1", fill("a.")),
+        format!("[{}a]", fill("a.")),
+        fill("[[a]]\n"),
+        format!("a = [{}]", fill("[],")),
+        format!("a = {}", fill("9")),
+        format!("[select]\nrule = \"{}a\"", fill("a&")),
+        format!("[select]\nrule = \"{}\"", fill("(")),
+        fill("#\n") + &fill("\n"),
+        "[data.a]\npath = \"x\"\n".to_owned()
+            + &(0..30_000).map(|n| format!("[data.a{n}]\npath='x'\n")).collect::<String>(),
+        "\0".into(),
+    ] {
+        let begun = std::time::Instant::now();
+        let error = try_load(&text, &[]).unwrap_err();
+        let shown = &text[..text.floor_char_boundary(60)];
+        assert!(begun.elapsed().as_secs() < 5, "{shown:?} took {:?}", begun.elapsed());
+        assert_eq!(error.kind(), crate::error::Kind::User, "{shown:?}: {error}");
+        assert!(error.message().len() < 4 << 10, "{shown:?}: a message of {} bytes", error.message().len());
+    }
+    let option = format!("select.rule='{}a'", "a&".repeat(60_000));
+    let complaint = complaint(SMALL, &[&option]);
+    assert!(complaint.contains("at most 1000 names"), "{}", &complaint[complaint.len() - 300..]);
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "(\\[|\\]|model|data|\\.|=|\"|\n|source|[a-z0-9 ,{}é-]){0,24}", key in "[a-z.=\\[\\]\" ]{0,16}") {

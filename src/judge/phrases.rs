@@ -7,13 +7,15 @@
 //!
 //! Must not know: which groups there are to decide with, any verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::words::{COMMA, STOP, Word, split};
 use crate::error::{Error, Result};
 
 const LONGEST_GAP: usize = 3;
+/// The most parts of a phrase: each is a level of recursion.
+const LONGEST_PHRASE: usize = 100;
 /// The group whose phrases void the matches they touch.
 const HARMLESS: &str = "not";
 
@@ -83,7 +85,7 @@ impl Phrases {
         let mut found = Vec::new();
         for start in 0..words.len() {
             for (phrase, parts) in phrases.iter().enumerate() {
-                if let Some(end) = match_at(parts, words, start, skip_commas) {
+                if let Some(end) = match_at(parts, words, start, skip_commas, &mut BTreeSet::new()) {
                     found.push(Found { phrase, words: start..end });
                 }
             }
@@ -119,7 +121,7 @@ fn parse_phrase(line: &str) -> Option<Phrase> {
     }
     // A phrase that begins or ends with something that may be missing would be found in different lengths.
     let firm = |part: Option<&Part>| matches!(part, Some(Part::Word(_)));
-    (firm(phrase.first()) && firm(phrase.last())).then_some(phrase)
+    (firm(phrase.first()) && firm(phrase.last()) && phrase.len() <= LONGEST_PHRASE).then_some(phrase)
 }
 
 fn single(word: &str) -> Option<String> {
@@ -129,8 +131,32 @@ fn single(word: &str) -> Option<String> {
     }
 }
 
-/// The end of the shortest match of `parts` that begins at word `at`.
-fn match_at(parts: &[Part], words: &[Word], at: usize, skip_commas: bool) -> Option<usize> {
+/// The end of the shortest match of `parts` that begins at word `at`. `failed` remembers how many parts found no match from
+/// which word: without it, each gap behind another would multiply the time by four.
+fn match_at(
+    parts: &[Part],
+    words: &[Word],
+    at: usize,
+    skip_commas: bool,
+    failed: &mut BTreeSet<(usize, usize)>,
+) -> Option<usize> {
+    if failed.contains(&(parts.len(), at)) {
+        return None;
+    }
+    let found = match_new(parts, words, at, skip_commas, failed);
+    if found.is_none() && !matches!(parts.first(), Some(Part::Word(_))) {
+        failed.insert((parts.len(), at));
+    }
+    found
+}
+
+fn match_new(
+    parts: &[Part],
+    words: &[Word],
+    at: usize,
+    skip_commas: bool,
+    failed: &mut BTreeSet<(usize, usize)>,
+) -> Option<usize> {
     let Some((part, rest)) = parts.split_first() else { return Some(at) };
     let text = |at: usize| words.get(at).map(|word| word.text.as_str());
     // Only inside a phrase: its first word decides where it begins.
@@ -139,19 +165,22 @@ fn match_at(parts: &[Part], words: &[Word], at: usize, skip_commas: bool) -> Opt
     match part {
         Part::Word(options) => {
             if is(options, at) {
-                match_at(rest, words, after(at + 1), skip_commas)
+                match_at(rest, words, after(at + 1), skip_commas, failed)
             } else {
                 None
             }
         }
         Part::Optional(options) => {
-            let with = is(options, at).then(|| match_at(rest, words, after(at + 1), skip_commas)).flatten();
-            with.or_else(|| match_at(rest, words, at, skip_commas))
+            let with = match is(options, at) {
+                true => match_at(rest, words, after(at + 1), skip_commas, failed),
+                false => None,
+            };
+            with.or_else(|| match_at(rest, words, at, skip_commas, failed))
         }
         Part::Gap => {
             let mut here = at;
             for _ in 0..=LONGEST_GAP {
-                if let Some(end) = match_at(rest, words, here, skip_commas) {
+                if let Some(end) = match_at(rest, words, here, skip_commas, failed) {
                     return Some(end);
                 }
                 if text(here).is_none_or(|word| word == STOP) {
@@ -196,6 +225,16 @@ mod tests {
         assert_eq!(finds(list, "I can't help but smile."), Vec::<String>::new());
         assert_eq!(finds(list, "I can't help, but I can listen."), ["i cannot help"]);
         assert_eq!(finds(list, "I cannot wait to help! But I cannot help."), ["i cannot help"]);
+    }
+
+    #[test]
+    fn many_gaps_take_no_longer_than_their_number() {
+        let gaps = "... a? ".repeat(45);
+        let words = "a ".repeat(400);
+        assert_eq!(finds(&format!("[a]\na {gaps} b"), &words), Vec::<String>::new());
+        assert_eq!(finds(&format!("[a]\na {gaps} b"), "a a a b").len(), 3);
+        let long = format!("[a]\n{}", "a ".repeat(LONGEST_PHRASE + 1));
+        assert!(Phrases::parse(&long).unwrap_err().message().starts_with("phrase list, line 2: "));
     }
 
     #[test]

@@ -14,14 +14,18 @@ use crate::data::Join;
 use crate::error::{Error, Result};
 use crate::model::Checkpoint;
 use crate::model::device::Precision;
+use crate::model::text::Text;
 use crate::report::measures::{NLL, TOKENS};
 use crate::tables::{OUTCOMES, Outcome};
 
 pub struct Perplexity;
 
-/// Bytes of text that a check reads for each token of a window: about 4 bytes a token, x 2 for scripts with longer tokens,
-/// x 2 for two windows.
+/// Bytes of text for each token that is needed: about 4 bytes a token, x 2 for scripts with longer tokens, x 2 to be sure.
 const BEGINNING: usize = 16;
+
+/// Tokens beyond those that are needed, so that the cut behind them changes none of them. What a token is depends on the
+/// word that it is in and on what stands next to it.
+const MARGIN: usize = 1000;
 
 /// The set of its outcomes.
 const SET: &str = "text";
@@ -75,21 +79,15 @@ impl Stage for Perplexity {
         let checkpoint = preview.checkpoint(Role::Subject)?;
         let window = window(&params, &checkpoint)?;
         let corpus = corpus(&(preview.file)("corpus")?, &params)?;
-        // A beginning that fills a window is enough, so that a large text need not be tokenised twice. Its last
-        // tokens may join with what follows, hence the second one.
-        let beginning = corpus.get(..corpus.floor_char_boundary(window.saturating_mul(BEGINNING))).unwrap_or(&corpus);
-        let text = checkpoint.text()?;
-        if beginning.len() < corpus.len() && text.encode(beginning, true)?.len() >= window.saturating_mul(2) {
-            return Ok(Vec::new());
-        }
-        must_fill(window, text.encode(&corpus, true)?.len()).map(|()| Vec::new())
+        must_fill(window, beginning(checkpoint.text()?, &corpus, Some(window))?.len()).map(|()| Vec::new())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let params: Params = context.params()?;
         let checkpoint = context.checkpoint(Role::Subject)?;
         let window = window(&params, &checkpoint)?;
-        let ids = checkpoint.text()?.encode(&corpus(&(context.file)("corpus")?, &params)?, true)?;
+        let needed = params.limit.map(|windows| windows.saturating_mul(window));
+        let ids = beginning(checkpoint.text()?, &corpus(&(context.file)("corpus")?, &params)?, needed)?;
         must_fill(window, ids.len())?;
         let windows: Vec<&[u32]> = ids.chunks_exact(window).take(params.limit.unwrap_or(usize::MAX)).collect();
         let decoder = context.variant(params.dtype)?;
@@ -128,6 +126,23 @@ fn must_fill(window: usize, tokens: usize) -> Result<()> {
     }
     Err(Error::user(format!("the text for perplexity has {tokens} tokens, fewer than one window of {window}"))
         .hint("lower perplexity.window, or bring a longer text"))
+}
+
+/// The ids of a text, of which the first `needed` count. A text of gigabytes is not tokenised for a few windows.
+fn beginning(text: &Text, corpus: &str, needed: Option<usize>) -> Result<Vec<u32>> {
+    let mut tokens = needed.map(|needed| needed.saturating_add(MARGIN));
+    while let Some(enough) = tokens {
+        let end = corpus.floor_char_boundary(enough.saturating_mul(BEGINNING));
+        if end >= corpus.len() {
+            break;
+        }
+        let ids = text.encode(&corpus[..end], true)?;
+        if ids.len() >= needed.unwrap_or(0).saturating_add(MARGIN) {
+            return Ok(ids);
+        }
+        tokens = Some(enough.saturating_mul(4));
+    }
+    text.encode(corpus, true)
 }
 
 fn corpus(file: &FileInput, params: &Params) -> Result<String> {

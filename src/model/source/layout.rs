@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -34,6 +35,11 @@ const COMPANIONS: [&str; 8] = [
     ADDED_TOKENS,
     CHAT_TEMPLATE,
 ];
+
+/// The most bytes of a file beside the weights that is read. The largest tokenizer.json of the families here has 33 MB.
+const LONGEST: u64 = 128 << 20;
+/// Memory that a byte of JSON may take. An honest file takes five times its size.
+const BYTES_OF_BYTE: usize = 10;
 
 /// Where transformers keeps templates beside the default one.
 pub const MORE_TEMPLATES: &str = "additional_chat_templates";
@@ -136,7 +142,8 @@ impl Layout {
             .filter(|entry| entry.is_file())
             .filter_map(|entry| entry.file_name()?.to_str().map(str::to_owned))
             .collect();
-        let layout = Self::of(root, &names, &mut |name| files::read(&root.join(name)));
+        let read = |name: &str| files::read_text(&root.join(name), LONGEST).map(String::into_bytes);
+        let layout = Self::of(root, &names, &mut |name| read(name));
         layout.map_err(|error| {
             match snapshot(root) {
                 Some(snapshot) => error.hint(format!("the snapshot in it is a model: {}", snapshot.display())),
@@ -198,7 +205,7 @@ impl Layout {
     /// It cannot be read, is no text, or was not fetched.
     pub fn text(&self, name: &str) -> Result<Option<(PathBuf, String)>> {
         let Some(file) = self.companion(name) else { return Ok(None) };
-        let text = files::read_to_string(&file)?;
+        let text = files::read_text(&file, LONGEST)?;
         check_fetched(&file, text.as_bytes())?;
         Ok(Some((file, text)))
     }
@@ -209,9 +216,12 @@ impl Layout {
     /// As of [`Self::text`], and it is not JSON.
     pub fn json(&self, name: &str) -> Result<Option<(PathBuf, Value)>> {
         let Some((file, text)) = self.text(name)? else { return Ok(None) };
-        let value = serde_json::from_str(&text)
-            .map_err(|cause| Error::user(format!("{} is not JSON: {cause}", file.display())))?;
-        Ok(Some((file, value)))
+        let limits = Limits::of_input(text.len(), BYTES_OF_BYTE);
+        let value = bounded::within(limits, move || serde_json::from_str(&text).map_err(|cause| cause.to_string()));
+        match value.unwrap_or_else(|excess| Err(excess.to_string())) {
+            Ok(value) => Ok(Some((file, value))),
+            Err(cause) => Err(Error::user(format!("{} is not JSON: {cause}", file.display()))),
+        }
     }
 
     /// The files of weights, with the tensors that an index puts into each.

@@ -11,6 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Kwargs, Object, Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 
+use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
 
 /// The most bytes of a template. Published ones have a few tens of thousands.
@@ -19,9 +20,12 @@ const LONGEST: usize = 128 << 10;
 /// The most bytes of one `tojson`, give or take one value.
 const LONGEST_JSON: usize = 16 << 20;
 
-/// Room for the deepest nesting that a template of this length can have: 64 MiB were measured for one minus sign after
-/// another.
-const STACK: usize = 256 << 20;
+/// What rendering may take, in minijinja's unit: an instruction, or 64 bytes of text that it makes or reads. A conversation of
+/// a hundred turns takes some tens of thousands. It is also the deepest that values can nest, which the stack has room for.
+const FUEL: u64 = 1_000_000;
+
+/// The most bytes of a prompt, besides what a template that repeats every message four times makes of them.
+const LONGEST_PROMPT: usize = 1 << 20;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,14 +98,21 @@ impl ChatTemplate {
             let size = self.source.len();
             return Err(Error::user(format!("{place}: the template has {size} bytes; {LONGEST} are the most")));
         }
-        // A template comes with a model, and may be nested as deep as it is long.
-        std::thread::scope(|scope| {
-            let render = || self.render_here(messages, specials, add_generation_prompt, chat_date);
-            let renderer = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render);
-            let renderer =
-                renderer.map_err(|cause| Error::fault(format!("{place}: no thread to render in: {cause}")))?;
-            renderer.join().unwrap_or_else(|_| Err(Error::user(format!("{place}: the template breaks the renderer"))))
-        })
+        let most = messages.iter().map(|message| message.content.len()).sum::<usize>().saturating_mul(4);
+        let most = most.saturating_add(LONGEST_PROMPT);
+        let (template, messages, specials) = (self.clone(), messages.to_vec(), specials.to_vec());
+        let date = chat_date.to_owned();
+        // A template comes with a model. Fuel bounds what it does, but not how deep it and its values are nested.
+        let rendered = bounded::within(Limits::SMALL, move || {
+            template.render_here(&messages, &specials, add_generation_prompt, &date)
+        });
+        let text = rendered.map_err(|excess| refused(place, "", &excess.to_string()))??;
+        match text.len() <= most {
+            true => Ok(text),
+            false => {
+                Err(refused(place, "", &format!("it makes a prompt of {} bytes; {most} are the most here", text.len())))
+            }
+        }
     }
 
     fn render_here(
@@ -112,6 +123,7 @@ impl ChatTemplate {
         chat_date: &str,
     ) -> Result<String> {
         let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|cause| Error::fault(format!("template syntax: {cause}")))?);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -157,8 +169,15 @@ fn unmarked(source: &str) -> String {
 
 fn failure(place: &str, cause: &minijinja::Error) -> Error {
     let line = cause.line().map_or_else(String::new, |line| format!(", line {line}"));
-    let detail = cause.detail().map_or_else(|| cause.kind().to_string(), str::to_owned);
-    Error::user(format!("{place}{line}: {detail}"))
+    let detail = match cause.kind() {
+        ErrorKind::OutOfFuel => "it loops for too long or makes too much text".to_owned(),
+        kind => cause.detail().map_or_else(|| kind.to_string(), str::to_owned),
+    };
+    refused(place, &line, &detail)
+}
+
+fn refused(place: &str, line: &str, why: &str) -> Error {
+    Error::user(format!("{place}{line}: {why}"))
         .hint("correct the template, name another one with chat_template, or set chat_template = \"none\"")
 }
 
@@ -310,10 +329,100 @@ mod tests {
             }
         }
         assert_eq!(with(&filled("", "a", ""), &[]).unwrap().len(), LONGEST);
-        let json = with("{{ ([range(100000)|list] * 1000)|tojson }}", &[]).unwrap_err();
-        assert!(json.message().ends_with("tojson: the text is too long"), "{json}");
         let long = with(&"a".repeat(LONGEST + 1), &[]).unwrap_err();
         assert_eq!(long.message(), "m: chat template: the template has 131073 bytes; 131072 are the most");
+    }
+
+    /// Every one ends in a sentence, soon, and in bounded memory (without the meter some of them abort this process).
+    #[test]
+    fn templates_that_never_end_or_take_everything_are_refused() {
+        let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+            format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+        };
+        let doubled = |what: &str, how: &str| {
+            format!(
+                "{{% set ns = namespace(x={what}) %}}{{% for i in range(80) %}}{{% set ns.x = {how} %}}{{% endfor %}}{{{{ ns.x|length }}}}"
+            )
+        };
+        let deep = |use_it: &str| {
+            format!(
+                "{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% for j in range(9) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{{% endfor %}}{use_it}"
+            )
+        };
+        let itself = |use_it: &str| format!("{{% set ns = namespace() %}}{{% set ns.x = ns %}}{use_it}");
+        let sources = [
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x".to_owned(),
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".into(),
+            "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}".into(),
+            doubled("'aaaaaaaa'", "ns.x ~ ns.x"),
+            doubled("'aaaaaaaa'", "ns.x + ns.x"),
+            doubled("'aaaaaaaa'", "[ns.x, ns.x]|join"),
+            doubled("'aaaaaaaa'", "ns.x|replace('a', 'aa')"),
+            doubled("'aaaaaaaa'", "ns.x.replace('a', 'aa')"),
+            doubled("'aaaaaaaa'", "ns.x * 2"),
+            doubled("'aaaaaaaa'", "'%s%s'|format(ns.x, ns.x)"),
+            doubled("[1]", "ns.x + ns.x") + "{% for i in ns.x %}{% endfor %}",
+            doubled("[1]", "ns.x + ns.x") + "{{ 2 in ns.x }}",
+            doubled("[1]", "ns.x + ns.x") + "{{ ns.x|sum }}",
+            doubled("[1]", "ns.x + ns.x") + "{{ ns.x|last }}",
+            doubled("[1]", "(ns.x + ns.x)|list"),
+            doubled("[1]", "(ns.x|map('abs')) + (ns.x|map('abs'))"),
+            doubled("(messages|map('upper'))", "ns.x + ns.x") + "{{ ns.x|list|length }}",
+            doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x }}",
+            doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x|tojson }}",
+            doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x == ns.x }}",
+            doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x|string }}",
+            doubled("{}", "dict(a=ns.x, b=ns.x)") + "{{ ns.x }}",
+            "{{ 'a' * 1000000000 }}".into(),
+            "{{ 'a' * 1000000000000000000 }}".into(),
+            "{{ [1] * 1000000000 }}".into(),
+            "{{ range(1000000000)|list|length }}".into(),
+            "{{ 'a'.ljust(1000000000) }}".into(),
+            "{{ 'a'.zfill(1000000000) }}".into(),
+            "{{ 'a'.center(1000000000) }}".into(),
+            "{{ 'a'|indent(1000000000) }}".into(),
+            "{{ '%1000000000d'|format(1) }}".into(),
+            "{{ 10 ** 10 ** 10 ** 10 }}".into(),
+            "{{ ('a' * 60000)|list|map('upper')|join|length }}{{ lipsum(n=1000000000) }}".into(),
+            deep(""),
+            deep("{{ ns.x }}"),
+            deep("{{ ns.x|string|length }}"),
+            deep("{{ ns.x|tojson }}"),
+            deep("{{ ns.x == [ns.x] }}"),
+            deep("{{ [ns.x, ns.x]|sort }}"),
+            deep("{{ [ns.x, [ns.x]]|unique|list }}"),
+            itself("{{ ns }}"),
+            itself("{{ ns ~ '' }}"),
+            itself("{{ ns|tojson }}"),
+            itself("{{ ns|string }}"),
+            itself("{{ ns|pprint }}"),
+            itself("{{ ns == ns }}{{ ns.x == ns }}"),
+            itself("{{ [ns, ns]|sort }}"),
+            itself("{{ [ns, ns]|unique|list }}"),
+            itself("{{ {ns: 1} }}"),
+            itself("{% set a = namespace() %}{% set a.b = ns %}{% set ns.x = a %}{{ a == ns }}"),
+            itself("{% set l = [ns] %}{% set ns.x = l %}{{ l }}"),
+            format!("{{{{ {} }}}}", nested("[", "1", "]", 60_000)),
+            format!("{{{{ {} }}}}", nested("(", "1", ")", 60_000)),
+            format!("{{{{ {} }}}}", nested("{'a':", "1", "}", 20_000)),
+            nested("{% if 1 %}", "", "{% endif %}", 6_000),
+            nested("{% for a in [1] %}", "", "{% endfor %}", 4_000),
+            nested("{% macro m() %}", "", "{% endmacro %}", 4_000),
+            format!("{{{{ {} }}}}", "9".repeat(LONGEST - 10)),
+            format!("{{{{ 1.{} }}}}", "9".repeat(LONGEST - 10)),
+            format!("{{{{ '{}' }}}}", "\\u0041".repeat((LONGEST - 10) / 6)),
+        ];
+        let message = [Message::user("a".repeat(1000))];
+        for source in &sources {
+            let begun = std::time::Instant::now();
+            let outcome = with(source, &message);
+            let shown = &source[..source.floor_char_boundary(150)];
+            assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{shown} took {:?}", begun.elapsed());
+            match outcome {
+                Ok(text) => assert!(text.len() <= LONGEST_PROMPT + 4000, "{shown} made {} bytes", text.len()),
+                Err(error) => assert!(error.message().starts_with("m: chat template"), "{shown}: {error}"),
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,12 @@
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
+use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
+
+/// Memory that the tokenizers library may take for a byte of a definition: text, the form in between, and tables in both
+/// directions.
+const BYTES_OF_BYTE: usize = 40;
 
 /// The content of a tokenizer.json.
 #[derive(Clone)]
@@ -84,10 +89,11 @@ impl Definition {
     pub fn build(&self, place: &str) -> Result<Tokenizer> {
         let malformed = |why: String| Error::user(format!("{place}: the tokeniser is malformed: {why}"));
         let bytes = self.0.to_string();
-        // the library checks a definition for most faults, but slices by some of its numbers
-        let built = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes.as_bytes()))
-            .map_err(|_| malformed("it breaks the tokenizers library".into()))?;
-        let tokenizer = built.map_err(|cause| malformed(cause.to_string()))?;
+        // the library believes most of what it reads: sizes, depths, regular expressions, places in other lists
+        let limits = Limits::of_input(bytes.len(), BYTES_OF_BYTE);
+        let built =
+            bounded::within(limits, move || Tokenizer::from_bytes(bytes.as_bytes()).map_err(|cause| cause.to_string()));
+        let tokenizer = built.unwrap_or_else(|excess| Err(excess.to_string())).map_err(malformed)?;
         // the library gives tokens outside of the vocabulary the next free id, whatever is written
         for token in self.added() {
             let (content, id) = (token["content"].as_str().unwrap_or_default(), token["id"].as_u64());

@@ -12,22 +12,30 @@ mod pieces;
 pub mod prompt_template;
 mod tokenizer_model;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
 pub use self::chat_template::{ChatTemplate, Message};
 pub(in crate::model) use self::parts::Parts;
 use self::parts::Specials;
+use crate::bounded::{self, Limits};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::GgufFile;
 use crate::model::source::layout::Layout;
 
+/// Memory that the tokenizers library may take for a byte of text. It keeps several forms of it, with the place of every byte
+/// in the others: some 200 bytes.
+const BYTES_OF_BYTE: usize = 1000;
+
 /// Everything that turns conversations into ids and ids into answers. `Sync`.
 pub struct Text {
     /// How errors call the tokeniser.
     place: String,
-    tokenizer: Tokenizer,
+    /// Shared with the threads that work with it.
+    tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     specials: Specials,
     stop_ids: Vec<u32>,
@@ -53,7 +61,7 @@ impl Text {
             "stop_ids": stop_ids,
             "specials": specials.iter().map(|(name, text)| json!([name, text])).collect::<Vec<_>>(),
         }));
-        let tokenizer = definition.build(&place)?;
+        let tokenizer = Arc::new(definition.build(&place)?);
         Ok(Self { place, tokenizer, template, specials, stop_ids, vocab_size, digest })
     }
 
@@ -63,11 +71,16 @@ impl Text {
     /// # Errors
     /// The tokeniser knows a token that the embedding has no row for.
     pub fn encode(&self, text: &str, special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, special_tokens)
-            .map_err(|cause| Error::user(format!("{}: cannot tokenise: {cause}", self.place)))?;
-        let ids = encoding.get_ids().to_vec();
+        // The regular expressions and replacements of a tokeniser come with a model, as its templates do.
+        let limits = Limits::of_input(text.len(), BYTES_OF_BYTE);
+        let (tokenizer, text) = (Arc::clone(&self.tokenizer), text.to_owned());
+        let encoded = bounded::within(limits, move || {
+            let encoding = tokenizer.encode_fast(text, special_tokens).map_err(|cause| cause.to_string())?;
+            Ok(encoding.get_ids().to_vec())
+        });
+        let ids = encoded.unwrap_or_else(|excess| Err(excess.to_string()));
+        let ids: Vec<u32> =
+            ids.map_err(|cause: String| Error::user(format!("{}: cannot tokenise: {cause}", self.place)))?;
         match ids.iter().find(|id| **id as usize >= self.vocab_size) {
             None => Ok(ids),
             Some(id) => {
@@ -84,9 +97,12 @@ impl Text {
 
     /// The text of some ids, without any clean-up of spaces.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.tokenizer
-            .decode(ids, skip_special)
-            .map_err(|cause| Error::user(format!("{}: cannot decode ids: {cause}", self.place)))
+        let (tokenizer, ids) = (Arc::clone(&self.tokenizer), ids.to_vec());
+        let decoded = bounded::within(Limits::SMALL, move || {
+            tokenizer.decode(&ids, skip_special).map_err(|cause| cause.to_string())
+        });
+        let text = decoded.unwrap_or_else(|excess| Err(excess.to_string()));
+        text.map_err(|cause| Error::user(format!("{}: cannot decode ids: {cause}", self.place)))
     }
 
     /// The ids that end an answer, ascending: `eos_token_id` of generation_config.json, else of config.json,

@@ -82,3 +82,75 @@ fn broken_tokenizers_are_sentences() {
     let model = directory(json!({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}), json!({}));
     assert!(model.err().unwrap().message().contains("the tokeniser is malformed"));
 }
+
+/// Every one ends in a text or in a sentence, soon. Without the meter some abort this process, and others never end.
+#[test]
+fn tokenisers_that_take_everything_are_refused() {
+    let regex = |pattern: String| json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}});
+    let replaced = |kind: &str, pattern: Value, content: &str, times: usize| {
+        let one = json!({"type": "Replace", "pattern": pattern, "content": content});
+        let list = if kind == "decoder" { "decoders" } else { "normalizers" };
+        json!({kind: {"type": "Sequence", list: vec![one; times]}})
+    };
+    let model = |model: Value| json!({ "model": model });
+    let deep = |depth: usize| {
+        (0..depth).fold(json!({"type": "NFC"}), |inner, _| json!({"type": "Sequence", "normalizers": [inner]}))
+    };
+    let many: Vec<Value> = (3..60_000).map(|id| added_token(id, &format!("<{id}>"), true)).collect();
+    let broken = [
+        regex("(".repeat(300_000) + "a" + &")".repeat(300_000)),
+        regex("(?=".repeat(100_000) + "a" + &")".repeat(100_000)),
+        regex("(?:a|".repeat(100_000) + "b" + &")".repeat(100_000)),
+        regex("[".repeat(100_000)),
+        regex("(a{1000}){1000}{1000}".into()),
+        regex("(?:(?:(?:(?:a{200}){200}){200}){200}){200}".into()),
+        regex(r"(?:\p{L}{500}){500}".into()),
+        regex("a{0,4294967295}".into()),
+        regex("(a+)+$".into()),
+        regex("(?=(a+)+$)b".into()),
+        regex(r"(a*)*\1(a*)*\1!".into()),
+        regex("(?:a?){100}(?=a{100}!)".into()),
+        regex("(?=a)*".into()),
+        regex(String::new()),
+        replaced("normalizer", json!({"String": "a"}), "aa", 60),
+        replaced("normalizer", json!({"Regex": "a|"}), "aa", 60),
+        replaced("normalizer", json!({"String": ""}), "aa", 60),
+        replaced("decoder", json!({"String": "a"}), "aa", 60),
+        replaced("normalizer", json!({"Regex": "(a+)+!"}), "", 1),
+        replaced("normalizer", json!({"String": "a"}), &"a".repeat(4 << 20), 2),
+        json!({"normalizer": deep(60)}),
+        json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////////////w=="}}),
+        json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAAA="}}),
+        json!({"normalizer": {"type": "Prepend", "prepend": "a".repeat(8 << 20)}}),
+        json!({"added_tokens": [added_token(u32::MAX, "<x>", true)]}),
+        json!({"added_tokens": many}),
+        json!({"added_tokens": [added_token(3, &"(".repeat(1 << 20), true)]}),
+        json!({"post_processor": {"type": "TemplateProcessing", "single": vec![json!({"SpecialToken": {"id": "x", "type_id": 0}}); 2000],
+            "pair": [], "special_tokens": {"x": {"id": "x", "ids": vec![0; 2000], "tokens": vec!["x"; 2000]}}}}),
+        model(json!({"type": "WordLevel", "vocab": {"a": u32::MAX}, "unk_token": "a"})),
+        model(json!({"type": "Unigram", "vocab": [], "unk_id": 0})),
+        model(json!({"type": "Unigram", "vocab": [["a", 1e308], ["aa", -1e308]], "unk_id": 7})),
+        model(json!({"type": "Unigram", "vocab": [["a".repeat(2 << 20), 0.0], ["a", 0.0]], "unk_id": 1})),
+        model(
+            json!({"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a", "continuing_subword_prefix": "a".repeat(1 << 20),
+            "max_input_chars_per_word": u64::MAX}),
+        ),
+        model(json!({"type": "BPE", "vocab": {"a": 0, "b": 4294967295_u32}, "merges": [["a", "a"]]})),
+        model(
+            json!({"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": vec![["a", "a"]; 1000], "continuing_subword_prefix": "a".repeat(9)}),
+        ),
+    ];
+    for changes in broken {
+        let shown = changes.to_string();
+        let shown = &shown[..shown.floor_char_boundary(120)];
+        let begun = std::time::Instant::now();
+        let outcome = directory(changes.clone(), json!({})).and_then(|text| {
+            let ids = text.encode(&"a".repeat(3000), true).unwrap_or_else(|_| vec![0; 3000]);
+            text.decode(&ids, false).map(drop)
+        });
+        assert!(begun.elapsed().as_secs_f64() < 12.0, "{shown}: {:?}", begun.elapsed());
+        if let Err(error) = outcome {
+            assert!(error.kind() == crate::error::Kind::User, "{shown}: {error}");
+        }
+    }
+}

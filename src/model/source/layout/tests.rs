@@ -151,3 +151,34 @@ fn an_index_names_files_of_its_own_directory_and_of_its_kind() {
     let lost = whole.check_held(|tensor| tensor == "a").unwrap_err();
     insta::assert_snapshot!(lost.message(), @"m: model.safetensors.index.json: weight_map puts b into 2.safetensors, which does not hold it");
 }
+
+#[test]
+fn settings_that_take_everything_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        files::write_atomic(&dir.path().join(name), b"{}").unwrap();
+    }
+    let layout = Layout::of_directory(dir.path()).unwrap();
+    let read = |text: &str| {
+        files::write_atomic(&dir.path().join(CONFIG), text.as_bytes()).unwrap();
+        layout.json(CONFIG).map(|_| ())
+    };
+    for text in [
+        "[".repeat(1 << 20),
+        "{\"a\":".repeat(1 << 18),
+        format!("[{}[]]", "[],".repeat(20 << 20)),
+        "1".repeat(1 << 20),
+        format!("\"{}", "\\u0041".repeat(1 << 18)),
+    ] {
+        let begun = std::time::Instant::now();
+        let outcome = read(&text);
+        assert!(begun.elapsed().as_secs() < 5);
+        if let Err(error) = outcome {
+            assert!(error.message().contains("config.json is not JSON: "), "{error}");
+        }
+    }
+    assert!(read(&format!("[{}[]]", "[],".repeat(20 << 20))).unwrap_err().message().contains("of memory"));
+    // The last of two values counts, as for Python.
+    read("{\"a\": 1, \"a\": 2}").unwrap();
+    assert_eq!(layout.json(CONFIG).unwrap().unwrap().1, serde_json::json!({"a": 2}));
+}
