@@ -172,8 +172,13 @@ fn dispatch(command: &Command) -> Result<()> {
 /// Prints clap's message: help and the version are answers, everything else is the user's error.
 fn told_usage(usage: &clap::Error) -> u8 {
     use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
-    // A reader that went away is nothing to tell anybody.
-    let _ = usage.print();
+    let text = usage.render().to_string();
+    if print::visible(&text) == text {
+        // A reader that went away is nothing to tell anybody.
+        let _ = usage.print();
+    } else {
+        print::aside(text.trim_end());
+    }
     match usage.kind() {
         DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => error::DONE,
         _ => error::USER,
@@ -187,7 +192,7 @@ fn listen() {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(print::Logs)
-        .with_ansi(print::is_watched())
+        .with_ansi(false)
         .with_target(false)
         .without_time();
     // Fails only where a logger is there already.

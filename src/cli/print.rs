@@ -2,8 +2,13 @@
 //! errors, logs) to standard error.
 //!
 //! A reader that went away (`dean status | head`) is no error: the rest is dropped in silence, and a run goes on. Any
-//! other failure of standard output is remembered and becomes the exit code. Must not know: what is printed.
+//! other failure of standard output is remembered and becomes the exit code.
+//!
+//! Much of what is printed was written by others: answers, data, names, messages about them. A terminal obeys some
+//! characters, so everything is made [`visible`] here, whatever it is and wherever it comes from. Must not know: what is
+//! printed.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -21,10 +26,10 @@ static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
 /// A line (or several) of the answer.
 pub fn line(text: impl Display) {
-    write_answer(format!("{text}\n").as_bytes());
+    write_answer(visible(&format!("{text}\n")).as_bytes());
 }
 
-/// Bytes of the answer as they are.
+/// Bytes of the answer as they are, none of which were written by others.
 pub fn raw(bytes: &[u8]) {
     write_answer(bytes);
 }
@@ -36,13 +41,15 @@ pub fn raw(bytes: &[u8]) {
 pub fn json(value: &impl Serialize) -> Result<()> {
     let text =
         serde_json::to_string_pretty(value).map_err(|cause| Error::fault(format!("an answer is not JSON: {cause}")))?;
-    line(text);
+    // Outside of its strings JSON has none of these characters, and inside of them it has its own way to write them.
+    let text = replaced(&text, is_obeyed, |char| format!("\\u{:04x}", u32::from(char)));
+    write_answer(format!("{text}\n").as_bytes());
     Ok(())
 }
 
 /// A line beside the answer, above the progress bars.
 pub fn aside(text: impl Display) {
-    write_aside(format!("{text}\n").as_bytes());
+    write_aside(visible(&format!("{text}\n")).as_bytes());
 }
 
 /// Something that a person should know, and that stops nothing.
@@ -55,10 +62,60 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// `text` in a colour (an ANSI code) where standard error shows colours.
+/// `text` in a colour (an ANSI code) where standard error shows colours. What comes out may be printed here and nowhere else:
+/// the terminal's own codes are put in when it is.
 pub fn coloured(text: &str, code: &str) -> String {
     let plain = !is_watched() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
+    if plain { text.to_owned() } else { format!("{COLOUR}{code}{TEXT}{text}{END}") }
+}
+
+/// What stands for the codes of a colour until it is printed: characters that Unicode keeps for use inside of programs.
+/// Others who write them get colours, at most.
+const COLOUR: char = '\u{fdd0}';
+const TEXT: char = '\u{fdd1}';
+const END: char = '\u{fdd2}';
+
+/// `text` with every character written out that a terminal obeys: `\x1b`, `\u{202e}`. Ends of lines and tabs stay.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let text = replaced(text, is_obeyed, |char| match u32::from(char) {
+        code @ 0..=0xff => format!("\\x{code:02x}"),
+        code => format!("\\u{{{code:x}}}"),
+    });
+    if !text.contains([COLOUR, TEXT, END]) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some((before, after)) = rest.split_once(COLOUR) {
+        shown.push_str(before);
+        let code = after.split_once(TEXT).map_or("", |(code, _)| code);
+        let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
+        if is_code {
+            shown.push_str(&format!("\x1b[{code}m"));
+        }
+        rest = after.get(if is_code { code.len() } else { 0 }..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown.replace(TEXT, "").replace(END, "\x1b[0m"))
+}
+
+/// Controls (those of C1 too, which some terminals take for the beginning of a sequence), and the characters that turn the
+/// direction of what follows.
+fn is_obeyed(char: char) -> bool {
+    (char.is_control() && !matches!(char, '\n' | '\t'))
+        || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with some characters written in another way.
+fn replaced(text: &str, which: impl Fn(char) -> bool, write: impl Fn(char) -> String) -> Cow<'_, str> {
+    if !text.chars().any(&which) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if which(char) { out.push_str(&write(char)) } else { out.push(char) }
+    }
+    Cow::Owned(out)
 }
 
 /// The progress bars of this process, drawn on standard error.
@@ -137,6 +194,50 @@ impl Write for LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        write_aside(&self.0);
+        write_aside(visible(&String::from_utf8_lossy(&self.0)).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_written_out() {
+        for (text, shown) in [
+            ("plain\ttext\n", "plain\ttext\n"),
+            ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
+            ("over\rwritten\x08\x7f", r"over\x0dwritten\x08\x7f"),
+            ("\u{9b}31m", r"\x9b31m"),
+            ("a\u{202e}b\u{2066}c", r"a\u{202e}b\u{2066}c"),
+            ("é 漢 🙂 שלום \u{200f}", "é 漢 🙂 שלום \u{200f}"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn colours_are_ours_alone() {
+        let ours = format!("{COLOUR}1;31{TEXT}error:{END} \x1b[5m");
+        assert_eq!(visible(&ours), "\x1b[1;31merror:\x1b[0m \\x1b[5m");
+        // Whoever writes the marks gets colours, and nothing that is not a number.
+        for forged in [
+            format!("{COLOUR}2J{TEXT}x"),
+            format!("{COLOUR}"),
+            format!("{COLOUR}\x1b[2J{TEXT}"),
+            format!("{END}{TEXT}"),
+        ] {
+            let shown = visible(&forged).replace("\x1b[0m", "");
+            assert!(!shown.contains(['\x1b', COLOUR, TEXT, END]), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let value = serde_json::json!({ "a\u{9b}\u{202e}": "b\x7f\x1b" });
+        let text = serde_json::to_string(&value).unwrap();
+        let text = replaced(&text, is_obeyed, |char| format!("\\u{:04x}", u32::from(char)));
+        assert_eq!(text, r#"{"a\u009b\u202e":"b\u007f\u001b"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

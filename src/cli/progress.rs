@@ -205,7 +205,7 @@ impl Observer for Bars {
         let (all, one) = shown.bars();
         all.set_length(total as u64);
         all.set_position(position.saturating_sub(1) as u64);
-        one.set_prefix(node.to_owned());
+        one.set_prefix(print::visible(node).into_owned());
         one.set_length(1);
         one.set_position(0);
         one.set_message("");
@@ -217,11 +217,11 @@ impl Observer for Bars {
         let text = pace.text(done, total);
         let (_, one) = shown.bars();
         if anew {
-            one.set_prefix(node.to_owned());
+            one.set_prefix(print::visible(node).into_owned());
             one.set_length(total);
         }
         one.set_position(done);
-        one.set_message(text);
+        one.set_message(print::visible(&text).into_owned());
     }
 
     fn note(&self, node: &str, text: &str) {

@@ -9,6 +9,7 @@
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `signals.rs` | which signals are heeded |
+//! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
 //! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
@@ -35,4 +36,5 @@ mod pins;
 mod scoring;
 mod signals;
 mod support;
+mod terminal;
 mod workers;
