@@ -43,6 +43,8 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod files;
+#[cfg(test)]
+mod foreign;
 pub mod judge;
 pub mod layout;
 pub mod machine;

@@ -7,128 +7,33 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use dean_testing::{Format, Gguf, Meta, Random};
+use dean_testing::{Format, Gguf, Meta};
 use serde_json::{Value, json};
 
 use crate::allocator::counting::peak;
-use crate::model::Checkpoint;
-
-/// Broken inputs of each kind of file.
-const CASES: usize = 700;
+use crate::foreign::{Breaker, CASES, LONGEST, broken};
+use crate::model::{Checkpoint, Message};
 
 /// What a model may take besides its files, and how often their bytes: names and shapes of the thousands of layers that a
 /// config.json may claim, and every form that a file's numbers and pieces go through.
 const LEAST: usize = 12 << 20;
 const TIMES: usize = 40;
 
-/// Breaks files and documents at random.
-struct Breaker(Random);
-
-impl Breaker {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0.below(limit)
-    }
-
-    /// A place, every other time near the beginning, where headers are.
-    fn place(&mut self, length: usize) -> usize {
-        let within = if self.below(2) == 0 { length.min(600) } else { length };
-        self.below(within)
-    }
-
-    fn mutate(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for _ in 0..=self.below(3) {
-            let at = self.place(bytes.len());
-            let end = (at + 1 + self.below(24)).min(bytes.len());
-            match self.below(8) {
-                0 | 1 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte = self.0.bits() as u8),
-                2 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte ^= 1 << self.0.below(8)),
-                3 => {
-                    let numbers = [u64::MAX, 0, 1 << 63, 1 << 40, u64::from(u32::MAX), 1 << 31, 3];
-                    let extreme = numbers[self.below(numbers.len())].to_le_bytes();
-                    let width = [1, 2, 4, 8][self.below(4)];
-                    bytes.iter_mut().skip(at).zip(&extreme[..width]).for_each(|(byte, extreme)| *byte = *extreme);
-                }
-                4 => drop(bytes.drain(at..end)),
-                5 => {
-                    let copy = bytes[at..end].to_vec();
-                    let to = self.place(bytes.len());
-                    bytes.splice(to..to, copy);
-                }
-                6 => {
-                    let texts: [&[u8]; 8] = [b"9", b"-", b"\"", b"99999999999", b"{", b"null", b"[", b"1e999"];
-                    let text = texts[self.below(texts.len())];
-                    bytes.splice(at..end.min(at + self.below(2) * 3), text.iter().copied());
-                }
-                _ if self.below(4) == 0 => bytes.truncate(at),
-                _ => {}
-            }
-            if bytes.is_empty() {
-                return bytes;
-            }
-        }
-        bytes
-    }
-
-    /// Replaces one value somewhere in a JSON document.
-    fn replace(&mut self, value: &mut Value) {
-        let within = match value {
-            Value::Object(map) if !map.is_empty() && self.below(6) > 0 => {
-                let at = self.below(map.len());
-                map.values_mut().nth(at)
-            }
-            Value::Array(list) if !list.is_empty() && self.below(6) > 0 => {
-                let at = self.below(list.len());
-                list.get_mut(at)
-            }
-            _ => None,
-        };
-        if let Some(within) = within {
-            return self.replace(within);
-        }
-        let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
-        let others = [
-            json!(null),
-            json!(-1),
-            json!(0),
-            json!(1),
-            json!(2),
-            json!(1e308),
-            json!(u64::MAX),
-            json!(1 << 24),
-            json!(4096),
-            json!(""),
-            json!("a".repeat(3000)),
-            json!([]),
-            json!({}),
-            json!(true),
-            json!(0.5),
-            json!("../x"),
-            deep,
-        ];
-        *value = others[self.below(others.len())].clone();
-    }
-}
-
 /// Breaks one file of a model in [`CASES`] ways. The whole one must open, so that there is something to break.
 fn break_file(directory: &Path, name: &str, model: &Path) {
     let whole = fs::read(directory.join(name)).unwrap();
     exercise(model).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let document: Option<Value> = serde_json::from_slice(&whole).ok();
-    let (mut random, mut opened, mut most) = (Breaker(Random(0)), 0, 0);
+    let (mut random, mut opened, mut most) = (Breaker::new(), 0, 0);
     for case in 0..CASES {
-        let broken = match &document {
-            Some(document) if case % 2 == 0 => {
-                let mut document = document.clone();
-                random.replace(&mut document);
-                document.to_string().into_bytes()
-            }
-            _ => random.mutate(whole.clone()),
-        };
+        let broken = broken(&mut random, &whole, case);
         fs::write(directory.join(name), &broken).unwrap();
         let others: usize =
             fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len() as usize).sum();
+        let begun = Instant::now();
         let (outcome, held) = peak(|| exercise(model));
+        assert!(begun.elapsed() < LONGEST, "{name}, case {case}: {:?}; {outcome:?}", begun.elapsed());
         opened += usize::from(outcome.is_ok());
         most = most.max(held);
         let limit = LEAST + TIMES * others;
@@ -156,6 +61,9 @@ fn exercise(model: &Path) -> crate::error::Result<()> {
     // The models here have fewer rows than their tokeniser has ids, which is an error of its own.
     let ids = text.encode("Once upon a time\n <s> 🙂", true).unwrap_or_else(|_| (0..400).collect());
     text.decode(&ids, true)?;
+    let turns = [Message::system("Be brief."), Message::user("Once upon a time")];
+    // A model without a template is none the worse for it.
+    let _ = text.render_chat(&turns, true, "26 Jul 2024");
     outcome.and(opened.weights_digest(&|_, _| ()).map(drop))
 }
 
@@ -197,6 +105,29 @@ fn broken_safetensors_and_configurations_are_survived() {
     fs::write(dir.path().join("tokenizer.model"), fixture("sentencepiece/unigram.model")).unwrap();
     fs::write(dir.path().join("tokenizer_config.json"), settings(320)).unwrap();
     break_file(dir.path(), "tokenizer.model", dir.path());
+}
+
+#[test]
+fn broken_tokenisers_and_templates_are_survived() {
+    let weights = fixture("pytorch/model/model.safetensors");
+    let template = "{%- set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' and loop.index0 >= ns.last \
+        %}{% set ns.last = loop.index0 %}<s>[{{ m['content'].strip()|replace('a', 'b') ~ '!' * 2 }}]{% elif m.content is \
+        string %}{{ {'a': [1, m.content]}|tojson(indent=1) }}{% endif %}{% endfor %}{% macro end(x) %}{{ x[1:] + x }}\
+        {% endmacro %}{{ end('</s>') if add_generation_prompt else raise_exception('no') }}";
+    let mut tokenizer = dean_testing::byte_level(&["<|start|>", "<|end|>"]);
+    // Regular expressions and replacements, as in the tokenisers of many models.
+    let split =
+        r"(?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    tokenizer["normalizer"] = json!({"type": "Sequence", "normalizers": [
+        {"type": "Replace", "pattern": {"Regex": "a{2,}"}, "content": "aa"}, {"type": "NFC"}]});
+    tokenizer["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": split}, "behavior": "Isolated", "invert": false},
+        {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]});
+    let files = [("model.safetensors", weights), ("tokenizer.json", tokenizer.to_string().into_bytes())];
+    let dir = model(&files);
+    fs::write(dir.path().join("chat_template.jinja"), template).unwrap();
+    break_file(dir.path(), "tokenizer.json", dir.path());
+    break_file(dir.path(), "chat_template.jinja", dir.path());
 }
 
 #[test]
