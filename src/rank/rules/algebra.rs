@@ -27,9 +27,6 @@ pub(super) const KIND: Kind = Kind {
 /// How deep parentheses may be nested.
 const DEEPEST: usize = 64;
 
-/// The most tops of a rule: a row of operators is a tree as deep as it is long.
-const LONGEST: usize = 1000;
-
 /// The rank of a weight that a table does not hold. It is below every cut, since a matrix has at most `u32::MAX` weights.
 const ABSENT: u32 = u32::MAX;
 
@@ -80,7 +77,7 @@ fn default_setting(subtracted: bool) -> Setting {
 }
 
 fn parse(text: &str) -> Result<Algebra> {
-    let mut parser = Parser { scanner: Scanner::new(text), names: vec![], depth: 0, tops: 0 };
+    let mut parser = Parser { scanner: Scanner::new(text), names: vec![], depth: 0 };
     let root = parser.rule(false)?;
     parser.scanner.end("`&`, `|`, `-` or the end of the rule")?;
     Ok(Algebra { names: parser.names, root })
@@ -90,7 +87,6 @@ struct Parser<'a> {
     scanner: Scanner<'a>,
     names: Vec<String>,
     depth: usize,
-    tops: usize,
 }
 
 impl Parser<'_> {
@@ -129,10 +125,6 @@ impl Parser<'_> {
             self.depth -= 1;
             return Ok(inner);
         }
-        if self.tops == LONGEST {
-            return Err(self.scanner.error(&format!("a rule has at most {LONGEST} names")));
-        }
-        self.tops += 1;
         let name = self.scanner.name("the name of a data set or `(`")?;
         let slot = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
