@@ -14,13 +14,44 @@ use std::time::{Duration, UNIX_EPOCH};
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
-pub use self::temporary::{Placed, Temporary, temporary_dir};
+#[cfg(test)]
+pub use self::temporary::counting;
+pub use self::temporary::{Keep, Placed, Temporary, sync_dir, temporary_dir};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
 /// The whole content of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
+    must_end(path, "read")?;
     fs::read(path).at("read", path)
+}
+
+/// Refuses what is neither a file nor a directory. A named pipe waits for somebody who writes into it, and a device such as
+/// `/dev/zero` never ends.
+fn must_end(path: &Path, doing: &str) -> Result<()> {
+    let kind = fs::metadata(path).at(doing, path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return Ok(());
+    }
+    Err(Error::user(format!("{} is not a file but {}", path.display(), odd(kind)))
+        .hint("write what comes out of it into a file, and name that file"))
+}
+
+#[cfg(unix)]
+fn odd(kind: fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn odd(_: fs::FileType) -> &'static str {
+    "something else"
 }
 
 /// The whole content of a UTF-8 file.
@@ -47,6 +78,7 @@ pub fn read_text(path: &Path, most: u64) -> Result<String> {
 
 /// Opens a file for reading.
 pub fn open(path: &Path) -> Result<fs::File> {
+    must_end(path, "open")?;
     fs::File::open(path).at("open", path)
 }
 
@@ -69,12 +101,12 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
 /// or processes write it at once.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Temporary::new_in(parent(path), ".dean-")
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.replace(path)))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.replace(path, Keep::Name)))
         .at("write", path)
 }
 
 /// The directory that a path lies in, under a name that can be opened.
-fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -114,6 +146,7 @@ pub fn is_link(path: &Path) -> bool {
 /// Copies a file's bytes; its owner may write the copy, whatever the original allows. Where the file system lets two
 /// files share their blocks (Btrfs, XFS, APFS), the operating system does that and copies nothing.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    must_end(from, "copy")?;
     fs::copy(from, to).at("copy", from)?;
     let mut permissions = fs::metadata(to).at("read", to)?.permissions();
     if permissions.readonly() {
@@ -186,6 +219,47 @@ pub fn overwrite<'a>(path: &Path, pieces: impl Iterator<Item = (u64, &'a [u8])>)
         file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes)).at("write", path)?;
     }
     Ok(())
+}
+
+/// Keeps `dean apply` and `dean undo` from writing a file as long as the value lives. `None` where files cannot be locked.
+///
+/// # Errors
+/// User: one of these is writing it now.
+pub fn keep_unwritten(path: &Path) -> Result<Option<fs::File>> {
+    let Ok(file) = open(path) else { return Ok(None) };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::Error(_)) => Ok(None),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Error::user(format!("{} is being written by `dean apply` or `dean undo`", path.display()))
+                .hint("wait until that has ended, and type the same again"))
+        }
+    }
+}
+
+/// Keeps others of us from reading a file as long as the value lives, so that it may be written. `None` where files cannot
+/// be locked. Waits a moment for a command that only looks.
+///
+/// # Errors
+/// User: a run has it open.
+pub fn keep_unread(path: &Path) -> Result<Option<fs::File>> {
+    // Some shared file systems lock a file alone only for whoever may write it.
+    let file =
+        fs::File::options().read(true).write(true).open(path).or_else(|_| fs::File::open(path)).at("open", path)?;
+    let begun = std::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(fs::TryLockError::Error(_)) => return Ok(None),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < Duration::from_secs(1) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::user(format!("{} is in use by a run of dean", path.display()))
+                    .hint("nothing was written; type the same again once the run has ended, or work on a copy"));
+            }
+        }
+    }
 }
 
 /// Waits until a file's content is on the disk.
@@ -337,6 +411,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_read_by_many_or_written_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        write_atomic(&path, b"1").unwrap();
+        let readers = [keep_unwritten(&path).unwrap(), keep_unwritten(&path).unwrap()];
+        assert_eq!(keep_unread(&path).unwrap_err().message(), format!("{} is in use by a run of dean", path.display()));
+        drop(readers);
+        let writer = keep_unread(&path).unwrap();
+        assert!(keep_unwritten(&path).unwrap_err().message().contains("is being written"));
+        drop(writer);
+        assert!(keep_unwritten(&path).unwrap().is_some());
+        assert!(keep_unwritten(&dir.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
     fn paths_lead_where_links_do() {
         let dir = tempfile::tempdir().unwrap();
         let place = resolve(dir.path());
@@ -346,6 +435,21 @@ mod tests {
         {
             std::os::unix::fs::symlink("a", place.join("link")).unwrap();
             assert_eq!(resolve(&place.join("link/new")), place.join("a/new"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_may_never_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (path, what) in [(pipe.as_path(), "a named pipe"), (Path::new("/dev/zero"), "a device")] {
+            let sentence = format!("{} is not a file but {what}", path.display());
+            assert_eq!(read(path).unwrap_err().message(), sentence);
+            assert_eq!(digest(path).unwrap_err().message(), sentence);
+            assert_eq!(map(path).unwrap_err().message(), sentence);
+            assert_eq!(copy(path, &dir.path().join("copy")).unwrap_err().message(), sentence);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Must not know: what stages are; how the store keeps things.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
 use super::args::{JsonArg, PipelineArgs, working_directory};
-use super::format::{bytes, count, duration, long, seconds};
+use super::format::{WIDTH, bytes, count, duration, long, seconds, wrap};
 use super::print;
 use crate::error::{Error, Result};
 use crate::layout::{Align, Table};
-use crate::store::{DiskUse, FsckReport, GcOptions, GcReport, Listed, Run, Store};
+use crate::store::{DiskUse, FsckReport, GcOptions, GcReport, Listed, Store, Unusable};
 
 #[derive(ClapArgs, Debug)]
 #[command(arg_required_else_help = true)]
@@ -185,12 +186,25 @@ fn collect(args: &Gc) -> Result<()> {
     } else {
         print::line(collected(&report, args.dry_run));
     }
+    for damaged in &report.damaged {
+        print::warning(wrap(&kept_for(damaged), WIDTH, 2));
+    }
     match report.failed.as_slice() {
         [] => Ok(()),
         [first, ..] => {
             Err(Error::user(format!("{} could not be removed: {first}", count(report.failed.len(), "file"))))
         }
     }
+}
+
+/// What a damaged run means for a collection.
+fn kept_for(damaged: &Unusable) -> String {
+    format!(
+        "{} cannot be read ({}), so everything stays that it may need; if the run is of no use, take its pin away \
+         (`dean cache pin --remove RUN`) or delete the file, and collect again",
+        damaged.path.display(),
+        damaged.reason
+    )
 }
 
 fn collected(report: &GcReport, dry_run: bool) -> String {
@@ -255,7 +269,8 @@ fn found(report: &FsckReport) -> String {
         lines.push(format!("missing: `{}` of {stage} {key} (artifact {})", missing.output, missing.digest.short()));
     }
     for unusable in &report.unusable {
-        lines.push(format!("unusable: record {}: {}", unusable.path.display(), unusable.reason));
+        let moved = unusable.moved_to.as_ref().map(|to| format!("; moved to {}", to.display())).unwrap_or_default();
+        lines.push(format!("unusable: {}: {}{moved}", unusable.path.display(), unusable.reason));
     }
     lines.extend(report.failed.iter().map(|failure| format!("unreadable: {failure}")));
     if !report.orphans.is_empty() {
@@ -273,39 +288,41 @@ fn pin(args: &Pin) -> Result<()> {
     let store = args.place.open()?;
     let json = args.place.json.json;
     let Some(run) = &args.run else {
-        let runs = store.runs()?;
-        if json {
-            let rows = runs.iter().map(
-                |run| json!({ "run": run.id, "started": run.started, "finished": run.finished, "pinned": run.pinned }),
-            );
-            return print::json(&rows.collect::<Vec<_>>());
-        }
-        match runs.as_slice() {
-            [] => print::line(format_args!("the store {} has no runs", store.root().display())),
-            runs => print::line(run_table(runs)),
-        }
-        return Ok(());
+        return list_runs(&store, json);
     };
     let run = if args.remove { store.unpin(run)? } else { store.pin(run)? };
     if json {
-        return print::json(&json!({ "run": run.id, "pinned": run.pinned }));
+        return print::json(&json!({ "run": run, "pinned": !args.remove }));
     }
-    print::line(format_args!("{} {}", if run.pinned { "pinned" } else { "no longer pinned:" }, run.id));
+    print::line(format_args!("{} {run}", if args.remove { "no longer pinned:" } else { "pinned" }));
     Ok(())
 }
 
-fn run_table(runs: &[Run]) -> Table {
+/// Of each run only its line is kept: there may be thousands, and each is large.
+fn list_runs(store: &Store, json: bool) -> Result<()> {
+    let mut rows = Vec::new();
     let mut table = Table::new()
         .column("run", Align::Left)
         .column("started", Align::Left)
         .column("nodes", Align::Right)
         .column("", Align::Left);
-    for run in runs {
+    store.each_run(&mut |run| {
         let remarks = [(run.pinned, "pinned"), (!run.finished, "not finished")];
         let remarks: Vec<&str> = remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, remark)| remark).collect();
         table.row([run.id.clone(), run.started.clone(), run.nodes.len().to_string(), remarks.join(", ")]);
+        let (id, started) = (run.id, run.started);
+        rows.push(json!({ "run": id, "started": started, "finished": run.finished, "pinned": run.pinned }));
+        ControlFlow::Continue(())
+    })?;
+    if json {
+        return print::json(&rows);
     }
-    table
+    if rows.is_empty() {
+        print::line(format_args!("the store {} has no runs", store.root().display()));
+    } else {
+        print::line(table);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -336,6 +353,7 @@ mod tests {
             bytes: 2048,
             records: 1,
             damaged: vec![Damage {
+                what: "artifact".into(),
                 digest,
                 path: "/s/blobs/a".into(),
                 moved_to: Some("/s/quarantine/a".into()),

@@ -79,7 +79,7 @@ const AFTER_GC: &str = "\
 Examples:
   dean cache du
   dean cache gc --dry-run
-  dean cache gc --keep-runs 3 --grace 0s
+  dean cache gc --keep-runs 3 --grace 12h
   dean cache pin 20260102T030405Z";
 
 /// Finds the few weights where fairness and privacy meet in a chat model, sets them to zero, and says what it did

@@ -76,6 +76,15 @@ fn rate(done: u64, left: u64, seconds: f64) -> String {
     format!("{rate:.digits$}/s, {} left", format::long((left as f64 / rate).ceil() as u64))
 }
 
+/// Whom a run waits for, and until when.
+fn waiting_for(owner: &Owner) -> String {
+    let until = match owner.patience {
+        None => "if that ends, this run takes over at once".into(),
+        Some(seconds) => format!("without a sign of life from it in the next {seconds} s, this run takes over"),
+    };
+    format!("waiting for {owner}, which computes it; {until}")
+}
+
 /// What a note says; those of the plan are warnings.
 fn tell_note(node: &str, text: &str) {
     if node == "plan" { print::warning(text) } else { print::aside(format_args!("{node}: {text}")) }
@@ -142,7 +151,7 @@ impl Observer for Lines {
         let mut state = locked(&self.state);
         if state.waiting != node {
             state.waiting = node.into();
-            self.say(&format!("{node}: waiting for {owner}, which computes it"));
+            self.say(&format!("{node}: {}", waiting_for(owner)));
         }
     }
 
@@ -232,7 +241,7 @@ impl Observer for Bars {
         let mut shown = locked(&self.state);
         if shown.told.waiting != node {
             shown.told.waiting = node.into();
-            print::aside(format_args!("{node}: waiting for {owner}, which computes it"));
+            print::aside(format_args!("{node}: {}", waiting_for(owner)));
         }
     }
 
@@ -262,6 +271,13 @@ impl Drop for Bars {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_for_whom_and_how_long() {
+        let owner = |patience| Owner { host: "node7".into(), pid: 42, since: "2026-01-02T03:04:05Z".into(), patience };
+        insta::assert_snapshot!(waiting_for(&owner(None)), @"waiting for process 42 on node7 (since 2026-01-02T03:04:05Z), which computes it; if that ends, this run takes over at once");
+        insta::assert_snapshot!(waiting_for(&owner(Some(30))), @"waiting for process 42 on node7 (since 2026-01-02T03:04:05Z), which computes it; without a sign of life from it in the next 30 s, this run takes over");
+    }
 
     #[test]
     fn templates_are_understood() {

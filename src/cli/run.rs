@@ -25,6 +25,9 @@ pub struct Args {
     /// End after this stage
     #[arg(long, value_name = "STAGE", value_parser = stage_names())]
     until: Option<String>,
+    /// Take every digest again, of models and of what is in the store, whatever is remembered
+    #[arg(long)]
+    rehash: bool,
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -38,7 +41,10 @@ fn stage_names() -> clap::builder::PossibleValuesParser {
 
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let job = args.pipeline.job()?;
+    let mut job = args.pipeline.job()?;
+    if args.rehash {
+        job.store = job.store.rehashing();
+    }
     let summary = compute(&job, args.quiet, args.until.as_deref())?;
     let report = job.output(&summary.plan, "report", "report")?;
     let report = report.as_deref().map(report::json::read).transpose()?;
@@ -49,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     print::line(wrap(&in_words(&summary, seconds), WIDTH, 2));
     for damage in &summary.damage {
         print::line(wrap(
-            &format!("repaired: the artifact {} was damaged: {}", damage.digest.short(), damage.reason),
+            &format!("repaired: the {} {} was damaged: {}", damage.what, damage.digest.short(), damage.reason),
             WIDTH,
             2,
         ));

@@ -222,11 +222,18 @@ mod tests {
         assert_eq!(try_load(&text, &["run.device=cuda", "run.device=cpu"]).unwrap().run.device, Device::Cpu);
         let dated = try_load(&text, &["tokenize.chat_date=01 Jan 2025", "data.privacy.samples = 4"]).unwrap();
         assert_eq!((dated.tokenize.chat_date.as_str(), dated.data["privacy"].samples), ("01 Jan 2025", 4));
-        let table = try_load(&text, &["data.more={path = \"x.csv\", seed = 7}"]).unwrap();
+        let table =
+            try_load(&text, &["data.more={path = \"x.csv\", seed = 7}", "select.rule=fairness & privacy - more"])
+                .unwrap();
         assert_eq!(table.data["more"].seed, 7);
         // A name that is near to another is fine where the new set has its path.
-        let near = try_load(&text, &["data.privacy2.path=x.csv", "data.privacy2.seed=1"]).unwrap();
+        let near = try_load(
+            &text,
+            &["data.privacy2.path=x.csv", "data.privacy2.seed=1", "select.rule=fairness & privacy - privacy2"],
+        )
+        .unwrap();
         assert_eq!(near.data["privacy2"].seed, 1);
+        assert!(!near.data.contains_key("general"), "what the rule does not name is not scored");
         let window = try_load(&text, &["perplexity.path=x.txt", "perplexity.window=max"]).unwrap().perplexity.unwrap();
         assert_eq!(window.window, Window::Max);
     }

@@ -61,7 +61,7 @@ pub struct Pipeline {
     /// The pipeline file.
     pub file: PathBuf,
     pub model: Model,
-    /// Calibration sets by name; holds every name that `select.rule` speaks of.
+    /// Calibration sets by name: those that `select.rule` speaks of, and no others.
     pub data: BTreeMap<String, Data>,
     pub tokenize: Tokenize,
     /// Question sets by name.

@@ -50,6 +50,8 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     check_cap(&score, document)?;
     let names: Vec<&str> = data.keys().map(String::as_str).collect();
     let select = resolve_select(&select, &score, &names, document)?;
+    // What the rule does not name would be scored for nothing.
+    data.retain(|name, _| select.rule.names().contains(name));
     check_judge(&judge, document)?;
     let file = document.file.clone();
     Ok(Pipeline { file, model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run })

@@ -4,6 +4,7 @@
 //! common with it. Must not know: any particular stage, how reasons are worded on a terminal.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -105,11 +106,14 @@ fn last_time(
     planned: &Planned,
     manifest: Option<&Manifest>,
 ) -> Result<Option<(String, Manifest)>> {
-    for run in planner.store.runs()? {
-        let known = run.nodes.get(&planned.node.name).and_then(|node| node.manifest.clone());
-        if let Some(known) = known {
-            return Ok(Some((format!("run {}", run.id), known)));
-        }
+    let mut found = None;
+    planner.store.each_run(&mut |mut run| {
+        let known = run.nodes.remove(&planned.node.name).and_then(|node| node.manifest);
+        found = known.map(|known| (format!("run {}", run.id), known));
+        if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if found.is_some() {
+        return Ok(found);
     }
     let Some(manifest) = manifest else { return Ok(None) };
     let records = planner.store.records(planned.stage.name())?;

@@ -80,7 +80,37 @@ impl<'a> Planner<'a> {
         last.found.insert(record.key, (State::Hit, Some(record)));
     }
 
-    fn make(&self, mut last: Last, verify: bool) -> Result<Plan> {
+    fn make(&self, last: Last, verify: bool) -> Result<Plan> {
+        let plan = self.make_once(last, verify)?;
+        if self.disown_incomplete(&plan)? {
+            // What was thought to be there is not. It is a miss now, and so is what read it.
+            return self.make_once(Last::default(), verify);
+        }
+        Ok(plan)
+    }
+
+    /// Disowns the records of the hits that lack an output which another node reads, or from which its other nodes follow. A
+    /// stage has all of its outputs, so such a record was damaged. Returns whether there was one.
+    fn disown_incomplete(&self, plan: &Plan) -> Result<bool> {
+        let mut found = false;
+        for input in plan.nodes.iter().flat_map(|planned| planned.node.inputs.values()) {
+            let (node, output) = match input {
+                Input::Output { node, output } | Input::Part { node, output, .. } => (node, Some(output)),
+                Input::Unknown { node } => (node, None),
+                Input::File(_) | Input::Model { .. } => continue,
+            };
+            let Some(Planned { stage, key: Some(key), record: Some(record), .. }) = plan.find(node) else { continue };
+            if output.is_none_or(|output| !record.outputs.contains_key(output)) {
+                let missing =
+                    output.map_or("an output is missing".to_owned(), |output| format!("it has no output `{output}`"));
+                self.store.disown(stage.name(), key, &missing)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    fn make_once(&self, mut last: Last, verify: bool) -> Result<Plan> {
         let mut plan = Plan::default();
         let files = Files::default();
         for stage in REGISTRY {

@@ -13,10 +13,10 @@ use crate::stages::{FileInput, Forecast, Input, Node, Preview};
 
 impl Planner<'_> {
     /// Asks the stages of missing nodes whether they can do their work, before anything is computed. Returns warnings for a
-    /// person. A node whose model is not on this machine is not asked.
+    /// person. A node whose model is not on this machine yet is not asked.
     ///
     /// # Errors
-    /// The error of the first of the `wanted` nodes that cannot be computed.
+    /// The error of the first of the `wanted` nodes that cannot be computed, also because its model is nowhere to be had.
     pub fn check(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         // Variants that differ only in their patch are asked once.
@@ -31,7 +31,12 @@ impl Planner<'_> {
                 (planned.stage.name(), node.params.to_string(), format!("{:?}", outside.collect::<Vec<_>>()));
             if planned.state == State::Hit {
                 answered.insert(question);
-            } else if wanted(planned) && self.has_models_of(node)? {
+                continue;
+            }
+            if wanted(planned) {
+                roles(node).into_iter().try_for_each(|role| self.sources.can_be_had(role))?;
+            }
+            if wanted(planned) && self.has_models_of(node)? {
                 if answered.insert(question) {
                     warnings.extend(self.ask(plan, planned, |preview| planned.stage.check(preview))?);
                 }

@@ -5,7 +5,7 @@
 //! Must not know: any particular stage.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -14,9 +14,12 @@ use super::events::Observer;
 use super::execute::{Place, roles};
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
+use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
-use crate::store::{Acquired, Claim, Damage, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339};
+use crate::store::{
+    Acquired, Claim, Damage, Live, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339,
+};
 
 /// How often a run may plan again because a stage found an input damaged.
 const REPAIRS: usize = 8;
@@ -54,23 +57,13 @@ impl Runner<'_> {
             None => None,
         };
         self.planner.models.device()?;
+        let mut noted = Noted::new(self)?;
         self.bring_models()?;
-        let mut run = Run {
-            id: new_run_id(),
-            started: now_rfc3339(),
-            pipeline: serde_json::to_value(self.planner.pipeline)
-                .map_err(|error| Error::fault(format!("the pipeline is not JSON: {error}")))?,
-            command: self.command.clone(),
-            nodes: std::collections::BTreeMap::new(),
-            pinned: false,
-            finished: false,
-        };
         let mut computed = Vec::new();
         let mut repairs = 0;
         let mut checked = false;
         let mut foreseen = HashSet::new();
-        let mut written = Instant::now();
-        let (mut plan, mut is_fresh) = (self.planner.plan(true)?, true);
+        let (mut plan, mut is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
         loop {
             let wanted = |planned: &Planned| {
                 until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
@@ -90,21 +83,17 @@ impl Runner<'_> {
                 missing().filter(|planned| planned.key.is_some()).map(std::convert::AsRef::as_ref).collect();
             if ready.is_empty() && !is_fresh {
                 // Before the run ends, everything is looked up anew.
-                (plan, is_fresh) = (self.planner.plan(true)?, true);
+                (plan, is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
                 continue;
             }
-            // With hundreds of nodes the run's file is large and each node is short, so it is not written after every node.
-            if run.nodes.is_empty() || ready.is_empty() || written.elapsed() >= WRITE_EVERY {
-                run.nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
-                run.finished = ready.is_empty();
-                match self.planner.store.write_run(&run) {
+            if noted.is_due() || ready.is_empty() {
+                match noted.write(&plan, ready.is_empty()) {
                     // A store that may only be read serves as long as nothing is missing.
                     Err(error) if ready.is_empty() && computed.is_empty() => {
                         self.observer.note("run", &format!("this run is not noted: {}", error.message()));
                     }
                     other => other?,
                 }
-                written = Instant::now();
             }
             let Some(first) = ready.first() else {
                 if let Some(stuck) = missing().next() {
@@ -113,23 +102,30 @@ impl Runner<'_> {
                         stuck.node.name, stuck.waits_for
                     )));
                 }
+                // The last node's outputs are read next. A disk that turned a bit over in them did not change their time, so
+                // only their bytes tell.
+                if until.is_none() && repairs < REPAIRS && !self.last_is_sound(&plan)? {
+                    repairs += 1;
+                    (plan, is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
+                    continue;
+                }
                 let damage = self.planner.store.damage();
-                return Ok(Summary { run: run.id, plan, computed, damage });
+                return Ok(Summary { run: noted.run.id, plan, computed, damage });
             };
             if (self.stop)() {
                 return Err(Error::stopped(format!("stopped before {}", first.node.name)));
             }
             let Some((planned, claim)) = self.claim(&ready)? else {
-                (plan, is_fresh) = (self.planner.again()?, false);
+                (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 continue;
             };
             match self.compute(&plan, planned, claim) {
                 Ok(seconds) => {
                     computed.push((planned.node.name.clone(), seconds));
-                    (plan, is_fresh) = (self.planner.again()?, false);
+                    (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 }
                 Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
-                    let now = self.planner.plan(true)?;
+                    let now = noted.look(|planner| planner.plan(true))?;
                     // A damaged input is in quarantine now, and a missing one is a miss. Both are computed again.
                     if !lost(&plan, &now) {
                         return Err(error);
@@ -141,6 +137,17 @@ impl Runner<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the bytes of the last node's outputs are right. Those that are not go to quarantine.
+    fn last_is_sound(&self, plan: &Plan) -> Result<bool> {
+        let outputs = plan.nodes.last().and_then(|planned| planned.record.as_ref()).into_iter();
+        for output in outputs.flat_map(|record| record.outputs.values()) {
+            if self.planner.store.map(&output.digest).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Fetches the models that nodes read, if there is anything to compute. If the store remembers a model's digests under its
@@ -204,6 +211,70 @@ impl Runner<'_> {
         self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);
         self.observer.finished(name, seconds);
         Ok(seconds)
+    }
+}
+
+/// A run's file, which names what the run uses, and so keeps it from collections.
+struct Noted<'a> {
+    runner: &'a Runner<'a>,
+    run: Run,
+    /// The keys of what the file names.
+    keys: HashSet<Digest>,
+    written: Instant,
+    live: Option<Live>,
+}
+
+impl<'a> Noted<'a> {
+    fn new(runner: &'a Runner<'a>) -> Result<Self> {
+        let id = new_run_id();
+        let live = runner.planner.store.live(&id)?;
+        let run = Run {
+            id,
+            started: now_rfc3339(),
+            pipeline: serde_json::to_value(runner.planner.pipeline)
+                .map_err(|error| Error::fault(format!("the pipeline is not JSON: {error}")))?,
+            command: runner.command.clone(),
+            nodes: BTreeMap::new(),
+            pinned: false,
+            finished: false,
+        };
+        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live })
+    }
+
+    /// Makes a plan, and names in the file what it found, before a collection can take it.
+    fn look(&mut self, plan: impl FnOnce(&Planner<'a>) -> Result<Plan>) -> Result<Plan> {
+        let planner = &self.runner.planner;
+        let _together = planner.store.together(self.runner.stop)?;
+        let plan = plan(planner)?;
+        for planned in plan.nodes.iter().filter(|planned| planned.state == State::Hit) {
+            // What was written since the run began is kept without being named.
+            let Some(key) = planned.key.filter(|key| !self.keys.contains(key)) else { continue };
+            let is_kept = |live: &Live| planner.store.is_recorded_since(live, planned.stage.name(), &key);
+            if !self.live.as_ref().map_or(Ok(false), is_kept)? {
+                // If the store cannot be written, `write` says so where it matters.
+                let _ = self.write(&plan, false);
+                break;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// With hundreds of nodes the file is large and each node is short, so it is not written after every node.
+    fn is_due(&self) -> bool {
+        self.run.nodes.is_empty() || self.written.elapsed() >= WRITE_EVERY
+    }
+
+    fn write(&mut self, plan: &Plan, finished: bool) -> Result<()> {
+        let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+        let before = std::mem::replace(&mut self.run.nodes, nodes);
+        self.run.finished = finished;
+        if let Err(error) = self.runner.planner.store.write_run(&self.run) {
+            self.run.nodes = before;
+            return Err(error);
+        }
+        self.keys.extend(plan.nodes.iter().filter_map(|planned| planned.key));
+        self.written = Instant::now();
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Everything that is used has the digest that is in the key. A file's bytes are compared with it while they are read. A model
 //! is too large for that: the stamps of its files are taken before anything of it is read, and compared again before anything
-//! that was made with it is kept.
+//! that was made with it is kept. Meanwhile its files are locked, so that `dean apply` and `dean undo` leave them alone.
 //!
 //! A model has three digests (weights, architecture, text). They are remembered under the stamps of its files, so that a 7B
 //! checkpoint is hashed once. They are also remembered under its pin, so that cached results can be used on a machine without
 //! the model. Must not know: stages' parameters.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
 use crate::model::Loaded;
-use crate::model::source::spec::Source;
+use crate::model::source::spec::{Source, SourceKind};
 use crate::model::source::{self, layout::Layout};
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
@@ -62,12 +63,22 @@ pub struct Sources<'a> {
     models: &'a Loaded,
     files: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
     seen: Mutex<HashMap<Role, Seen>>,
+    /// Files of models, which are unlocked when this is dropped.
+    held: Mutex<Vec<File>>,
     digests: Mutex<HashMap<Role, ModelDigests>>,
 }
 
 impl<'a> Sources<'a> {
     pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Loaded) -> Self {
-        Self { pipeline, store, models, files: Mutex::default(), seen: Mutex::default(), digests: Mutex::default() }
+        Self {
+            pipeline,
+            store,
+            models,
+            files: Mutex::default(),
+            seen: Mutex::default(),
+            held: Mutex::default(),
+            digests: Mutex::default(),
+        }
     }
 
     /// The digest of a file, hashed again only when its stamp has changed.
@@ -117,6 +128,9 @@ impl<'a> Sources<'a> {
             return Ok(Some(seen.clone()));
         }
         let Some(path) = source::locate(self.source(role)?, &self.pipeline.run.sources()) else { return Ok(None) };
+        for stamp in stamps(&path)? {
+            locked(&self.held).extend(files::keep_unwritten(&stamp.path)?);
+        }
         let seen = Seen { stamps: settled(&path)?, path };
         locked(&self.seen).insert(role, seen.clone());
         Ok(Some(seen))
@@ -131,6 +145,20 @@ impl<'a> Sources<'a> {
         // The digests that were remembered under the pin were not yet checked for these files.
         locked(&self.digests).remove(&role);
         Ok(path)
+    }
+
+    /// Checks that a model is on this machine or can be fetched. Fetches nothing.
+    ///
+    /// # Errors
+    /// User: it is named by its path, and there is nothing.
+    pub fn can_be_had(&self, role: Role) -> Result<()> {
+        let source = self.source(role)?;
+        match source.kind {
+            SourceKind::Path(_) if self.located(role)?.is_none() => {
+                source::fetch(source, &self.pipeline.run.sources(), &|_| ()).map(|_| ())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that a model's files are still those that its digests were taken of. A model that is not on this machine passes,

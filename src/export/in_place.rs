@@ -4,7 +4,8 @@
 //! writes. So applying and undoing may be repeated, and either completes what was stopped halfway.
 //! Must not know: where the patch comes from.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::edits::{Edit, Edits, check_base, check_present, edits, unlike};
 use super::{Manifest, Written};
@@ -34,10 +35,15 @@ impl Way {
 ///
 /// # Errors
 /// User: a directory of another model, or of rounded weights; weights that are neither of the two values (nothing was
-/// written then); shards that have other names, or that cannot be written.
+/// written then); shards that have other names, that a run reads now, or that cannot be written.
 pub fn write(dir: &Path, patch: &Patch, way: Way) -> Result<usize> {
+    let mut held = Vec::new();
     let edits = {
         let checkpoint = Checkpoint::open(dir)?;
+        // Before anything of them is read, so that nobody writes between the check and the edit either.
+        for path in files_of(&checkpoint, patch) {
+            held.push(files::keep_unread(&path)?);
+        }
         // The memory map ends here, before the files are written.
         checked(&checkpoint, patch).map_err(|error| rounded(dir, error))?
     };
@@ -61,6 +67,12 @@ pub fn write(dir: &Path, patch: &Patch, way: Way) -> Result<usize> {
         files::flush(path)?;
     }
     Ok(changed)
+}
+
+/// The files with the weights that a patch names, as far as they can be written.
+fn files_of(checkpoint: &Checkpoint, patch: &Patch) -> BTreeSet<PathBuf> {
+    let places = patch.tensors.iter().filter_map(|patched| checkpoint.place(&patched.tensor));
+    places.map(|(file, _)| file.to_owned()).collect()
 }
 
 /// The patch's edits, if it is of this model.

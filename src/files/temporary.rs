@@ -26,6 +26,17 @@ pub enum Placed {
     Exists(Temporary),
 }
 
+/// What of a file survives a power cut once it has its final name. Each step waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing for certain: a file that only saves work, and that carries a digest of itself.
+    Nothing,
+    /// If the name is there, so is the content.
+    Content,
+    /// Content and name.
+    Name,
+}
+
 impl Temporary {
     /// A new, empty file of a directory that is there. Who may read it is what the user's umask says, as for any file;
     /// temporary files are otherwise made for their owner alone.
@@ -44,19 +55,19 @@ impl Temporary {
         self.file.as_file().set_permissions(permissions)
     }
 
-    /// Waits until the content is on the disk, then gives the file its final name unless that is taken.
-    pub fn place(self, to: &Path) -> io::Result<Placed> {
-        self.place_by(to, |file, to| file.persist_noclobber(to))
+    /// Gives the file its final name unless that is taken.
+    pub fn place(self, to: &Path, keep: Keep) -> io::Result<Placed> {
+        self.place_by(to, keep, |file, to| file.persist_noclobber(to))
     }
 
     /// `place`, with the function that gives the name (a test uses one that is not supported).
     fn place_by(
         self,
         to: &Path,
+        keep: Keep,
         name: impl FnOnce(NamedTempFile, &Path) -> std::result::Result<File, PersistError>,
     ) -> io::Result<Placed> {
-        // Some file systems notice a full disk only now.
-        self.file.as_file().sync_all()?;
+        self.sync(keep)?;
         let file = match name(self.file, to) {
             Ok(file) => file,
             Err(PersistError { error, file }) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -69,16 +80,26 @@ impl Temporary {
             }
             Err(PersistError { file, .. }) => file.persist(to)?,
         };
-        sync_parent(to);
+        sync_name(to, keep);
         Ok(Placed::New(file))
     }
 
-    /// Waits until the content is on the disk, then gives the file its final name, replacing what is there.
-    pub fn replace(self, to: &Path) -> io::Result<()> {
-        self.file.as_file().sync_all()?;
+    /// Gives the file its final name, replacing what is there.
+    pub fn replace(self, to: &Path, keep: Keep) -> io::Result<()> {
+        self.sync(keep)?;
         self.file.persist(to)?;
-        sync_parent(to);
+        sync_name(to, keep);
         Ok(())
+    }
+
+    fn sync(&self, keep: Keep) -> io::Result<()> {
+        if keep == Keep::Nothing {
+            return Ok(());
+        }
+        #[cfg(test)]
+        counting::count();
+        // Some file systems notice a full disk only now.
+        self.file.as_file().sync_all()
     }
 
     /// Only the name, which another file may be moved to.
@@ -112,10 +133,39 @@ impl Write for Temporary {
     }
 }
 
-/// The final name must survive a power cut too. Where directories cannot be flushed, digests notice.
-fn sync_parent(path: &Path) {
-    if let Ok(dir) = File::open(super::parent(path)) {
+fn sync_name(path: &Path, keep: Keep) {
+    if keep == Keep::Name {
+        sync_dir(super::parent(path));
+    }
+}
+
+/// Waits until the names in a directory are on the disk. Where directories cannot be flushed, digests notice.
+pub fn sync_dir(dir: &Path) {
+    #[cfg(test)]
+    counting::count();
+    if let Ok(dir) = File::open(dir) {
         let _ = dir.sync_all();
+    }
+}
+
+/// How often this thread waited for the disk.
+#[cfg(test)]
+pub mod counting {
+    use std::cell::Cell;
+
+    thread_local! {
+        static WAITED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        WAITED.set(WAITED.get() + 1);
+    }
+
+    /// How often `act` waited for the disk.
+    pub fn waits(act: impl FnOnce()) -> usize {
+        let before = WAITED.get();
+        act();
+        WAITED.get() - before
     }
 }
 
@@ -139,10 +189,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("final");
         let (first, second) = (temporary(dir.path(), b"first"), temporary(dir.path(), b"second"));
-        assert!(matches!(first.place(&to).unwrap(), Placed::New(_)));
-        let Placed::Exists(second) = second.place(&to).unwrap() else { panic!("it replaced the first") };
+        assert!(matches!(first.place(&to, Keep::Name).unwrap(), Placed::New(_)));
+        let Placed::Exists(second) = second.place(&to, Keep::Name).unwrap() else { panic!("it replaced the first") };
         assert_eq!((fs::read(&to).unwrap(), names(dir.path()).len()), (b"first".to_vec(), 2));
-        second.replace(&to).unwrap();
+        second.replace(&to, Keep::Nothing).unwrap();
         assert_eq!((fs::read(&to).unwrap(), names(dir.path())), (b"second".to_vec(), vec!["final".into()]));
         drop(temporary(dir.path(), b"third"));
         assert_eq!(names(dir.path()), ["final"]);
@@ -154,8 +204,14 @@ mod tests {
         let to = dir.path().join("final");
         let unsupported =
             |file: NamedTempFile, _: &Path| Err(PersistError { error: io::ErrorKind::Unsupported.into(), file });
-        assert!(matches!(temporary(dir.path(), b"first").place_by(&to, unsupported).unwrap(), Placed::New(_)));
-        assert!(matches!(temporary(dir.path(), b"second").place_by(&to, unsupported).unwrap(), Placed::Exists(_)));
+        assert!(matches!(
+            temporary(dir.path(), b"first").place_by(&to, Keep::Content, unsupported).unwrap(),
+            Placed::New(_)
+        ));
+        assert!(matches!(
+            temporary(dir.path(), b"second").place_by(&to, Keep::Content, unsupported).unwrap(),
+            Placed::Exists(_)
+        ));
         assert_eq!((fs::read(&to).unwrap(), names(dir.path())), (b"first".to_vec(), vec!["final".into()]));
     }
 
@@ -166,10 +222,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
         fs::write(dir.path().join("plain"), "").unwrap();
-        temporary(dir.path(), b"").replace(&dir.path().join("replaced")).unwrap();
+        temporary(dir.path(), b"").replace(&dir.path().join("replaced"), Keep::Name).unwrap();
         let sealed = temporary(dir.path(), b"");
         sealed.make_read_only().unwrap();
-        sealed.place(&dir.path().join("sealed")).unwrap();
+        sealed.place(&dir.path().join("sealed"), Keep::Name).unwrap();
         assert_eq!((mode("replaced"), mode("sealed")), (mode("plain"), mode("plain") & 0o444));
         fs::create_dir(dir.path().join("plain-dir")).unwrap();
         let made = temporary_dir(dir.path(), "t-").unwrap();

@@ -3,20 +3,19 @@
 //!
 //! Must not know: records, or what the bytes mean.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::Value;
 
+use super::quarantine::Damage;
 use super::records::OutputRef;
 use super::stream::Written;
-use super::{Store, compact, place, unique};
+use super::{Store, place};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::files::{self, Placed, Stamp, Temporary};
+use crate::files::{self, Keep, Placed, Stamp, Temporary};
 
 /// The purpose of the memos that say that a blob's digest is right.
 pub(super) const VERIFIED: &str = "verified blob";
@@ -39,17 +38,6 @@ impl From<Written> for Output {
     fn from(written: Written) -> Self {
         Self::Written(written)
     }
-}
-
-/// A blob whose bytes did not match its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    pub digest: Digest,
-    /// Where it lay.
-    pub path: PathBuf,
-    /// Where it lies now; `None` when it could not be moved (a store that is not writable).
-    pub moved_to: Option<PathBuf>,
-    pub reason: String,
 }
 
 impl Store {
@@ -170,7 +158,7 @@ impl Store {
         let (path, file) = (self.blob_path(digest), file()?);
         file.make_read_only().map_err(|cause| self.write_error(&cause))?;
         match self.place(file, &path)? {
-            Placed::Exists(file) if !self.keep(digest)? => self.replace(file, &path)?,
+            Placed::Exists(file) if !self.keep(digest)? => self.replace(file, &path, Keep::Name)?,
             _ => {}
         }
         if let Ok(stamp) = Stamp::of(&path) {
@@ -187,8 +175,7 @@ impl Store {
         }
         let path = self.blob_path(digest);
         // On a shared store the file may belong to somebody else. Then its time cannot be set.
-        let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now())).is_ok();
-        if let (true, Ok(stamp)) = (touched, Stamp::of(&path)) {
+        if let (true, Ok(stamp)) = (place::touch(&path), Stamp::of(&path)) {
             self.remember(VERIFIED, &stamp, &Value::Bool(true));
         }
         Ok(true)
@@ -198,31 +185,25 @@ impl Store {
     /// (another process may have put a sound one there).
     pub(super) fn quarantine(&self, digest: &Digest, seen: &Stamp, reason: &str) -> Option<PathBuf> {
         let path = self.blob_path(digest);
-        if Stamp::of(&path).ok().as_ref() != Some(seen) {
+        // A rename changes the path and, on some systems, the time of the last change of the file's entry.
+        let is_it = |place: &Path| {
+            let now = Stamp::of(place).ok();
+            now.is_some_and(|now| (now.bytes, now.modified, now.inode) == (seen.bytes, seen.modified, seen.inode))
+        };
+        if !is_it(&path) {
             return None;
         }
-        let dir = self.dir("quarantine");
-        let mut to = dir.join(format!("{digest}-{}", compact(SystemTime::now())));
-        if to.exists() {
-            to = dir.join(format!("{digest}-{}-{}", compact(SystemTime::now()), unique()));
+        let moved_to = self.set_aside(&path, &digest.to_string(), is_it);
+        if moved_to.is_none() && !is_it(&path) {
+            return None;
         }
-        let moved_to = match fs::create_dir_all(&dir).and_then(|()| fs::rename(&path, &to)) {
-            Ok(()) => {
-                // `gc` counts the days it lay here.
-                let _ = File::open(&to).and_then(|file| file.set_modified(SystemTime::now()));
-                Some(to)
-            }
-            Err(cause) => {
-                tracing::debug!("cannot move {} to quarantine: {cause}", path.display());
-                None
-            }
-        };
-        let damage = Damage { digest: *digest, path, moved_to: moved_to.clone(), reason: reason.to_owned() };
-        let mut noted = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !noted.iter().any(|other| (other.digest, &other.moved_to) == (*digest, &moved_to)) {
-            tracing::warn!("the artifact {digest} is damaged: {reason}");
-            noted.push(damage);
-        }
+        self.note_damage(Damage {
+            what: "artifact".into(),
+            digest: *digest,
+            path,
+            moved_to: moved_to.clone(),
+            reason: reason.to_owned(),
+        });
         moved_to
     }
 }

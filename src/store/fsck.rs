@@ -4,13 +4,14 @@
 //! Must not know: what to keep (that is `gc`), the terminal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::blobs::Damage;
-use super::records::{OutputRef, Record};
-use super::{Store, place};
+use super::memo::Memo;
+use super::quarantine::{Damage, Unusable};
+use super::records::{OutputRef, Record, RecordFile};
+use super::{Store, place, sealed};
 use crate::digest::Digest;
 use crate::error::Result;
 
@@ -25,8 +26,8 @@ pub struct FsckReport {
     pub damaged: Vec<Damage>,
     /// Outputs whose blobs are missing (or damaged): their records are misses now.
     pub missing: Vec<MissingOutput>,
-    /// Record files that cannot be used and are misses.
-    pub unusable: Vec<UnusableRecord>,
+    /// Records, memos and shards that are damaged, which are in quarantine now and are misses; and runs, which stay.
+    pub unusable: Vec<Unusable>,
     /// Blobs that no record names; `gc` removes them.
     pub orphans: Vec<OutputRef>,
     /// What could not be read, each with its reason.
@@ -34,6 +35,11 @@ pub struct FsckReport {
 }
 
 impl FsckReport {
+    fn count(&mut self, bytes: u64) {
+        self.blobs += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     /// Whether nothing is wrong. Orphans are not wrong: a killed process leaves them.
     pub fn is_clean(&self) -> bool {
         self.damaged.is_empty() && self.missing.is_empty() && self.unusable.is_empty() && self.failed.is_empty()
@@ -47,13 +53,6 @@ pub struct MissingOutput {
     pub key: Digest,
     pub output: String,
     pub digest: Digest,
-}
-
-/// A record file that is not a whole record of its own key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnusableRecord {
-    pub path: PathBuf,
-    pub reason: String,
 }
 
 /// Where the bytes are.
@@ -89,47 +88,119 @@ pub struct Listed {
 }
 
 impl Store {
-    /// Hashes every blob, whatever is remembered, and checks every record. Damaged blobs go to quarantine.
+    /// Hashes every blob, whatever is remembered, and checks every small file. What is damaged goes to quarantine, but for
+    /// runs. Runs and collections that are under way are no damage: what seems to be missing is looked at again, and is only
+    /// reported if a record still names it.
     ///
     /// # Errors
     /// User: the store cannot be listed. That a single blob cannot be read is in [`FsckReport::failed`].
     pub fn fsck(&self) -> Result<FsckReport> {
         let mut report = FsckReport::default();
+        // Before blobs are hashed, which writes memos.
+        self.check_small(&mut report)?;
         let mut present = BTreeMap::new();
-        for (digest, bytes) in self.all_blobs()? {
-            report.blobs += 1;
-            report.bytes = report.bytes.saturating_add(bytes);
+        for (digest, _) in self.all_blobs()? {
             match self.check(&digest, true) {
                 Ok(true) => {
+                    let bytes = self.blob_bytes(&digest)?.unwrap_or_default();
+                    report.count(bytes);
                     present.insert(digest, bytes);
                 }
-                Ok(false) => report.damaged.extend(self.damage().into_iter().rfind(|damage| damage.digest == digest)),
+                Ok(false) => {
+                    // One that is nowhere else was collected meanwhile.
+                    let damage = self.damage().into_iter().rfind(|damage| damage.digest == digest);
+                    report.blobs += u64::from(damage.is_some());
+                    report.damaged.extend(damage);
+                }
                 Err(error) => report.failed.push(error.to_string()),
             }
         }
         let mut named = BTreeSet::new();
-        for found in self.found()? {
-            report.records += 1;
-            match found.record {
-                Ok(record) => {
+        for file in self.record_files()? {
+            match file.read()? {
+                Some(Ok(record)) => {
+                    report.records += 1;
                     named.extend(record.outputs.values().map(|output| output.digest));
-                    report.missing.extend(missing_outputs(&record, &present));
+                    for missing in missing_outputs(&record, &present) {
+                        if self.is_missing(&file, &missing, &mut report)? {
+                            report.missing.push(missing);
+                        }
+                    }
                 }
-                Err(reason) => report.unusable.push(UnusableRecord { path: found.path, reason }),
+                Some(Err((text, reason))) => {
+                    report.records += 1;
+                    let moved_to = self.set_record_aside(&file.stage, &file.key, &file.path, &text, &reason);
+                    // Otherwise it was repaired meanwhile.
+                    if moved_to.is_some() || matches!(file.read()?, Some(Err(_))) {
+                        report.unusable.push(Unusable { path: file.path, reason, moved_to });
+                    }
+                }
+                None => {}
             }
         }
         let orphans = present.into_iter().filter(|(digest, _)| !named.contains(digest));
-        report.orphans = orphans.map(|(digest, bytes)| OutputRef { digest, bytes }).collect();
+        for (digest, bytes) in orphans {
+            // Not one that was collected meanwhile.
+            if self.blob_bytes(&digest)?.is_some() {
+                report.orphans.push(OutputRef { digest, bytes });
+            }
+        }
         Ok(report)
+    }
+
+    /// Whether an output that was not among the blobs when they were listed is missing indeed. It may have been published
+    /// since, and a record may have been collected.
+    fn is_missing(&self, file: &RecordFile, output: &MissingOutput, report: &mut FsckReport) -> Result<bool> {
+        if self.check(&output.digest, false)? {
+            let bytes = self.blob_bytes(&output.digest)?;
+            let named = |record: &Record| record.outputs.get(&output.output).map(|output| output.bytes);
+            if matches!(file.read()?, Some(Ok(record)) if named(&record) == bytes) {
+                report.count(bytes.unwrap_or_default());
+                return Ok(false);
+            }
+        }
+        // Blobs go after their records. So if the record is still there, and the same, its blob was not collected.
+        let named = |record: &Record| record.outputs.get(&output.output).map(|output| output.digest);
+        Ok(matches!(file.read()?, Some(Ok(record)) if named(&record) == Some(output.digest)))
+    }
+
+    /// Runs, memos and shards.
+    fn check_small(&self, report: &mut FsckReport) -> Result<()> {
+        let runs = self.run_files()?;
+        for run in runs.runs {
+            if let Some(Err(reason)) = run.read()? {
+                report.unusable.push(Unusable { path: run.path, reason, moved_to: None });
+            }
+        }
+        for path in runs.lost {
+            let reason = "the run that it pins is not there".to_owned();
+            report.unusable.push(Unusable { path, reason, moved_to: None });
+        }
+        for (name, path, _) in place::entries(&self.dir("memo"))? {
+            let Some(text) = place::read_if_there(&path)? else { continue };
+            if let Err(reason) = sealed::open::<Memo>(&text) {
+                let moved_to = self.set_small_aside(&path, &format!("memo-{name}"), &text);
+                report.unusable.push(Unusable { path, reason, moved_to });
+            }
+        }
+        for (key, name, path) in self.all_shards()? {
+            if Self::is_damaged_shard(&path)? {
+                let moved_to = self.set_shard_aside(&key, &name, &path);
+                let reason = "its content is not what its digest says".to_owned();
+                report.unusable.push(Unusable { path, reason, moved_to });
+            }
+        }
+        Ok(())
     }
 
     /// How many bytes lie where.
     pub fn du(&self) -> Result<DiskUse> {
         let blobs: BTreeMap<Digest, u64> = self.all_blobs()?.into_iter().collect();
         let mut named: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
-        for found in self.found()? {
-            let digests = named.entry(found.stage).or_default();
-            digests.extend(found.record.iter().flat_map(|record| record.outputs.values()).map(|output| output.digest));
+        for file in self.record_files()? {
+            let record = file.read()?.and_then(std::result::Result::ok);
+            let digests = named.entry(file.stage).or_default();
+            digests.extend(record.iter().flat_map(|record| record.outputs.values()).map(|output| output.digest));
         }
         let size = |digests: BTreeSet<Digest>| {
             digests.iter().filter_map(|digest| blobs.get(digest)).fold(0_u64, |sum, bytes| sum.saturating_add(*bytes))
@@ -154,17 +225,17 @@ impl Store {
     pub fn ls(&self) -> Result<Vec<Listed>> {
         let blobs: BTreeMap<Digest, u64> = self.all_blobs()?.into_iter().collect();
         let mut list: Vec<Listed> = Vec::new();
-        for found in self.found()? {
-            let Ok(record) = found.record else { continue };
+        for file in self.record_files()? {
+            let Some(Ok(record)) = file.read()? else { continue };
             let complete = missing_outputs(&record, &blobs).next().is_none();
             list.push(Listed {
                 complete,
                 bytes: record.outputs.values().fold(0, |sum, output| sum.saturating_add(output.bytes)),
-                stage: found.stage,
-                key: found.key,
+                stage: file.stage,
+                key: file.key,
                 outputs: record.outputs,
                 seconds: record.seconds,
-                age_seconds: found.age.as_secs(),
+                age_seconds: SystemTime::now().duration_since(file.modified).unwrap_or_default().as_secs(),
             });
         }
         list.sort_by(|left, right| {

@@ -1,22 +1,29 @@
 //! Garbage collection: removes what is older than a grace period and is needed neither by the newest runs nor by a pinned one.
 //!
 //! The roots are runs. A run names keys, and a key's record names blobs. Records are removed before blobs. So a crash in
-//! between leaves blobs without a record, which the next collection removes, and never a record without its blobs. The grace
-//! period protects what is being written now. If it is shorter than the longest publishing takes, collect only while nothing
-//! runs. Must not know: stages, downloaded models.
+//! between leaves blobs without a record, which the next collection removes, and never a record without its blobs.
+//!
+//! Runs that are under way keep what they name, and whatever was written since they began (`live.rs`). The grace period protects
+//! what other commands are writing now, and everything where a file system has no locks.
+//!
+//! Which runs stay is told by the names of their files. Of those that stay, one after the other is read, and of each only its
+//! keys are remembered. If one is damaged, nobody knows what it named. Then whatever is not younger than the run stays, because
+//! a run names only what was there when its file was last written. Must not know: stages, downloaded models.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::live::Living;
 use super::memo::Memo;
-use super::runs::Run;
-use super::{Store, place};
+use super::quarantine::Unusable;
+use super::runs::RunFile;
+use super::{Store, place, sealed};
 use crate::digest::Digest;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 
 /// What to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub struct GcReport {
     pub partials: Removed,
     /// What crashes left, and what was in quarantine for long: temporary files, dead claims, memos of removed blobs.
     pub other: Removed,
+    /// Files of runs that stay and that cannot be read: whatever they may need was kept.
+    pub damaged: Vec<Unusable>,
     /// What could not be removed, each with its reason.
     pub failed: Vec<String>,
 }
@@ -68,45 +77,50 @@ impl Store {
     /// Collects garbage.
     ///
     /// # Errors
-    /// User: a run cannot be read, so what it needs is unknown; or the store cannot be listed. That a
-    /// single file cannot be removed is no error but in [`GcReport::failed`].
+    /// User: the store cannot be listed, or others look something up all the time. That a single file cannot be removed is no
+    /// error but in [`GcReport::failed`], and that a run is damaged is in [`GcReport::damaged`].
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
-        let mut sweep = Sweep { root: self.root(), options, failed: Vec::new() };
+        let _alone = self.alone()?;
+        let living = self.living()?;
+        let mut sweep = Sweep { root: self.root(), options, since: living.since, failed: Vec::new() };
         let mut report = GcReport::default();
 
-        let (_, gone) = self.runs_by_fate(options)?;
-        for run in gone {
-            sweep.remove(&self.dir("runs").join(format!("{}.json", run.id)), &mut report.runs);
+        for run in self.runs_by_fate(options, &living)?.1 {
+            sweep.remove(&run.path, &mut report.runs);
         }
 
-        let candidates = self.found()?;
+        let candidates = self.record_files()?;
         // Runs are read after the records, so that a run that started in between and found one of the records counts.
-        let reached = self.reached(options)?;
-        let mut doomed = BTreeSet::new();
-        for found in candidates {
-            if !reached.contains(&found.key) && sweep.remove(&found.path, &mut report.records) {
-                doomed.insert(found.path);
+        let needed = self.needed(options, &living)?;
+        let mut doomed = HashSet::new();
+        for file in candidates {
+            if !needed.has(&file.key, file.modified) && sweep.remove(&file.path, &mut report.records) {
+                doomed.insert(file.path);
             }
         }
 
-        let kept = self.found()?.into_iter().filter(|found| !doomed.contains(&found.path));
-        let used: BTreeSet<Digest> = kept
-            .filter_map(|found| found.record.ok())
-            .flat_map(|record| record.outputs.into_values())
-            .map(|output| output.digest)
-            .collect();
+        let mut used = HashSet::new();
+        for file in self.record_files()? {
+            if !doomed.contains(&file.path) {
+                let record = file.read()?.and_then(std::result::Result::ok);
+                used.extend(
+                    record.into_iter().flat_map(|record| record.outputs.into_values()).map(|output| output.digest),
+                );
+            }
+        }
         for (digest, _) in self.all_blobs()? {
             if !used.contains(&digest) {
                 sweep.remove(&self.blob_path(&digest), &mut report.blobs);
             }
         }
 
-        for (key, text) in self.dead_claims(options.grace)? {
-            sweep.count(&self.claim_path(&key), text.len() as u64, &mut report.other, || self.take_away(&key, &text));
+        for (path, text) in living.dead.iter().chain(&self.dead_claims(options.grace)?) {
+            sweep.count(path, text.len() as u64, &mut report.other, || self.take_away(path, text));
         }
-        for (name, path, _) in place::entries(&self.dir("partial"))? {
+        for (name, path, metadata) in place::entries(&self.dir("partial"))? {
             let Ok(key) = name.parse::<Digest>() else { continue };
-            let wanted = reached.contains(&key) && !self.is_published(&key)?;
+            let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+            let wanted = needed.has(&key, modified) && !self.is_published(&key)?;
             if !wanted && place::metadata(&self.claim_path(&key))?.is_none() {
                 sweep.remove(&path, &mut report.partials);
             }
@@ -117,33 +131,49 @@ impl Store {
             sweep.remove(&path, &mut report.other);
         }
         self.forget_blobs(&mut sweep, &mut report.other)?;
+        report.damaged = needed.damaged;
         report.failed = sweep.failed;
         Ok(report)
     }
 
-    /// The runs that stay and those that may go.
-    fn runs_by_fate(&self, options: &GcOptions) -> Result<(Vec<Run>, Vec<Run>)> {
+    /// The runs that stay and those that may go, newest first.
+    fn runs_by_fate(&self, options: &GcOptions, living: &Living) -> Result<(Vec<RunFile>, Vec<RunFile>)> {
         let (mut kept, mut gone) = (Vec::new(), Vec::new());
-        for (path, metadata, run) in self.found_runs()? {
-            let run = run.map_err(|reason| {
-                Error::user(format!("cannot tell what the run {} needs: {reason}", path.display()))
-                    .hint("nothing was removed; if the run is of no use, delete that file and collect again")
-            })?;
-            let stays = run.pinned || kept.len() < options.keep_runs || place::age(&metadata) < options.grace;
+        for run in self.run_files()?.runs {
+            let stays = run.pinned
+                || kept.len() < options.keep_runs
+                || age_of(run.modified) < options.grace
+                || living.ids.contains(&run.id);
             if stays { kept.push(run) } else { gone.push(run) }
         }
         Ok((kept, gone))
     }
 
-    /// The keys that the kept runs need.
-    fn reached(&self, options: &GcOptions) -> Result<BTreeSet<Digest>> {
-        let (kept, _) = self.runs_by_fate(options)?;
-        Ok(kept.iter().flat_map(|run| run.nodes.values()).filter_map(|node| node.key).collect())
+    /// What the runs that stay need.
+    fn needed(&self, options: &GcOptions, living: &Living) -> Result<Needed> {
+        let mut needed = Needed::default();
+        for run in self.runs_by_fate(options, living)?.0 {
+            match run.keys()? {
+                Some(Ok(keys)) => needed.keys.extend(keys.keys()),
+                Some(Err((reason, seen))) => {
+                    needed.keys.extend(seen);
+                    needed.keep_until(run.modified);
+                    needed.damaged.push(Unusable { path: run.path, reason, moved_to: None });
+                }
+                None => {}
+            }
+        }
+        for pin in self.run_files()?.lost {
+            needed.keep_until(SystemTime::now());
+            let reason = "the run that it pins is not there".to_owned();
+            needed.damaged.push(Unusable { path: pin, reason, moved_to: None });
+        }
+        Ok(needed)
     }
 
     fn is_published(&self, key: &Digest) -> Result<bool> {
-        for (stage, ..) in place::entries(&self.dir("records"))? {
-            if self.peek(&stage, key)?.is_some() {
+        for (stage, _, metadata) in place::entries(&self.dir("records"))? {
+            if metadata.is_dir() && self.peek(&stage, key)?.is_some() {
                 return Ok(true);
             }
         }
@@ -155,7 +185,7 @@ impl Store {
         let blobs = place::absent_as_none(fs::canonicalize(self.dir("blobs"))).at("look at", self.root())?;
         let Some(blobs) = blobs else { return Ok(()) };
         for (_, path, _) in place::entries(&self.dir("memo"))? {
-            let memo = place::read_if_there(&path)?.and_then(|text| serde_json::from_slice::<Memo>(&text).ok());
+            let memo = place::read_if_there(&path)?.and_then(|text| sealed::open::<Memo>(&text).ok());
             if memo.is_some_and(|memo| memo.stamp.path.starts_with(&blobs) && !memo.stamp.path.exists()) {
                 sweep.remove(&path, removed);
             }
@@ -164,10 +194,35 @@ impl Store {
     }
 }
 
+/// The keys that must stay.
+#[derive(Default)]
+struct Needed {
+    keys: HashSet<Digest>,
+    /// Everything stays that was written until then, because a damaged run may have named it.
+    until: Option<SystemTime>,
+    damaged: Vec<Unusable>,
+}
+
+impl Needed {
+    fn keep_until(&mut self, time: SystemTime) {
+        self.until = Some(self.until.map_or(time, |until| until.max(time)));
+    }
+
+    fn has(&self, key: &Digest, modified: SystemTime) -> bool {
+        self.keys.contains(key) || self.until.is_some_and(|until| modified <= until)
+    }
+}
+
+fn age_of(modified: SystemTime) -> Duration {
+    SystemTime::now().duration_since(modified).unwrap_or_default()
+}
+
 /// Removes one thing after the other, or only counts them.
 struct Sweep<'a> {
     root: &'a Path,
     options: &'a GcOptions,
+    /// Nothing goes that was written since then, because a run that is under way may have written it.
+    since: Option<SystemTime>,
     failed: Vec<String>,
 }
 
@@ -176,7 +231,7 @@ impl Sweep<'_> {
     /// run: would be gone).
     fn remove(&mut self, path: &Path, removed: &mut Removed) -> bool {
         match look(path) {
-            Ok(Some((age, bytes))) if age >= self.options.grace => self.count(path, bytes, removed, || {
+            Ok(Some((modified, bytes))) if self.is_old(modified) => self.count(path, bytes, removed, || {
                 let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
                 place::absent_as_none(result).at("remove", path).map(|_| ())
             }),
@@ -186,6 +241,10 @@ impl Sweep<'_> {
                 false
             }
         }
+    }
+
+    fn is_old(&self, modified: SystemTime) -> bool {
+        age_of(modified) >= self.options.grace && self.since.is_none_or(|since| modified < since)
     }
 
     /// Does it (unless `dry_run`) and counts it.
@@ -205,14 +264,15 @@ impl Sweep<'_> {
     }
 }
 
-/// Age of the youngest part, and bytes, of a file or a flat directory.
-fn look(path: &Path) -> Result<Option<(Duration, u64)>> {
+/// When the youngest part was written, and the bytes, of a file or a flat directory.
+fn look(path: &Path) -> Result<Option<(SystemTime, u64)>> {
     let Some(metadata) = place::metadata(path)? else { return Ok(None) };
-    let mut age = place::age(&metadata);
+    let time = |metadata: &fs::Metadata| metadata.modified().unwrap_or_else(|_| SystemTime::now());
+    let mut modified = time(&metadata);
     if metadata.is_dir() {
         for (_, _, part) in place::entries(path)? {
-            age = age.min(place::age(&part));
+            modified = modified.max(time(&part));
         }
     }
-    Ok(Some((age, place::tree_bytes(path)?)))
+    Ok(Some((modified, place::tree_bytes(path)?)))
 }

@@ -4,17 +4,20 @@
 //! A memo only saves work. A memo that is missing, damaged or about an older file is ignored, and a store that cannot be
 //! written remembers nothing. Must not know: what the values mean.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Store, place};
+use super::{Store, place, sealed};
 use crate::digest::Digest;
-use crate::files::Stamp;
+use crate::files::{Keep, Stamp};
 
 /// The content of `memo/<blake3 of purpose and path>.json`.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Memo {
     pub purpose: String,
     pub stamp: Stamp,
@@ -26,18 +29,29 @@ impl Store {
     /// Take the stamp *before* reading the file: then a change in between is noticed.
     pub fn remember(&self, purpose: &str, stamp: &Stamp, value: &Value) {
         let memo = Memo { purpose: purpose.to_owned(), stamp: stamp.clone(), value: value.clone() };
-        let text = serde_json::to_vec(&memo).unwrap_or_default();
-        let written =
-            self.temporary_with("memo", &text).and_then(|file| self.replace(file, &self.memo_path(purpose, stamp)));
-        if let Err(error) = written {
-            tracing::debug!("not remembered: {error}");
+        let path = self.memo_path(purpose, stamp);
+        let written = sealed::seal(&memo)
+            .and_then(|text| self.temporary_with("memo", &text))
+            .and_then(|file| self.replace(file, &path, Keep::Nothing));
+        match (written, &self.own_memos) {
+            (Ok(()), Some(own)) => {
+                own.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => tracing::debug!("not remembered: {error}"),
         }
     }
 
     /// What was remembered for this purpose, if the file still has the stamp it had then.
     pub fn recall(&self, purpose: &str, stamp: &Stamp) -> Option<Value> {
-        let text = place::read_if_there(&self.memo_path(purpose, stamp)).ok()??;
-        let memo: Memo = serde_json::from_slice(&text).ok()?;
+        let path = self.memo_path(purpose, stamp);
+        let foreign =
+            |own: &Mutex<HashSet<PathBuf>>| !own.lock().unwrap_or_else(PoisonError::into_inner).contains(&path);
+        if self.own_memos.as_ref().is_some_and(foreign) {
+            return None;
+        }
+        let text = place::read_if_there(&path).ok()??;
+        let memo: Memo = sealed::open(&text).ok()?;
         (memo.purpose == purpose && memo.stamp == *stamp).then_some(memo.value)
     }
 
@@ -67,6 +81,11 @@ mod tests {
         let later = Store::open(store.root()).unwrap();
         assert_eq!(later.recall("weights", &stamp), Some(json!({"digest": "d"})));
         assert_eq!(later.recall("text", &stamp), None);
+        let sceptic = Store::open(store.root()).unwrap().rehashing();
+        assert_eq!(sceptic.recall("weights", &stamp), None);
+        sceptic.remember("weights", &stamp, &json!(1));
+        assert_eq!(sceptic.recall("weights", &stamp), Some(json!(1)), "but what it found itself");
+        store.remember("weights", &stamp, &json!({"digest": "d"}));
 
         fs::write(&file, "23").unwrap();
         let changed = Stamp::of(&file).unwrap();

@@ -9,10 +9,15 @@
 //! | `claims/<key>` | who computes the key now; saves work, never needed for correctness | `claims.rs` |
 //! | `partial/<key>/…` | shards already done, so that a killed stage goes on where it was | `partial.rs` |
 //! | `runs/<id>.json`, `runs/<id>.pin` | a run and its keys, roots of the garbage collection | `runs.rs` |
+//! | `live/<id>` | a run that is under way; what it uses is not collected | `live.rs` |
 //! | `memo/` | values remembered under a file's [`Stamp`](crate::files::Stamp), such as "its digest is right" | `memo.rs` |
-//! | `quarantine/` | damaged blobs, kept for whoever wants to know why | `blobs.rs` |
+//! | `quarantine/` | damaged files, kept for whoever wants to know why | `quarantine.rs` |
 //! | `tmp/` | files being written; anything old here was left by a crash | `place.rs` |
+//! | `lock` | keeps a collection and a look-up apart | `live.rs` |
 //! | `sources/` | downloaded models; their room fills it, this one only counts it | `fsck.rs` |
+//!
+//! Nothing is believed unchecked: a blob has the digest that is its name, a shard begins with its digest, and records, runs
+//! and memos end in it (`sealed.rs`).
 //!
 //! Reading never needs a writable (or even existing) directory. Must not know: any stage, what is
 //! inside an artifact, the terminal.
@@ -22,28 +27,36 @@ mod blobs;
 mod claims;
 mod fsck;
 mod gc;
+mod heartbeat;
+mod live;
 mod memo;
 mod partial;
 mod place;
+mod quarantine;
 mod records;
 mod runs;
+mod sealed;
 mod stream;
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
-pub use blobs::{Damage, Output};
-pub use claims::{Acquired, Claim, Owner};
-pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput, UnusableRecord};
+pub use blobs::Output;
+pub use claims::{Acquired, Claim};
+pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput};
 pub use gc::{GcOptions, GcReport, Removed};
+pub use heartbeat::Owner;
+pub use live::{Live, Together};
+pub use quarantine::{Damage, Unusable};
 pub use records::{OutputRef, Record};
 pub use runs::{Run, RunNode, new_run_id};
 pub use stream::{BlobWriter, Written};
@@ -54,6 +67,12 @@ pub struct Store {
     root: PathBuf,
     timing: Timing,
     damage: Mutex<Vec<Damage>>,
+    /// Keys whose records cannot be right, although each is whole.
+    disowned: Mutex<HashSet<Digest>>,
+    /// If memos of other processes are not believed: the memos that this one wrote.
+    own_memos: Option<Mutex<HashSet<PathBuf>>>,
+    /// Whether the store is a group's, which is looked up once.
+    shared: OnceLock<bool>,
 }
 
 /// How claims wait and give up; fixed but for the tests, which have no minutes to spend.
@@ -61,15 +80,18 @@ pub struct Store {
 struct Timing {
     /// Between two heartbeats of a claim.
     beat: Duration,
-    /// A heartbeat that stood still this long, by the reader's clock, belongs to a dead owner.
+    /// A heartbeat that stood still this long, by one clock, belongs to a dead owner.
     stale: Duration,
+    /// The same of an owner that had this machine's name, but another kernel: the machine was started again.
+    rebooted: Duration,
     /// The first and the longest pause between two looks at a busy key.
     poll: (Duration, Duration),
 }
 
 const TIMING: Timing = Timing {
     beat: Duration::from_secs(5),
-    stale: Duration::from_secs(60),
+    stale: Duration::from_secs(30),
+    rebooted: Duration::from_secs(12),
     poll: (Duration::from_millis(100), Duration::from_secs(1)),
 };
 
@@ -85,8 +107,21 @@ impl Store {
             Ok(metadata) if !metadata.is_dir() => Err(not_a_directory(&root)),
             Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(&root)),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::io("open the store", &root, &cause)),
-            _ => Ok(Self { root, timing: TIMING, damage: Mutex::default() }),
+            _ => Ok(Self {
+                root,
+                timing: TIMING,
+                damage: Mutex::default(),
+                disowned: Mutex::default(),
+                own_memos: None,
+                shared: OnceLock::new(),
+            }),
         }
+    }
+
+    /// The same store, which believes nothing that was remembered before: every digest is taken again, once.
+    #[must_use]
+    pub fn rehashing(self) -> Self {
+        Self { own_memos: Some(Mutex::default()), ..self }
     }
 
     /// The store's directory, absolute.
@@ -94,7 +129,7 @@ impl Store {
         &self.root
     }
 
-    /// What this process found damaged so far, oldest first, each blob once.
+    /// What this process found damaged so far, oldest first, each file once.
     pub fn damage(&self) -> Vec<Damage> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -116,6 +151,22 @@ impl Store {
         match cause.kind() {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => not_a_directory(&self.root),
             _ => Error::io("write into the store", &self.root, cause),
+        }
+    }
+
+    /// As [`Store::write_error`], and where only a folder of the store may not be written, it is named.
+    fn write_error_in(&self, dir: &Path, cause: &io::Error) -> Error {
+        let error = self.write_error(cause);
+        let folder = dir.ancestors().find(|place| place.is_dir()).and_then(|place| place.strip_prefix(&self.root).ok());
+        match folder.filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                let root = self.root.display();
+                Error::user(format!("{} in its folder {}", error.message(), folder.display())).hint(format!(
+                    "if a group shares the store, its owner types `chgrp -R GROUP {root}; chmod -R g+rwX {root}; find \
+                         {root} -type d -exec chmod g+s {{}} +`; or choose another place: --set 'run.store=\"DIR\"'"
+                ))
+            }
+            _ => error,
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Must not know: what the files mean.
 
-use std::fs::{self, Metadata};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Store;
 use crate::error::{IoContext, Result};
-use crate::files::{Placed, Temporary};
+use crate::files::{self, Keep, Placed, Temporary};
 
 impl Store {
     /// A new, empty file in `tmp/`.
@@ -19,8 +19,14 @@ impl Store {
 
     /// A new, empty file in a directory of the store, which is made if need be.
     pub(super) fn temporary_in(&self, dir: &Path, prefix: &str) -> Result<Temporary> {
-        let made = fs::create_dir_all(dir).and_then(|()| Temporary::new_in(dir, &format!("{prefix}-")));
-        made.map_err(|cause| self.write_error(&cause))
+        let made = self.make_dir(dir, Keep::Nothing).and_then(|()| {
+            let file = Temporary::new_in(dir, &format!("{prefix}-"))?;
+            if self.is_shared() {
+                grant(file.as_file(), 0o060)?;
+            }
+            Ok(file)
+        });
+        made.map_err(|cause| self.write_error_in(dir, &cause))
     }
 
     /// A new file in `tmp/` with this content.
@@ -30,19 +36,87 @@ impl Store {
         Ok(file)
     }
 
-    /// Flushes a file and gives it its final name unless that is taken.
+    /// Gives a file its final name unless that is taken. Content and name survive a power cut.
     pub(super) fn place(&self, file: Temporary, to: &Path) -> Result<Placed> {
-        create_parent(to).and_then(|()| file.place(to)).map_err(|cause| self.write_error(&cause))
+        let placed = self.make_parent(to, Keep::Name).and_then(|()| file.place(to, Keep::Name));
+        placed.map_err(|cause| self.write_error_in(files::parent(to), &cause))
     }
 
-    /// Flushes a file and gives it its final name, replacing what is there.
-    pub(super) fn replace(&self, file: Temporary, to: &Path) -> Result<()> {
-        create_parent(to).and_then(|()| file.replace(to)).map_err(|cause| self.write_error(&cause))
+    /// As [`Store::place`], of a file that only saves work and whose loss nobody would notice.
+    pub(super) fn place_scratch(&self, file: Temporary, to: &Path) -> Result<Placed> {
+        let placed = self.make_parent(to, Keep::Nothing).and_then(|()| file.place(to, Keep::Nothing));
+        placed.map_err(|cause| self.write_error_in(files::parent(to), &cause))
+    }
+
+    /// Gives a file its final name, replacing what is there; what of it survives a power cut is `keep`.
+    pub(super) fn replace(&self, file: Temporary, to: &Path, keep: Keep) -> Result<()> {
+        if to.is_dir() {
+            // No file can replace a folder, and no folder belongs here.
+            let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            self.set_aside(to, &name, Path::is_dir);
+        }
+        let replaced = self.make_parent(to, keep).and_then(|()| file.replace(to, keep));
+        replaced.map_err(|cause| self.write_error_in(files::parent(to), &cause))
+    }
+
+    fn make_parent(&self, path: &Path, keep: Keep) -> io::Result<()> {
+        self.make_dir(files::parent(path), keep)
+    }
+
+    /// Makes a directory of the store and its parents, with the rights of the store's own. With `Keep::Name`, what is new
+    /// survives a power cut.
+    pub(super) fn make_dir(&self, dir: &Path, keep: Keep) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let parent = files::parent(dir);
+        if parent != dir {
+            self.make_dir(parent, keep)?;
+        }
+        match fs::create_dir(dir) {
+            // Another process was faster.
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
+            made => made?,
+        }
+        if self.is_shared() && dir != self.root() {
+            grant(&File::open(dir)?, 0o070)?;
+        }
+        if keep == Keep::Name {
+            files::sync_dir(parent);
+        }
+        Ok(())
+    }
+
+    /// Whether the store is a group's: its directory belongs to a group that may write it and that new files get (`chmod
+    /// g+ws`). Then the group may write all that is made in it, whatever the umask is.
+    fn is_shared(&self) -> bool {
+        *self.shared.get_or_init(|| fs::metadata(self.root()).is_ok_and(|metadata| is_groups(&metadata)))
     }
 }
 
-fn create_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+#[cfg(unix)]
+fn is_groups(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    metadata.mode() & 0o2020 == 0o2020
+}
+
+#[cfg(not(unix))]
+fn is_groups(_: &Metadata) -> bool {
+    false
+}
+
+/// Adds rights to a file or directory of ours.
+#[cfg(unix)]
+fn grant(file: &File, rights: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_mode(permissions.mode() | rights);
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn grant(_: &File, _: u32) -> io::Result<()> {
+    Ok(())
 }
 
 /// The metadata of a path (of a link, not of its target), or `None` where there is nothing.
@@ -50,9 +124,41 @@ pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>> {
     absent_as_none(fs::symlink_metadata(path)).at("look at", path)
 }
 
-/// The bytes of a file, or `None` where there is none.
+/// What has a name in the store.
+pub(super) enum Opened {
+    File(File),
+    /// A directory, a named pipe, a device. Reading it may never end, and nothing of a store is one.
+    Other,
+}
+
+/// What is at a path, without waiting for anybody who writes into it; `None` where there is nothing.
+pub(super) fn open_if_there(path: &Path) -> Result<Option<Opened>> {
+    let Some(metadata) = absent_as_none(fs::metadata(path)).at("look at", path)? else { return Ok(None) };
+    if !metadata.is_file() {
+        return Ok(Some(Opened::Other));
+    }
+    Ok(absent_as_none(File::open(path)).at("read", path)?.map(Opened::File))
+}
+
+/// The bytes of a file, or `None` where there is none. What is no file reads as empty, and is damage like an empty file.
 pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
-    absent_as_none(fs::read(path)).at("read", path)
+    let mut bytes = Vec::new();
+    match open_if_there(path)? {
+        None => return Ok(None),
+        Some(Opened::Other) => {}
+        Some(Opened::File(mut file)) => {
+            file.read_to_end(&mut bytes).at("read", path)?;
+        }
+    }
+    Ok(Some(bytes))
+}
+
+/// Sets a file's time to now; `false` if it may not be set, or if it is no file.
+pub(super) fn touch(path: &Path) -> bool {
+    match open_if_there(path) {
+        Ok(Some(Opened::File(file))) => file.set_modified(SystemTime::now()).is_ok(),
+        _ => false,
+    }
 }
 
 /// Removes a file; `false` when it was gone already.

@@ -1,25 +1,28 @@
 //! Records: small JSON files that say which artifacts a stage key produced. Writing a record is the commit point of a stage.
 //! Reading one is a look-up.
 //!
-//! A record is valid if it parses, its key is the key of its manifest, and every blob is there. An invalid record is a miss,
-//! never an error. Must not know: what the outputs are.
+//! A record is valid if its seal is right, its key is the key of its manifest, and every blob is there. An invalid record is a
+//! miss, never an error, and a damaged one goes to quarantine. Must not know: what the outputs are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::blobs::Output;
 use super::claims::Claim;
-use super::{Store, check_name, place};
+use super::quarantine::Damage;
+use super::{Store, check_name, place, sealed};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
-use crate::files::Placed;
+use crate::files::{Keep, Placed};
 use crate::machine;
 
 /// What one stage key produced, and where it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     pub manifest: Manifest,
     pub key: Digest,
@@ -40,14 +43,24 @@ pub struct OutputRef {
     pub bytes: u64,
 }
 
-/// A record file as found: also one that cannot be used, with the reason.
+/// A record file, by its name alone.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RecordFile {
     pub stage: String,
     pub key: Digest,
     pub path: PathBuf,
-    pub age: Duration,
-    pub record: std::result::Result<Record, String>,
+    pub modified: SystemTime,
+}
+
+/// The bytes that are no record, and why.
+type NoRecord = (Vec<u8>, String);
+
+impl RecordFile {
+    /// The record, or the bytes that are none and the reason; `None` if the file is gone.
+    pub fn read(&self) -> Result<Option<std::result::Result<Record, NoRecord>>> {
+        let Some(text) = place::read_if_there(&self.path)? else { return Ok(None) };
+        Ok(Some(parse(&text, &self.stage, &self.key).map_err(|reason| (text, reason))))
+    }
 }
 
 impl Store {
@@ -57,11 +70,15 @@ impl Store {
     /// # Errors
     /// User: something in the store may not be read.
     pub fn peek(&self, stage: &str, key: &Digest) -> Result<Option<Record>> {
-        let Some(text) = place::read_if_there(&self.record_path(stage, key)?)? else { return Ok(None) };
+        let path = self.record_path(stage, key)?;
+        let Some(text) = place::read_if_there(&path)? else { return Ok(None) };
+        if self.disowned.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
+            return Ok(None);
+        }
         let record = match parse(&text, stage, key) {
             Ok(record) => record,
             Err(reason) => {
-                tracing::warn!("the record {stage}/{key} is not used: {reason}");
+                self.set_record_aside(stage, key, &path, &text, &reason);
                 return Ok(None);
             }
         };
@@ -87,10 +104,48 @@ impl Store {
         Ok(sound.then_some(record))
     }
 
+    /// Makes a miss of a record that cannot be right although it is whole, such as one without an output that its stage has.
+    /// Only records of older versions can be like that, which have no digest of their own.
+    pub fn disown(&self, stage: &str, key: &Digest, reason: &str) -> Result<()> {
+        let path = self.record_path(stage, key)?;
+        if let Some(text) = place::read_if_there(&path)? {
+            self.set_record_aside(stage, key, &path, &text, reason);
+            self.disowned.lock().unwrap_or_else(PoisonError::into_inner).insert(*key);
+        }
+        Ok(())
+    }
+
+    /// Moves a damaged record away, and notes it.
+    pub(super) fn set_record_aside(
+        &self,
+        stage: &str,
+        key: &Digest,
+        path: &Path,
+        seen: &[u8],
+        reason: &str,
+    ) -> Option<PathBuf> {
+        let moved_to = self.set_small_aside(path, &format!("{stage}-{key}.json"), seen);
+        // Where it could not be moved but is another one now, somebody has repaired it.
+        if moved_to.is_some() || place::read_if_there(path).is_ok_and(|text| text.as_deref() == Some(seen)) {
+            self.note_damage(Damage {
+                what: format!("record of {stage}"),
+                digest: *key,
+                path: path.to_owned(),
+                moved_to: moved_to.clone(),
+                reason: reason.to_owned(),
+            });
+        }
+        moved_to
+    }
+
     /// Every usable record of a stage, whether or not its blobs are there: what `explain` compares with.
     pub fn records(&self, stage: &str) -> Result<Vec<Record>> {
         check_name("stage", stage)?;
-        Ok(self.found_in(stage)?.into_iter().filter_map(|found| found.record.ok()).collect())
+        let mut records = Vec::new();
+        for file in self.record_files_of(stage)? {
+            records.extend(file.read()?.and_then(std::result::Result::ok));
+        }
+        Ok(records)
     }
 
     pub(super) fn record_path(&self, stage: &str, key: &Digest) -> Result<PathBuf> {
@@ -99,41 +154,38 @@ impl Store {
     }
 
     /// Every record file of every stage.
-    pub(super) fn found(&self) -> Result<Vec<Found>> {
+    pub(super) fn record_files(&self) -> Result<Vec<RecordFile>> {
         let mut all = Vec::new();
         for (stage, _, metadata) in place::entries(&self.dir("records"))? {
             if metadata.is_dir() {
-                all.extend(self.found_in(&stage)?);
+                all.extend(self.record_files_of(&stage)?);
             }
         }
         Ok(all)
     }
 
-    fn found_in(&self, stage: &str) -> Result<Vec<Found>> {
+    fn record_files_of(&self, stage: &str) -> Result<Vec<RecordFile>> {
         let mut all = Vec::new();
         for (name, path, metadata) in place::entries(&self.dir("records").join(stage))? {
             let Some(key) = name.strip_suffix(".json").and_then(|key| key.parse::<Digest>().ok()) else { continue };
-            let Some(text) = place::read_if_there(&path)? else { continue };
-            let age = place::age(&metadata);
-            let record = parse(&text, stage, &key);
-            all.push(Found { stage: stage.to_owned(), key, path, age, record });
+            let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+            all.push(RecordFile { stage: stage.to_owned(), key, path, modified });
         }
         Ok(all)
     }
 
     /// Writes the record unless a sound one is there: then that one is returned.
     fn commit(&self, path: &Path, record: Record) -> Result<Record> {
-        let mut text = serde_json::to_vec_pretty(&record)
-            .map_err(|cause| Error::fault(format!("the record of {} is no JSON: {cause}", record.manifest.stage)))?;
-        text.push(b'\n');
+        let text = sealed::seal(&record)?;
         parse(&text, &record.manifest.stage, &record.key)
             .map_err(|reason| Error::fault(format!("a record that could not be read again: {reason}")))?;
         if let Placed::Exists(file) = self.place(self.temporary_with("record", &text)?, path)? {
             if let Some(winner) = self.peek_verified(&record.manifest.stage, &record.key)? {
                 return Ok(winner);
             }
-            self.replace(file, path)?;
+            self.replace(file, path, Keep::Name)?;
         }
+        self.disowned.lock().unwrap_or_else(PoisonError::into_inner).remove(&record.key);
         Ok(record)
     }
 }
@@ -155,6 +207,8 @@ impl Claim<'_> {
         if manifest.stage != self.stage() || manifest.key() != *self.key() {
             return Err(Error::fault(format!("a claim for {}/{} published another key", self.stage(), self.key())));
         }
+        // No collection may come between the blobs and the record.
+        let _together = self.store().together(&|| false)?;
         let mut record = Record {
             manifest: manifest.clone(),
             key: *self.key(),
@@ -180,7 +234,7 @@ impl Claim<'_> {
 
 /// The record in a text, if it is about this stage and key; otherwise the reason why it is not.
 fn parse(text: &[u8], stage: &str, key: &Digest) -> std::result::Result<Record, String> {
-    let record: Record = serde_json::from_slice(text).map_err(|cause| cause.to_string())?;
+    let record: Record = sealed::open(text)?;
     if record.manifest.stage != stage || record.key != *key {
         return Err(format!("it is the record of {}/{}", record.manifest.stage, record.key));
     }

@@ -2,21 +2,27 @@
 //! keys become known; the garbage collection keeps what the newest and the pinned ones need.
 //!
 //! A pin is a file of its own (`runs/<id>.pin`), so that pinning a run never races with the run
-//! rewriting its own file. Must not know: what a pipeline or a node is.
+//! rewriting its own file. It is empty, and only its name counts, so nothing in it can be damaged.
+//!
+//! A run file that is damaged stays where it is, because only a person knows whether it still matters. While it does, `gc`
+//! keeps whatever it may have named. Must not know: what a pipeline or a node is.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Store, check_name, compact, place, unique};
+use super::{Store, check_name, compact, place, sealed, unique};
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
+use crate::files::Keep;
 
 /// One run of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// From [`new_run_id`]: sorts by time.
     pub id: String,
@@ -36,6 +42,7 @@ pub struct Run {
 
 /// One node of a run; key and manifest are unknown while an input is not computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunNode {
     pub stage: String,
     pub key: Option<Digest>,
@@ -52,6 +59,71 @@ pub fn new_run_id() -> String {
     format!("{}-{micros:06}{digits}", compact(now))
 }
 
+/// A run's file, by its name alone.
+#[derive(Debug)]
+pub(super) struct RunFile {
+    pub id: String,
+    pub path: PathBuf,
+    pub modified: SystemTime,
+    pub pinned: bool,
+}
+
+/// The runs of a store, by the names of their files.
+#[derive(Debug, Default)]
+pub(super) struct RunFiles {
+    /// Newest first.
+    pub runs: Vec<RunFile>,
+    /// Pins of runs that are not there.
+    pub lost: Vec<PathBuf>,
+}
+
+/// A run's keys: all that `gc` needs of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct RunKeys {
+    id: String,
+    nodes: BTreeMap<String, NodeKey>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NodeKey {
+    key: Option<Digest>,
+}
+
+impl RunKeys {
+    pub fn keys(&self) -> impl Iterator<Item = Digest> {
+        self.nodes.values().filter_map(|node| node.key)
+    }
+}
+
+/// Why a run's keys are not known, and whatever reads as one.
+type NoKeys = (String, Vec<Digest>);
+
+impl RunFile {
+    /// The run, or the reason why there is none; `None` if its file is gone.
+    pub fn read(&self) -> Result<Option<std::result::Result<Run, String>>> {
+        let run = |text: &[u8]| match sealed::open::<Run>(text)? {
+            run if run.id == self.id => Ok(Run { pinned: self.pinned, ..run }),
+            run => Err(format!("it holds the run {}", run.id)),
+        };
+        Ok(place::read_if_there(&self.path)?.map(|text| run(&text)))
+    }
+
+    /// The keys alone, which take less memory; or why they are not known.
+    pub fn keys(&self) -> Result<Option<std::result::Result<RunKeys, NoKeys>>> {
+        let keys = |text: &[u8]| match sealed::open_part::<RunKeys, Run>(text)? {
+            run if run.id == self.id => Ok(run),
+            run => Err(format!("it holds the run {}", run.id)),
+        };
+        Ok(place::read_if_there(&self.path)?.map(|text| keys(&text).map_err(|reason| (reason, digests_in(&text)))))
+    }
+}
+
+/// Whatever reads as a digest in a damaged text.
+fn digests_in(text: &[u8]) -> Vec<Digest> {
+    let words = text.split(|byte| !byte.is_ascii_hexdigit());
+    words.filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok()).collect()
+}
+
 impl Store {
     /// Writes the run, replacing what was written of it before. A pin set meanwhile stays.
     pub fn write_run(&self, run: &Run) -> Result<()> {
@@ -59,60 +131,95 @@ impl Store {
         if run.pinned {
             self.set_pin(&run.id)?;
         }
-        let mut text = serde_json::to_vec_pretty(run)
-            .map_err(|cause| Error::fault(format!("the run {} is no JSON: {cause}", run.id)))?;
-        text.push(b'\n');
-        self.replace(self.temporary_with("run", &text)?, &self.run_path(&run.id))
+        self.replace(self.temporary_with("run", &sealed::seal(run)?)?, &self.run_path(&run.id), Keep::Name)
     }
 
-    /// Every run, newest first. One that cannot be read is left out with a warning.
-    pub fn runs(&self) -> Result<Vec<Run>> {
-        let mut runs = Vec::new();
-        for (path, _, run) in self.found_runs()? {
-            match run {
-                Ok(run) => runs.push(run),
-                Err(reason) => tracing::warn!("the run {} is left out: {reason}", path.display()),
+    /// Shows every run, newest first, until `see` breaks off. One that is damaged is left out with a warning.
+    pub fn each_run(&self, see: &mut dyn FnMut(Run) -> ControlFlow<()>) -> Result<()> {
+        for file in self.run_files()?.runs {
+            let run = file.read()?;
+            if let Some(Err(reason)) = &run {
+                tracing::warn!("the run {} is damaged and is left out: {reason}", file.path.display());
+            }
+            if let Some(Ok(run)) = run
+                && see(run).is_break()
+            {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Every run, newest first, in memory. One that is damaged is left out with a warning.
+    pub fn runs(&self) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        self.each_run(&mut |run| {
+            runs.push(run);
+            ControlFlow::Continue(())
+        })?;
         Ok(runs)
     }
 
-    /// Keeps a run, and all that it needs, from every garbage collection. `id` may be the beginning of
-    /// one. Returns the run.
+    /// Keeps a run, and all that it needs, from every garbage collection. `id` may be the beginning of one. Returns the whole
+    /// of it.
     ///
     /// # Errors
-    /// User: no run, or more than one, begins like this.
-    pub fn pin(&self, id: &str) -> Result<Run> {
-        let run = self.run_named(id)?;
-        self.set_pin(&run.id)?;
-        Ok(Run { pinned: true, ..run })
-    }
-
-    /// Removes the pin, if there is one.
-    pub fn unpin(&self, id: &str) -> Result<Run> {
-        let run = self.run_named(id)?;
-        place::remove_file(&self.pin_path(&run.id))?;
-        Ok(Run { pinned: false, ..run })
-    }
-
-    /// Every run file, newest first: path, metadata, and the run or why it cannot be read.
-    #[allow(clippy::type_complexity, reason = "read twice, named fields would not help")]
-    pub(super) fn found_runs(&self) -> Result<Vec<(PathBuf, std::fs::Metadata, std::result::Result<Run, String>)>> {
-        let mut found = Vec::new();
-        for (name, path, metadata) in place::entries(&self.dir("runs"))?.into_iter().rev() {
-            let Some(id) = name.strip_suffix(".json") else { continue };
-            let Some(text) = place::read_if_there(&path)? else { continue };
-            let run = match serde_json::from_slice::<Run>(&text) {
-                Ok(run) if run.id != id => Err(format!("it holds the run {}", run.id)),
-                Ok(run) => Ok(Run { pinned: place::metadata(&self.pin_path(id))?.is_some(), ..run }),
-                Err(cause) => Err(cause.to_string()),
-            };
-            found.push((path, metadata, run));
+    /// User: no run, or more than one, begins like this; a run whose file is damaged, so that it is not known what it needs.
+    pub fn pin(&self, id: &str) -> Result<String> {
+        let _together = self.together(&|| false)?;
+        let file = self.run_named(id)?;
+        match file.read()? {
+            Some(Ok(run)) => self.set_pin(&run.id)?,
+            Some(Err(reason)) => {
+                return Err(Error::user(format!("the run {} is damaged: {reason}", file.path.display()))
+                    .hint("`dean run` makes a new run of the same job, which can be pinned"));
+            }
+            None => {}
         }
-        Ok(found)
+        Ok(file.id)
     }
 
-    pub(super) fn pin_path(&self, id: &str) -> PathBuf {
+    /// Removes the pin, if there is one, also that of a run that is damaged or gone. Returns the whole name of the run.
+    pub fn unpin(&self, id: &str) -> Result<String> {
+        let lost = self.run_files()?.lost;
+        let of = |pin: &PathBuf| pin.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut lost: Vec<String> = lost.iter().map(of).filter(|lost| lost.starts_with(id)).collect();
+        let id = if lost.len() == 1 { lost.swap_remove(0) } else { self.run_named(id)?.id };
+        place::remove_file(&self.pin_path(&id))?;
+        Ok(id)
+    }
+
+    /// Every run by its file's name, newest first. Nothing is read.
+    pub(super) fn run_files(&self) -> Result<RunFiles> {
+        let mut files = RunFiles::default();
+        let mut pins = BTreeMap::new();
+        for (name, path, metadata) in place::entries(&self.dir("runs"))?.into_iter().rev() {
+            if let Some(id) = name.strip_suffix(".pin") {
+                pins.insert(id.to_owned(), path);
+            } else if let Some(id) = name.strip_suffix(".json") {
+                let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+                files.runs.push(RunFile { id: id.to_owned(), path, modified, pinned: false });
+            }
+        }
+        for run in &mut files.runs {
+            run.pinned = pins.remove(&run.id).is_some();
+        }
+        for (id, pin) in pins {
+            // A listing may miss a file that is being replaced.
+            let path = self.run_path(&id);
+            match place::metadata(&path)? {
+                Some(metadata) => {
+                    let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+                    files.runs.push(RunFile { id, path, modified, pinned: true });
+                }
+                None => files.lost.push(pin),
+            }
+        }
+        files.runs.sort_by(|left, right| right.id.cmp(&left.id));
+        Ok(files)
+    }
+
+    fn pin_path(&self, id: &str) -> PathBuf {
         self.dir("runs").join(format!("{id}.pin"))
     }
 
@@ -121,27 +228,25 @@ impl Store {
     }
 
     fn set_pin(&self, id: &str) -> Result<()> {
-        self.replace(self.temporary("pin")?, &self.pin_path(id))
+        self.replace(self.temporary("pin")?, &self.pin_path(id), Keep::Name)
     }
 
-    fn run_named(&self, id: &str) -> Result<Run> {
-        let mut runs = self.runs()?;
-        runs.retain(|run| run.id.starts_with(id));
-        match <[Run; 1]>::try_from(runs) {
-            Ok([run]) => Ok(run),
-            Err(none) if none.is_empty() => {
-                let newest: Vec<String> = self.runs()?.into_iter().take(3).map(|run| run.id).collect();
-                let hint = match newest.as_slice() {
-                    [] => "the store has no runs yet: `dean run` makes one".into(),
-                    _ => format!("the newest are {}", newest.join(", ")),
-                };
-                Err(Error::user(format!("no run begins with `{id}` in {}", self.root().display())).hint(hint))
-            }
-            Err(many) => {
-                let ids: Vec<String> = many.into_iter().take(5).map(|run| run.id).collect();
-                Err(Error::user(format!("more than one run begins with `{id}`"))
-                    .hint(format!("type more of one of {}", ids.join(", "))))
-            }
+    fn run_named(&self, id: &str) -> Result<RunFile> {
+        let all = self.run_files()?.runs;
+        let newest: Vec<String> = all.iter().take(3).map(|run| run.id.clone()).collect();
+        let mut runs: Vec<RunFile> = all.into_iter().filter(|run| run.id.starts_with(id)).collect();
+        if runs.len() == 1 {
+            return Ok(runs.swap_remove(0));
         }
+        if runs.is_empty() {
+            let hint = match newest.as_slice() {
+                [] => "the store has no runs yet: `dean run` makes one".into(),
+                _ => format!("the newest are {}", newest.join(", ")),
+            };
+            return Err(Error::user(format!("no run begins with `{id}` in {}", self.root().display())).hint(hint));
+        }
+        let ids: Vec<String> = runs.into_iter().take(5).map(|run| run.id).collect();
+        Err(Error::user(format!("more than one run begins with `{id}`"))
+            .hint(format!("type more of one of {}", ids.join(", "))))
     }
 }

@@ -106,8 +106,8 @@ fn a_store_that_may_not_be_written() {
     let after = tokenized().map(|(_, node)| node["state"].clone()).collect::<Vec<_>>();
     places.iter().for_each(|place| lock(place, 0o755));
     insta::assert_snapshot!(message, @r#"
-    error: cannot write into the store [store]: permission denied
-    hint: check the permissions, or choose another place (for artifacts: --set 'run.store="DIR"')
+    error: cannot write into the store [store]: permission denied in its folder tmp
+    hint: if a group shares the store, its owner types `chgrp -R GROUP [store]; chmod -R g+rwX [store]; find [store] -type d -exec chmod g+s {} +`; or choose another place: --set 'run.store="DIR"'
     "#);
     insta::assert_snapshot!(nowhere, @r#"
     error: cannot write into the store /dean-store: permission denied

@@ -275,7 +275,7 @@ pub fn assert_sound(store: &Path) {
 
 /// Nothing that was being written or computed was left; only `kill -9` leaves anything, for `gc`.
 pub fn assert_tidy(store: &Path) {
-    for place in ["tmp", "claims"] {
+    for place in ["tmp", "claims", "live"] {
         let left: Vec<PathBuf> = files_below(&store.join(place)).into_keys().collect();
         assert!(left.is_empty(), "left in {place}: {left:?}");
     }

@@ -1,10 +1,12 @@
 //! Claims between threads: who computes a key, who waits, and what becomes of the claims of the dead.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
+use crate::machine;
 
 #[test]
 fn of_many_threads_one_computes_and_the_others_get_its_result() {
@@ -129,27 +131,60 @@ fn the_claim_of_a_dead_process_is_taken_over_at_once_and_the_old_owner_leaves_th
     assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
 }
 
+/// A claim that nobody has locked, as another machine's would look; its last heartbeat was `age` ago.
+fn foreign(store: &Store, manifest: &Manifest, host: &str, age: Duration) {
+    std::mem::forget(claim(store, manifest));
+    forge(store, &manifest.key(), |content| {
+        content["host"] = host.into();
+        content["locked_by"] = "another kernel".into();
+    });
+    set_back(&store.claim_path(&manifest.key()), age);
+}
+
+fn set_back(path: &Path, age: Duration) {
+    fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+}
+
 #[test]
 fn a_claim_of_another_machine_or_of_garbage_is_taken_over_when_it_stands_still() {
     let (_dir, store) = store();
-    for garbage in [false, true] {
-        let manifest = manifest(1);
-        drop(claim(&store, &manifest));
-        fs::write(store.claim_path(&manifest.key()), "{\"host\": \"half").unwrap();
-        if !garbage {
-            fs::remove_file(store.claim_path(&manifest.key())).unwrap();
-            let mine = claim(&store, &manifest);
-            forge(&store, &manifest.key(), |content| {
-                content["host"] = "elsewhere".into();
-                content["locked_by"] = "another kernel".into();
-            });
-            std::mem::forget(mine);
+    for (number, garbage) in [(1, false), (2, true)] {
+        let manifest = manifest(number);
+        foreign(&store, &manifest, "elsewhere", Duration::ZERO);
+        if garbage {
+            fs::write(store.claim_path(&manifest.key()), "{\"host\": \"half").unwrap();
         }
         let (begun, mut owners) = (Instant::now(), Vec::new());
         let got = store.acquire(STAGE, &manifest.key(), &|| false, &mut |owner| owners.push(owner.clone())).unwrap();
         assert!(matches!(got, Acquired::Claim(_)));
-        assert!(begun.elapsed() >= store.timing.stale);
-        assert_eq!(owners[0].host, if garbage { "an unknown host" } else { "elsewhere" });
+        assert!(begun.elapsed() > store.timing.stale / 2);
+        assert_eq!(
+            (owners[0].host.as_str(), owners[0].patience),
+            (if garbage { "an unknown host" } else { "elsewhere" }, Some(1))
+        );
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_heartbeat_that_stopped_long_ago() {
+    // With the patience of a real store, so that only the age of the heartbeat can explain the take-over.
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let here = machine::host();
+    let long_ago = Duration::from_secs(3600);
+    for (number, host, age) in [(1, "elsewhere", long_ago), (2, &here, long_ago), (3, &here, store.timing.rebooted)] {
+        let manifest = manifest(number);
+        foreign(&store, &manifest, host, age);
+        let begun = Instant::now();
+        drop(claim(&store, &manifest));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{host}");
+    }
+    // The others may live: another machine's was heard of lately, and a machine may share our name.
+    for (number, host, age) in [(4, "elsewhere", store.timing.rebooted), (5, &here, Duration::ZERO)] {
+        let manifest = manifest(number);
+        foreign(&store, &manifest, host, age);
+        let stopped = store.acquire(STAGE, &manifest.key(), &|| true, &mut |_| {}).unwrap_err();
+        assert_eq!(stopped.kind(), Kind::Stopped, "{host}");
     }
 }
 
@@ -158,7 +193,7 @@ fn whoever_takes_away_a_living_claim_by_mistake_puts_it_back() {
     let (_dir, store) = store();
     let manifest = manifest(1);
     let living = claim(&store, &manifest);
-    store.take_away(&manifest.key(), b"the text of its dead predecessor").unwrap();
+    store.take_away(&store.claim_path(&manifest.key()), b"the text of its dead predecessor").unwrap();
     assert_eq!(count(&store.dir("claims")), 1);
     drop(living);
     assert_eq!((count(&store.dir("claims")), count(&store.dir("tmp"))), (0, 0));
