@@ -86,6 +86,47 @@ fn assert_same_bytes(project: &Project) {
 }
 
 #[test]
+fn killed_a_hundred_times_at_any_moment() {
+    let project = Project::new();
+    project.edit("device = \"cpu\"", "device = \"cpu\"\ncheckpoint_seconds = 0");
+    let untouched = Project::new();
+    untouched.ok(&["run"]);
+    let collect = || {
+        project.ok(&["cache", "gc", "--keep-runs", "1", "--grace", "0s"]);
+        for place in ["tmp", "claims", "live"] {
+            assert!(files_below(&project.store.join(place)).is_empty(), "left in {place}");
+        }
+    };
+    let mut state = 5_u64;
+    let mut whole = 0;
+    for number in 0..100 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut run = project.start(&["run"]);
+        std::thread::sleep(Duration::from_micros((state >> 33) % 150_000));
+        if run.try_wait().unwrap().is_some() {
+            // This one was through: from nothing again, and now and then with what the kills left swept away.
+            run.wait().unwrap();
+            assert_sound(&project.store);
+            whole += 1;
+            fs::remove_dir_all(&project.store).unwrap();
+        } else {
+            kill(&mut run);
+            assert_sound(&project.store);
+            if number % 10 == 0 {
+                collect();
+            }
+        }
+    }
+    assert!(whole < 90, "most runs were through before they could be killed");
+    project.ok(&["run"]);
+    assert_eq!(keys(&project), keys(&untouched));
+    assert!(files_below(&project.store.join("blobs")) == files_below(&untouched.store.join("blobs")));
+    collect();
+    assert!(files_below(&project.store.join("partial")).is_empty(), "shards have served");
+    project.ok(&["cache", "fsck"]);
+}
+
+#[test]
 fn killed_while_scoring() {
     let project = long_project();
     catch(&project, &["run"], "sums-", &kill);

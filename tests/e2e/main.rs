@@ -6,6 +6,7 @@
 //! | `cache.rs` | what is computed again, and what is not |
 //! | `changes.rs` | inputs that change during a run |
 //! | `children.rs` | what other programs are given when they are started |
+//! | `damage.rs` | a store whose files are damaged, or in which somebody makes room |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `signals.rs` | which signals are heeded |
@@ -30,6 +31,7 @@ mod bad_surroundings;
 mod cache;
 mod changes;
 mod children;
+mod damage;
 mod export;
 mod kill;
 mod pins;
