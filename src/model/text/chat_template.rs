@@ -1,24 +1,19 @@
-//! Chat templates: Jinja as transformers renders it, without Python and without a clock.
+//! Chat templates: where one is from, what it may see, and what it makes of a conversation.
 //!
-//! The environment is that of transformers' `apply_chat_template`: blocks trimmed, `tools` and
-//! `documents` none, `raise_exception`, `tojson` as Python's json writes it. `strftime_now` returns
-//! the pipeline's `chat_date`, whatever format it is asked for, so that a prompt is a function of its
-//! inputs. Must not know: tokenisers.
+//! `jinja.rs` renders as transformers does. `tools` and `documents` are none, as in transformers where nobody passes any.
+//! Must not know: tokenisers, Jinja's constructs.
 
 use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Kwargs, Object, Value, ValueKind};
-use minijinja::{Environment, ErrorKind};
+use minijinja::ErrorKind;
+use minijinja::value::{Enumerator, Object, Value};
 
+use super::jinja;
 use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
 
 /// The most bytes of a template. Published ones have a few tens of thousands.
 const LONGEST: usize = 128 << 10;
-
-/// The most bytes of one `tojson`, give or take one value.
-const LONGEST_JSON: usize = 16 << 20;
 
 /// What rendering may take, in minijinja's unit: an instruction, or 64 bytes of text that it makes or reads. A conversation of
 /// a hundred turns takes some tens of thousands. It is also the deepest that values can nest, which the stack has room for.
@@ -122,17 +117,8 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         chat_date: &str,
     ) -> Result<String> {
-        let mut environment = Environment::new();
+        let mut environment = jinja::environment(chat_date)?;
         environment.set_fuel(Some(FUEL));
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|cause| Error::fault(format!("template syntax: {cause}")))?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("the template says: {message}")))
-        });
-        let date = chat_date.to_owned();
-        environment.add_function("strftime_now", move |_format: String| date.clone());
-        environment.add_filter("tojson", to_json);
         for (token, text) in specials {
             environment.add_global(*token, text.as_str());
         }
@@ -142,29 +128,10 @@ impl ChatTemplate {
         environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
         environment.add_global("add_generation_prompt", add_generation_prompt);
         environment
-            .template_from_named_str("chat_template", &unmarked(&self.source))
+            .template_from_named_str("chat_template", &jinja::prepared(&self.source))
             .and_then(|template| template.render(()))
             .map_err(|cause| failure(&self.place, &cause))
     }
-}
-
-/// The template without transformers' marks of what the assistant says, `{% generation %}` and its end. They mean nothing
-/// when text is made. A block that is always taken has their place, so that blanks are cut around it as around them.
-fn unmarked(source: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(source.len()), source);
-    while let Some((before, (tag, after))) =
-        rest.split_once("{%").and_then(|(before, inside)| Some((before, inside.split_once("%}")?)))
-    {
-        let word = tag.trim_matches(|char: char| char.is_whitespace() || "+-".contains(char));
-        let tag = match word {
-            "generation" => tag.replace(word, "if true"),
-            "endgeneration" => tag.replace(word, "endif"),
-            _ => tag.to_owned(),
-        };
-        out.extend([before, "{%", &tag, "%}"]);
-        rest = after;
-    }
-    out + rest
 }
 
 fn failure(place: &str, cause: &minijinja::Error) -> Error {
@@ -179,73 +146,6 @@ fn failure(place: &str, cause: &minijinja::Error) -> Error {
 fn refused(place: &str, line: &str, why: &str) -> Error {
     Error::user(format!("{place}{line}: {why}"))
         .hint("correct the template, name another one with chat_template, or set chat_template = \"none\"")
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`; minijinja's own filter escapes for HTML.
-fn to_json(value: &Value, arguments: Kwargs) -> Result<String, minijinja::Error> {
-    let indent = arguments.get::<Option<usize>>("indent")?;
-    for ignored in ["ensure_ascii", "separators", "sort_keys"] {
-        if arguments.has(ignored) {
-            let message = format!("tojson with {ignored} is not supported");
-            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
-        }
-    }
-    arguments.assert_all_used()?;
-    let mut out = String::new();
-    write_json(value, indent, 0, &mut out)?;
-    Ok(out)
-}
-
-fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), minijinja::Error> {
-    if out.len() > LONGEST_JSON {
-        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: the text is too long"));
-    }
-    if depth > 64 {
-        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: nested too deeply"));
-    }
-    let string = |text: &str| serde_json::Value::from(text).to_string();
-    let line = |out: &mut String, depth: usize| {
-        if let Some(width) = indent {
-            out.push('\n');
-            out.push_str(&" ".repeat(width.min(16) * depth));
-        }
-    };
-    let comma = if indent.is_some() { "," } else { ", " };
-    let (open, close) = if value.kind() == ValueKind::Map { ('{', '}') } else { ('[', ']') };
-    match value.kind() {
-        ValueKind::Undefined | ValueKind::None => out.push_str("null"),
-        ValueKind::Bool | ValueKind::Number => {
-            let number = serde_json::to_string(value);
-            out.push_str(
-                &number
-                    .map_err(|cause| minijinja::Error::new(ErrorKind::BadSerialization, format!("tojson: {cause}")))?,
-            );
-        }
-        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
-            out.push(open);
-            let mut empty = true;
-            for item in value.try_iter()? {
-                if !empty {
-                    out.push_str(comma);
-                }
-                empty = false;
-                line(out, depth + 1);
-                if open == '{' {
-                    out.push_str(&string(&item.to_string()));
-                    out.push_str(": ");
-                    write_json(&value.get_item(&item)?, indent, depth + 1, out)?;
-                } else {
-                    write_json(&item, indent, depth + 1, out)?;
-                }
-            }
-            if !empty {
-                line(out, depth);
-            }
-            out.push(close);
-        }
-        _ => out.push_str(&string(&value.to_string())),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod chat_template;
 mod definition;
 mod gguf_vocabulary;
+mod jinja;
 mod parts;
 mod pieces;
 pub mod prompt_template;
