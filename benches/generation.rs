@@ -16,6 +16,7 @@ use dean::error::Result;
 use dean::model::Decoder;
 use dean::model::decoder::Edit;
 use dean::model::decoder::generate::{Continuation, Watch};
+use dean::model::greedy::Greedy;
 use dean::model::matrix::MatrixId;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn sizes() {
         let prompts: Vec<Vec<u32>> = (0..size).map(prompt).collect();
         let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let seconds =
-            |new: usize| support::median(3, || drop(decoder.continue_greedily(&views, new, &[]).expect("answers")));
+            |new: usize| support::median(3, || drop(decoder.continue_greedily(&views, new, &Greedy::default()).expect("answers")));
         // The first token comes with the reading of the prompt; the others are what is measured.
         let (first, all) = (seconds(1), seconds(16));
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -82,7 +83,7 @@ fn generated(
     let order: Vec<usize> = (0..prompts.len()).collect();
     let mut watch = Drafted { drafts, ..Drafted::default() };
     let started = Instant::now();
-    let answers = decoder.generate(prompts, &order, new, &[], &mut watch).expect("answers");
+    let answers = decoder.generate(prompts, &order, new, &Greedy::default(), &mut watch).expect("answers");
     let seconds = started.elapsed().as_secs_f64();
     (answers.into_iter().map(|answer| answer.ids).collect(), seconds, [watch.read, watch.right])
 }

@@ -17,9 +17,9 @@ use crate::error::{Error, IoContext};
 use crate::files::Temporary;
 use crate::layout::{Align, Table};
 use crate::machine::{self, Memory};
-use crate::model::device;
 use crate::model::source::spec::Source;
 use crate::model::source::{self, PipSettings};
+use crate::model::{Checkpoint, device};
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -67,6 +67,10 @@ struct Model {
     source: String,
     /// None while it is not on this machine.
     path: Option<PathBuf>,
+    /// Why it cannot be used.
+    problem: Option<String>,
+    /// What to know before it is used.
+    notes: Vec<String>,
 }
 
 /// Something with a place, and what is wrong with it.
@@ -130,8 +134,17 @@ fn gpu() -> Gpu {
 }
 
 fn models(pipeline: &Pipeline) -> Vec<Model> {
-    let model =
-        |found: &Source| Model { source: found.text.clone(), path: source::locate(found, &pipeline.run.sources()) };
+    let model = |found: &Source| {
+        let path = source::locate(found, &pipeline.run.sources());
+        let opened =
+            path.as_deref().map(|path| Checkpoint::open(path).and_then(|model| model.text().map(|_| model.notes())));
+        let (notes, problem) = match opened {
+            None => (Vec::new(), None),
+            Some(Ok(notes)) => (notes, None),
+            Some(Err(error)) => (Vec::new(), Some(error.message().to_owned())),
+        };
+        Model { source: found.text.clone(), path, problem, notes }
+    };
     std::iter::once(&pipeline.model.source).chain(pipeline.judge.model()).map(model).collect()
 }
 
@@ -167,10 +180,12 @@ fn table(findings: &Findings) -> String {
         None => say("pipeline", &findings.pipeline.path.display()),
     }
     for model in &findings.models {
-        match &model.path {
-            Some(path) => say("model", &path.display()),
-            None => say("model", &format_args!("{}: not on this machine yet", model.source)),
+        match (&model.path, &model.problem) {
+            (Some(_), Some(problem)) => say("model", &format_args!("cannot be used: {problem}")),
+            (Some(path), None) => say("model", &path.display()),
+            (None, _) => say("model", &format_args!("{}: not on this machine yet", model.source)),
         }
+        model.notes.iter().for_each(|note| say("", note));
     }
     if let Some(store) = &findings.store {
         match &store.problem {
@@ -208,7 +223,21 @@ mod tests {
             memory: Some(Memory { total_bytes: 24 << 30, limit_bytes: Some(8 << 30), available_bytes: 7 << 30 }),
             pip: None,
             pipeline: Finding { path: "/job/pipeline.toml".into(), problem: None },
-            models: vec![Model { source: "hf:a/b@main".into(), path: None }],
+            models: vec![
+                Model { source: "hf:a/b@main".into(), path: None, problem: None, notes: Vec::new() },
+                Model {
+                    source: "/m".into(),
+                    path: Some("/m".into()),
+                    problem: None,
+                    notes: vec!["/m/config.json says x = 1, which dean does not know".into()],
+                },
+                Model {
+                    source: "/n".into(),
+                    path: Some("/n".into()),
+                    problem: Some("/n/config.json is empty".into()),
+                    notes: Vec::new(),
+                },
+            ],
             store: Some(Finding { path: "/nowhere/artifacts".into(), problem: None }),
         };
         insta::assert_snapshot!(table(&findings), @r"
@@ -220,6 +249,9 @@ mod tests {
         pip           not found; needed for models whose source begins with pip:
         pipeline      /job/pipeline.toml
         model         hf:a/b@main: not on this machine yet
+        model         /m
+                      /m/config.json says x = 1, which dean does not know
+        model         cannot be used: /n/config.json is empty
         store         /nowhere/artifacts, made by the first run
         ");
     }

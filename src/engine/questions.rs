@@ -2,14 +2,15 @@
 //!
 //! Must not know: any particular stage, how a plan is made.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::execute::{missing_input, roles};
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::stages::{FileInput, Forecast, Input, Node, Preview};
+use crate::model::source::spec::SourceKind;
+use crate::stages::{FileInput, Forecast, Input, Node, Preview, Role};
 
 impl Planner<'_> {
     /// Asks the stages of missing nodes whether they can do their work, before anything is computed. Returns warnings for a
@@ -43,7 +44,33 @@ impl Planner<'_> {
                 self.forecast(plan, planned)?;
             }
         }
+        warnings.extend(self.notes(plan, wanted)?);
         Ok(warnings)
+    }
+
+    /// What a person should know of the models of the `wanted` nodes, as far as they are on this machine: where a folder of a
+    /// cache led, and what is in a model that a node still has to read and is used in another way than its files say, or not at all.
+    fn notes(&self, plan: &Plan, wanted: &dyn Fn(&Planned) -> bool) -> Result<Vec<String>> {
+        let wanted = || plan.nodes.iter().filter(|planned| wanted(planned));
+        let all: BTreeSet<Role> = wanted().flat_map(|planned| roles(&planned.node)).collect();
+        let missing = wanted().filter(|planned| planned.state != State::Hit);
+        let missing: BTreeSet<Role> = missing.flat_map(|planned| roles(&planned.node)).collect();
+        let mut notes = Vec::new();
+        for role in all {
+            let Some(path) = self.sources.located(role)? else { continue };
+            if let SourceKind::Path(given) = &self.sources.source(role)?.kind
+                && *given != path
+            {
+                let (given, path) = (given.display(), path.display());
+                notes.push(format!("{given} is a folder of the Hugging Face cache; the model in {path} is used"));
+            }
+            if missing.contains(&role) {
+                notes.extend(self.models.checkpoint(&path)?.notes());
+            }
+        }
+        let mut told = HashSet::new();
+        notes.retain(|note| told.insert(note.clone()));
+        Ok(notes)
     }
 
     /// What a missing node will take, as far as that is known now.

@@ -21,8 +21,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
 use crate::model::Loaded;
+use crate::model::source;
 use crate::model::source::spec::{Source, SourceKind};
-use crate::model::source::{self, layout::Layout};
 use crate::stages::{FileInput, ModelPart, Role};
 use crate::store::Store;
 
@@ -30,6 +30,10 @@ use crate::store::Store;
 const MOMENT: Duration = Duration::from_millis(20);
 /// The coarsest resolution of time stamps on any file system.
 const COARSEST: Duration = Duration::from_secs(2);
+
+/// What a model's digests are remembered under. They are those of the model as it is understood, so the number is raised
+/// whenever equal files are understood in another way than before.
+const UNDERSTOOD: &str = "model, second reading";
 
 /// The three digests of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +196,7 @@ impl<'a> Sources<'a> {
         let digests = match self.seen(role)? {
             Some(seen) => self.of_files(role, &seen, pinned.as_ref(), progress)?,
             None => {
-                let remembered = pinned.and_then(|stamp| self.store.recall("model", &stamp));
+                let remembered = pinned.and_then(|stamp| self.store.recall(UNDERSTOOD, &stamp));
                 match remembered.and_then(|value| serde_json::from_value(value).ok()) {
                     Some(digests) => digests,
                     None => return Ok(None),
@@ -212,7 +216,7 @@ impl<'a> Sources<'a> {
     ) -> Result<ModelDigests> {
         let source = self.source(role)?;
         let stamp = folded(&seen.stamps, source.pin)?;
-        if let Some(digests) = self.store.recall("model", &stamp).and_then(|value| serde_json::from_value(value).ok()) {
+        if let Some(digests) = self.store.recall(UNDERSTOOD, &stamp).and_then(|value| serde_json::from_value(value).ok()) {
             return Ok(digests);
         }
         source::check_pin(source, &seen.path)?;
@@ -227,10 +231,10 @@ impl<'a> Sources<'a> {
             serde_json::to_value(digests).map_err(|error| Error::fault(format!("digests are not JSON: {error}")))?;
         // A file that was just written may be written again without a change of its stamp.
         if seen.stamps.iter().all(|stamp| stamp.is_older_than(COARSEST)) {
-            self.store.remember("model", &stamp, &value);
+            self.store.remember(UNDERSTOOD, &stamp, &value);
         }
         if let Some(pinned) = pinned {
-            self.store.remember("model", pinned, &value);
+            self.store.remember(UNDERSTOOD, pinned, &value);
         }
         Ok(digests)
     }
@@ -243,11 +247,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The stamps of a model file, or of the files that a model is read from. Where these cannot be told, of all files of the
 /// directory: opening it says why.
 fn stamps(path: &Path) -> Result<Vec<Stamp>> {
-    if !path.is_dir() {
-        return Ok(vec![Stamp::of(path)?]);
-    }
-    if let Ok(layout) = Layout::of_directory(path) {
-        return layout.names().into_iter().map(|name| Stamp::of(&path.join(name))).collect();
+    if let Ok(files) = source::files_of(path) {
+        return files.iter().map(|file| Stamp::of(file)).collect();
     }
     files::list(path)?.iter().filter(|file| file.is_file()).map(|file| Stamp::of(file)).collect()
 }

@@ -45,7 +45,7 @@ impl Completer for ModelCompleter {
         let views: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let order: Vec<usize> = (0..views.len()).collect();
         let mut firsts = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
-        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.stop_ids(), &mut firsts)?;
+        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.greedy(), &mut firsts)?;
         answers
             .iter()
             .zip(firsts.probabilities)

@@ -8,6 +8,7 @@
 //! | [`arch`] | which decoder it is: the configuration, read by one file a family |
 //! | [`text`] | how text is turned into ids and back |
 //! | `ops` | the operations between matrix products, in a form for each kind of device |
+//! | [`greedy`] | how an answer goes on and where it ends |
 //! | [`decoder`] | the weights on a device: reading, generating, scoring |
 //!
 //! Must not know: stages, the store, pipeline files.
@@ -16,11 +17,13 @@ pub mod arch;
 pub mod checkpoint;
 pub mod decoder;
 pub mod device;
+pub mod greedy;
 pub mod loaded;
 pub mod matrix;
 mod ops;
 pub mod patch;
 pub mod source;
+mod standing;
 pub mod text;
 
 #[cfg(test)]

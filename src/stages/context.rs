@@ -21,6 +21,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::device::Precision;
 use crate::model::patch::Patch;
+use crate::model::text::ChatTemplate;
 use crate::model::text::prompt_template::PromptTemplate;
 use crate::model::{Checkpoint, Decoder, Loaded};
 
@@ -185,9 +186,12 @@ impl Preview<'_> {
         (self.model_path)(role)?.map(|path| self.models.checkpoint(&path)).transpose()
     }
 
-    /// A chat template with the text of the input `template`, where it is a file.
-    pub(super) fn template(&self, template: &PromptTemplate<()>) -> Result<PromptTemplate<String>> {
-        template.with(|()| (self.file)("template")?.text().map(str::to_owned))
+    /// A chat template, read from the input `template` where it is a file.
+    pub(super) fn template(&self, template: &PromptTemplate<()>) -> Result<PromptTemplate<ChatTemplate>> {
+        template.with(|()| {
+            let file = (self.file)("template")?;
+            Ok(ChatTemplate::new(file.origin.clone(), file.text()?))
+        })
     }
 }
 

@@ -100,7 +100,7 @@ impl Stage for Generate {
         let mut finished = Finished::resume(context, &prompts, params.max_new_tokens)?;
         finished.drafts = drafts::of_nearest(context)?;
         let missing: Vec<usize> = (0..prompts.len()).filter(|row| finished.rows[*row].is_none()).collect();
-        let made = decoder.generate(&prompts, &missing, params.max_new_tokens, text.stop_ids(), &mut finished);
+        let made = decoder.generate(&prompts, &missing, params.max_new_tokens, text.greedy(), &mut finished);
         // What is done is kept, whatever ended the work.
         finished.keep()?;
         made?;

@@ -16,6 +16,7 @@
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
+//! | `model_files.rs` | what a user sees of models as they lie on disks |
 //! | `bad_surroundings.rs` | the same of a machine that does not play along |
 //!
 //! Must not know: anything inside of the library but its digests.
@@ -34,6 +35,7 @@ mod children;
 mod damage;
 mod export;
 mod kill;
+mod model_files;
 mod pins;
 mod scoring;
 mod signals;

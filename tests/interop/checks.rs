@@ -234,7 +234,7 @@ pub fn answers(model: &Model, golden: &Golden) -> Check {
     let prompts: Vec<Vec<u32>> = rows.iter().map(|row| ids(&row["prompt_ids"])).collect();
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let most = rows.iter().map(|row| list(&row["gen_ids"]).len()).max().unwrap();
-    let found = model.decoder.continue_greedily(&views, most, text.stop_ids()).unwrap();
+    let found = model.decoder.continue_greedily(&views, most, text.greedy()).unwrap();
     for (row, found) in rows.iter().zip(found) {
         let what = format!("{} answer to {}", row["mode"], row["prompt"]);
         let expected = ids(&row["gen_ids"]);

@@ -150,6 +150,8 @@ def make_model(name, folder):
     draw(model, zlib.crc32(name.encode()))
     if "eos" in variant:
         model.generation_config.eos_token_id = variant["eos"]
+    for key, value in variant.get("generation", {}).items():
+        setattr(model.generation_config, key, value)
     shard = {"max_shard_size": variant["shard"]} if "shard" in variant else {}
     model.save_pretrained(folder, **shard)
     tokenizer_of(variant).save_pretrained(folder)
@@ -236,10 +238,10 @@ def answer(model, tokenizer, prompt, mode):
     given = torch.tensor([ids])
     out = model.generate(
         given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=room,
-        output_logits=True, return_dict_in_generate=True,
+        output_scores=True, return_dict_in_generate=True,
     )  # fmt: skip
     new = out.sequences[0, len(ids) :].tolist()
-    highest = [logits[0].topk(2).values for logits in out.logits]
+    highest = [scores[0].topk(2).values for scores in out.scores]
     ties = [at for at, (first, second) in enumerate(highest) if first - second < NEAR_TIE]
     return {
         "mode": mode, "prompt": prompt, "prompt_ids": ids, "gen_ids": new, "stopped": new[-1] in ends,

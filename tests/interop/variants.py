@@ -25,6 +25,10 @@ def rope(theta, kind="default", **more):
 
 
 LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+YARN = {
+    "factor": 2.5, "original_max_position_embeddings": 48, "beta_fast": 9.0, "beta_slow": 1.5, "mscale": 1.2,
+    "mscale_all_dim": 0.4, "truncate": False,
+}  # fmt: skip
 QWEN2 = {"vocab_size": 312, "rms_norm_eps": 1e-6, **rope(1e6)}
 WINDOW = {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 0}
 # Ids of Gemma's tokeniser. 366 is its size. Attention is scaled by another number than the width of a head.
@@ -43,6 +47,7 @@ def two_ropes(theta, local, **more):
 #   chat   which of the templates in texts.py, if any
 #   old    config.json is spelled as transformers 4 did (rope_theta, rope_scaling, torch_dtype), as most published ones are
 #   eos    generation_config.json names several ends of an answer
+#   generation  what else it says
 #   shard  weights are cut into files of this many bytes
 VARIANTS = {
     # Llama 1, 2 and Vicuna: a key for every query head
@@ -62,6 +67,18 @@ VARIANTS = {
         "old": True,
     },
     "llama-linear": {"family": "llama", "config": rope(1e4, "linear", factor=2.5), "bos": True, "old": True},
+    # YaRN by its defaults, as Qwen's pages tell how to switch it on; and by settings of its own
+    "llama-yarn": {
+        "family": "llama",
+        "config": {"num_hidden_layers": 1, **rope(1e4, "yarn", factor=4.0, original_max_position_embeddings=32)},
+        "bos": True,
+        "old": True,
+    },
+    "qwen3-yarn": {
+        "family": "qwen3",
+        "config": {**QWEN2, "num_hidden_layers": 1, "head_dim": 16, **rope(1e6, "yarn", **YARN)},
+        "generation": {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_new_tokens": 6, "suppress_tokens": [7, 8]},
+    },
     # up to the last position that it leaves alone
     "llama-dynamic": {
         "family": "llama",

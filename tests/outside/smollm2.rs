@@ -272,7 +272,7 @@ fn answers(model: &Model, wanted: &str) {
         .collect();
     let mut cut_short = 0;
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    for (row, found) in rows.iter().zip(decoder.continue_greedily(&views, 64, text.stop_ids()).unwrap()) {
+    for (row, found) in rows.iter().zip(decoder.continue_greedily(&views, 64, text.greedy()).unwrap()) {
         let expected = ids(&row["gen_ids"]);
         let tie = row["near_tie_positions"].as_array().unwrap().first().and_then(Value::as_u64);
         let until = tie.map_or(expected.len(), |tie| usize::try_from(tie).unwrap());

@@ -1,9 +1,9 @@
 //! Reading a Hugging Face config.json strictly: typed, with the file and the key in every error,
 //! and with no setting that changes the mathematics passed over in silence.
 //!
-//! A [`Settings`] remembers which keys a family looked at. What is left at the end is harmless
-//! (known not to touch the forward pass), refused (known to touch it in a way the decoder does not
-//! do), or unknown, which is logged. The functions at the end are the way back, for models that have no config.json.
+//! A [`Settings`] remembers which keys a family looked at. What is left at the end is harmless or refused, by the table in
+//! [`config_keys`], or unknown, which the user is told. The functions at the end are the way back, for models that have no
+//! config.json.
 //! Must not know: which families there are, tensors, GGUF.
 
 use std::cell::RefCell;
@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::arch::config::{Block, DecoderConfig};
-use crate::model::arch::rope::{Rope, RopeScaling};
+use crate::model::arch::config_keys;
+use crate::model::arch::rope::{Rope, RopeScaling, YARN_BETAS, yarn_magnitude};
+use crate::model::standing::{brief, unknown};
 
 /// What transformers assumes where config.json is silent; it differs from family to family.
 pub struct Defaults {
@@ -23,79 +25,6 @@ pub struct Defaults {
     pub head_dim: Option<usize>,
     pub context: usize,
 }
-
-/// Keys that never change what the decoder computes from a given text: training, bookkeeping, generation, and
-/// `pretraining_tp`, which cuts a product into slices and adds them up again.
-/// Keys with a leading underscore are harmless too.
-#[rustfmt::skip]
-const HARMLESS: &[&str] = &[
-    "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "bos_token_id",
-    "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "initializer_range",
-    "attention_dropout", "hidden_dropout", "hidden_dropout_prob", "residual_dropout", "resid_pdrop", "embd_pdrop",
-    "attn_pdrop", "pretraining_tp", "is_llama_config", "transformers.js_config",
-    "output_attentions", "output_hidden_states", "output_scores", "return_dict", "return_dict_in_generate",
-    "tie_encoder_decoder", "is_decoder", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task",
-    "task_specific_params", "chunk_size_feed_forward", "max_length", "min_length", "do_sample", "temperature",
-    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "num_beams",
-    "num_beam_groups", "num_return_sequences", "early_stopping", "diversity_penalty", "bad_words_ids",
-    "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id",
-    "forced_eos_token_id", "begin_suppress_tokens", "suppress_tokens", "remove_invalid_values", "prefix",
-    "decoder_start_token_id", "tokenizer_class", "torchscript", "tf_legacy_loss", "use_bfloat16", "language",
-    "license", "unsloth_version", "unsloth_fixed", "use_flash_attention_2", "attn_implementation",
-    "max_sequence_length", "max_window_layers", "model_max_length", "name_or_path", "rope_theta", "rope_scaling",
-    "cache_implementation",
-];
-
-/// Keys that change the mathematics unless they have a neutral value (null and absent always are).
-const REFUSED: &[(&str, &[&str])] = &[
-    ("partial_rotary_factor", &["1", "1.0"]),
-    ("rotary_pct", &["1", "1.0"]),
-    ("rotary_emb_base", &[]),
-    ("rope_interleaved", &["false"]),
-    ("compression_config", &[]),
-    ("auto_map", &["{}"]),
-    ("quantization", &[]),
-    ("use_bidirectional_attention", &["false"]),
-    ("is_causal", &["true"]),
-    ("hidden_activation", &["\"silu\""]),
-    ("qk_layernorm", &["false"]),
-    ("use_bias", &["false"]),
-    ("attention_chunk_size", &[]),
-    ("sliding_window", &[]),
-    ("use_sliding_window", &["false"]),
-    ("attention_bias", &["false"]),
-    ("qkv_bias", &["false"]),
-    ("mlp_bias", &["false"]),
-    ("use_qk_norm", &["false"]),
-    ("qk_norm", &["false"]),
-    ("attn_logit_softcapping", &[]),
-    ("final_logit_softcapping", &[]),
-    ("query_pre_attn_scalar", &[]),
-    ("embedding_multiplier", &["1", "1.0"]),
-    ("residual_multiplier", &["1", "1.0"]),
-    ("attention_multiplier", &[]),
-    ("logits_scaling", &["1", "1.0"]),
-    ("logit_scale", &["1", "1.0"]),
-    ("scale_emb", &["1", "1.0"]),
-    ("scale_depth", &[]),
-    ("clip_qkv", &[]),
-    ("alibi", &["false"]),
-    ("no_rope_layers", &["[]"]),
-    ("no_rope_layer_interval", &[]),
-    ("parallel_residual", &["false"]),
-    ("use_parallel_residual", &["false"]),
-    ("is_encoder_decoder", &["false"]),
-    ("add_cross_attention", &["false"]),
-    ("cross_attention_hidden_size", &[]),
-    ("pruned_heads", &["{}"]),
-    ("num_experts", &["0"]),
-    ("num_local_experts", &["0"]),
-    ("n_routed_experts", &["0"]),
-    ("mrope_section", &[]),
-    ("use_mrope", &["false"]),
-    ("layer_types", &[]),
-    ("rope_parameters", &[]),
-];
 
 /// A config.json, with a memory of the keys that were asked for.
 pub struct Settings<'a> {
@@ -125,6 +54,12 @@ impl<'a> Settings<'a> {
     /// The value; null counts as absent.
     pub fn get(&self, key: &'static str) -> Option<&'a Value> {
         self.raw(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether a key was asked for, there or not.
+    #[cfg(test)]
+    pub(super) fn was_read(&self, key: &str) -> bool {
+        self.seen.borrow().contains(key)
     }
 
     /// A positive whole number, if it is there.
@@ -224,12 +159,20 @@ impl<'a> Settings<'a> {
     }
 
     /// `rope_theta` and `rope_scaling`, or both in transformers 5's `rope_parameters`.
+    ///
+    /// # Errors
+    /// User: a rope that is malformed or not supported, or both spellings with different contents.
     pub fn rope(&self, context: usize) -> Result<Rope> {
         let theta = self.number_or("rope_theta", 10000.0)?;
-        match self.get("rope_parameters") {
-            Some(value) => self.rope_of("rope_parameters", Some(value), theta, context),
-            None => self.rope_of("rope_scaling", self.get("rope_scaling"), theta, context),
+        let (new, old) = (self.get("rope_parameters"), self.get("rope_scaling"));
+        let rope = match new {
+            Some(value) => self.rope_of("rope_parameters", Some(value), theta, context)?,
+            None => self.rope_of("rope_scaling", old, theta, context)?,
+        };
+        if new.is_some() && old.is_some() && self.rope_of("rope_scaling", old, rope.theta, context)? != rope {
+            return Err(self.refuse("rope_scaling", "rope_parameters says something else; keep one of them"));
         }
+        Ok(rope)
     }
 
     /// A rope as a table says it, which stands under a key or within its value. Without a table it is unscaled, and
@@ -244,6 +187,10 @@ impl<'a> Settings<'a> {
             Some(_) => inner.number_or(name, 0.0),
             None => Err(Error::user(format!("{}: {name} is missing", inner.file))),
         };
+        let original = || {
+            let inside = inner.size_if(ORIGINAL_CONTEXT)?;
+            Ok(self.size_if(ORIGINAL_CONTEXT)?.or(inside))
+        };
         let scaling = match kind.as_str() {
             Some("default") => RopeScaling::None,
             None if kind.is_null() && key == "rope_parameters" => RopeScaling::None,
@@ -257,9 +204,13 @@ impl<'a> Settings<'a> {
                 factor: need("factor")?,
                 low_freq_factor: need("low_freq_factor")?,
                 high_freq_factor: need("high_freq_factor")?,
-                original_context: inner.size("original_max_position_embeddings")?,
+                original_context: match original()? {
+                    Some(original) => original,
+                    None => inner.size(ORIGINAL_CONTEXT)?,
+                },
             },
-            _ => return Err(self.refuse(key, "supported types are default, linear, dynamic and llama3")),
+            Some("yarn") => yarn(&inner, need("factor")?, original()?.unwrap_or(context))?,
+            _ => return Err(self.refuse(key, "supported types are default, linear, dynamic, llama3 and yarn")),
         };
         let seen = inner.seen.borrow();
         match map.iter().find(|(name, value)| !seen.contains(name.as_str()) && !value.is_null()) {
@@ -304,22 +255,45 @@ impl<'a> Settings<'a> {
         Ok(config)
     }
 
-    /// Goes through the keys nobody asked for.
-    pub fn finish(&self) -> Result<()> {
+    /// Goes through the keys nobody asked for. Returns what a user should know of them.
+    ///
+    /// # Errors
+    /// User: one that changes what a decoder computes.
+    pub fn finish(&self) -> Result<Vec<String>> {
         let seen = self.seen.borrow();
-        for (key, value) in self.map {
-            let harmless = value.is_null() || key.starts_with('_') || HARMLESS.contains(&key.as_str());
-            if harmless || seen.contains(key.as_str()) {
-                continue;
-            }
-            match REFUSED.iter().find(|(name, _)| name == key) {
-                Some((_, neutral)) if neutral.contains(&value.to_string().as_str()) => {}
+        let mut notes = Vec::new();
+        for (key, value) in self.map.iter().filter(|(key, value)| !value.is_null() && !seen.contains(key.as_str())) {
+            match config_keys::standing(key) {
+                Some(standing) if standing.allows(value) => {}
                 Some(_) => return Err(self.refuse(key, "this setting is not supported for this model family")),
-                None => tracing::warn!("{}: the setting {key} is unknown and was not used", self.file),
+                None => notes.push(unknown(&self.file, key, value)),
             }
         }
-        Ok(())
+        Ok(notes)
     }
+}
+
+/// Beside a rope's other settings, or at the top of config.json, which goes first (`standardize_rope_params` of transformers).
+const ORIGINAL_CONTEXT: &str = "original_max_position_embeddings";
+
+/// YaRN's settings (`_compute_yarn_parameters` of transformers).
+fn yarn(inner: &Settings<'_>, factor: f64, original_context: usize) -> Result<RopeScaling> {
+    // the authors' first files have it, and transformers does not look at it
+    inner.get("finetuned");
+    let given = |name: &'static str| inner.get(name).map(|_| inner.number_or(name, 0.0)).transpose();
+    let nonzero = |name: &'static str| Ok(given(name)?.filter(|number| *number != 0.0));
+    let implied = match (nonzero("mscale")?, nonzero("mscale_all_dim")?) {
+        (Some(above), Some(below)) => yarn_magnitude(factor, above) / yarn_magnitude(factor, below),
+        _ => yarn_magnitude(factor, 1.0),
+    };
+    Ok(RopeScaling::Yarn {
+        factor,
+        original_context,
+        beta_fast: nonzero("beta_fast")?.unwrap_or(YARN_BETAS.0),
+        beta_slow: nonzero("beta_slow")?.unwrap_or(YARN_BETAS.1),
+        attention_factor: given("attention_factor")?.unwrap_or(implied),
+        truncate: inner.flag_or("truncate", true)?,
+    })
 }
 
 /// The way back from [`Settings::decoder`]: the sizes and switches that every family spells alike.
@@ -365,13 +339,12 @@ pub fn rope_keys(rope: &Rope, context: usize) -> Option<Map<String, Value>> {
             Some(json!({"rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
                    "high_freq_factor": high_freq_factor, "original_max_position_embeddings": original_context}))
         }
+        RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, attention_factor, truncate } => {
+            Some(json!({"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original_context,
+                   "beta_fast": beta_fast, "beta_slow": beta_slow, "attention_factor": attention_factor,
+                   "truncate": truncate}))
+        }
     };
     let keys = [("rope_theta", Some(json!(rope.theta))), ("rope_scaling", scaling)];
     Some(keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
-}
-
-/// A JSON value for an error message: never longer than a line.
-fn brief(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 { text } else { format!("{}…", text.chars().take(59).collect::<String>()) }
 }

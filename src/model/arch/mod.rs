@@ -4,5 +4,6 @@
 
 pub mod config;
 pub mod config_json;
+pub mod config_keys;
 pub mod families;
 pub mod rope;

@@ -28,6 +28,26 @@ pub enum RopeScaling {
         factor: f64,
         original_context: usize,
     },
+    /// YaRN (Peng et al. 2023): pairs that turn more than `beta_fast` times within `original_context` positions keep their
+    /// frequency, those that turn less than `beta_slow` times have it divided by `factor`, with a ramp between them.
+    Yarn {
+        factor: f64,
+        original_context: usize,
+        beta_fast: f64,
+        beta_slow: f64,
+        /// What rotated queries and keys are multiplied by.
+        attention_factor: f64,
+        /// Whether the ramp begins and ends at whole pairs.
+        truncate: bool,
+    },
+}
+
+/// YaRN's `beta_fast` and `beta_slow` where a file does not say them.
+pub const YARN_BETAS: (f64, f64) = (32.0, 1.0);
+
+/// YaRN's multiplier for attention at this stretch (`get_mscale` of transformers): 0.1 m ln(factor) + 1.
+pub fn yarn_magnitude(factor: f64, multiplier: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * multiplier * factor.ln() + 1.0 }
 }
 
 /// The rotary embedding of a layer (Su et al. 2021).
@@ -57,18 +77,48 @@ impl Rope {
             }
             _ => self.theta,
         };
+        let ramp = self.ramp(dim);
         (0..head_dim / 2)
             .map(|pair| {
                 let exponent = (2 * pair) as f32 / head_dim as f32;
                 let frequency = 1.0 / base.powf(f64::from(exponent)) as f32;
-                self.scaled(frequency)
+                self.scaled(
+                    frequency,
+                    ramp.map_or(0.0, |(low, high)| ((pair as f32 - low) / (high - low)).clamp(0.0, 1.0)),
+                )
             })
             .collect()
     }
 
-    fn scaled(&self, frequency: f32) -> f32 {
+    /// What rotated queries and keys are multiplied by.
+    pub fn magnitude(&self) -> f64 {
+        match self.scaling {
+            RopeScaling::Yarn { attention_factor, .. } => attention_factor,
+            _ => 1.0,
+        }
+    }
+
+    /// The pairs at which YaRN's ramp begins and ends (`find_correction_range` of transformers).
+    fn ramp(&self, dim: f64) -> Option<(f32, f32)> {
+        let RopeScaling::Yarn { original_context, beta_fast, beta_slow, truncate, .. } = self.scaling else {
+            return None;
+        };
+        let pair = |turns: f64| {
+            dim * (original_context as f64 / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.theta.ln())
+        };
+        let (low, high) = (pair(beta_fast), pair(beta_slow));
+        let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, high) = (low.max(0.0), high.min(dim - 1.0));
+        // a ramp without width is a step
+        let high = if low == high { high + 0.001 } else { high };
+        Some((low as f32, high as f32))
+    }
+
+    /// One frequency. `share` is how much of it YaRN stretches, from 0 to 1.
+    fn scaled(&self, frequency: f32, share: f32) -> f32 {
         match self.scaling {
             RopeScaling::None | RopeScaling::Dynamic { .. } => frequency,
+            RopeScaling::Yarn { factor, .. } => frequency / factor as f32 * share + frequency * (1.0 - share),
             RopeScaling::Linear { factor } => frequency / factor as f32,
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 llama3_frequency(frequency, factor, low_freq_factor, high_freq_factor, original_context)
@@ -103,6 +153,19 @@ impl Rope {
                 )));
             }
             RopeScaling::Dynamic { factor, original_context } => (factor, original_context),
+            RopeScaling::Yarn { factor, original_context, beta_fast, beta_slow, attention_factor, .. } => {
+                if !(beta_slow > 0.0 && beta_fast >= beta_slow && beta_fast < 1e6) {
+                    return Err(Error::user(format!(
+                        "rope_scaling has beta_slow {beta_slow} and beta_fast {beta_fast}: both must be above 0, and the second must not be the lesser one"
+                    )));
+                }
+                if !(attention_factor > 0.0 && attention_factor < 1e3) {
+                    return Err(Error::user(format!(
+                        "rope_scaling has an attention_factor of {attention_factor}; it must be a number above 0"
+                    )));
+                }
+                (factor, original_context)
+            }
         };
         if !(1.0..1e6).contains(&factor) {
             return Err(Error::user(format!("rope_scaling has factor {factor}; it must be 1 or more")));

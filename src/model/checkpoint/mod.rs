@@ -38,6 +38,12 @@ pub type Files = Vec<(&'static str, Vec<u8>)>;
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 
+/// Tensors beside those of a decoder that change nothing, and why. `*` stands for anything.
+const HARMLESS: [(&str, &str); 2] = [
+    ("*.rotary_emb.*", "the angles are computed from the configuration, as transformers does"),
+    (HEAD, "it was compared with the embedding when the model was opened; another one would be needed"),
+];
+
 /// Where configuration and text come from.
 enum Source {
     Directory { layout: Layout, config: Value },
@@ -51,6 +57,8 @@ pub struct Checkpoint {
     source: Source,
     weights: Arc<dyn Weights>,
     text: OnceLock<Result<Text>>,
+    /// What was noticed on opening.
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -66,18 +74,18 @@ impl Checkpoint {
     /// A path that is neither; a family, setting or tensor format that is not supported; a file that is
     /// truncated or malformed; a tensor that is missing or does not have the configuration's shape.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = if path.is_dir() {
+        let mut opened = if path.is_dir() {
             Self::open_directory(path)?
         } else if path.is_file() && is_gguf(path) {
             Self::open_gguf(path)?
         } else if path.exists() {
-            return Err(Error::user(format!("{} is neither a model directory nor a .gguf file", path.display()))
-                .hint("name the directory that holds config.json, or a file that ends in .gguf"));
+            return Err(no_model(path));
         } else {
             return Err(Error::user(format!("there is no model at {}", path.display()))
                 .hint("check model.source; paths in a pipeline file are relative to that file"));
         };
-        opened.verify()?;
+        let rest = opened.verify()?;
+        opened.notes.extend(rest);
         Ok(opened)
     }
 
@@ -87,35 +95,38 @@ impl Checkpoint {
             return Err(Error::fault(format!("{} has lost its {}", path.display(), layout::CONFIG)));
         };
         let map = config.as_object().ok_or_else(|| Error::user(format!("{} is not a JSON table", file.display())))?;
-        let mut decoder = families::from_config(&file, map)?;
+        let mut notes: Vec<String> = layout.notes().into_iter().collect();
+        let mut decoder = families::from_config(&file, map, &mut notes)?;
         let weights: Arc<dyn Weights> = match layout.format() {
             Format::Safetensors => Arc::new(SafetensorsFiles::open(&layout)?),
             Format::Pytorch => Arc::new(PytorchFiles::open(&layout)?),
         };
         if decoder.tied_head && has_own_head(&*weights)? {
             // transformers 5 and vLLM do the same; older ones overwrite the head with the embedding
-            tracing::warn!(
+            notes.push(format!(
                 "{}: tie_word_embeddings is true, but the weights hold another {HEAD} than {EMBEDDING}; it is used",
                 path.display()
-            );
+            ));
             decoder.tied_head = false;
         }
-        Ok(Self::new(path, decoder, Source::Directory { layout, config }, weights))
+        Ok(Self { notes, ..Self::new(path, decoder, Source::Directory { layout, config }, weights) })
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
         let file = Arc::new(GgufFile::open(path)?);
         let decoder = gguf::config::decoder(&file)?;
+        let notes = gguf::keys::look(&file, file.text("general.architecture").unwrap_or_default())?;
         let weights = Arc::new(GgufWeights::new(file.clone(), &decoder)?);
-        Ok(Self::new(path, decoder, Source::Gguf(file), weights))
+        Ok(Self { notes, ..Self::new(path, decoder, Source::Gguf(file), weights) })
     }
 
     fn new(path: &Path, config: DecoderConfig, source: Source, weights: Arc<dyn Weights>) -> Self {
-        Self { path: path.to_owned(), config, source, weights, text: OnceLock::new() }
+        Self { path: path.to_owned(), config, source, weights, text: OnceLock::new(), notes: Vec::new() }
     }
 
-    /// Every needed tensor is there, readable and of the right shape, and nothing is left over that would count.
-    fn verify(&self) -> Result<()> {
+    /// Every needed tensor is there, readable and of the right shape, and nothing is left over that would count. Returns what
+    /// a user should know of what is left over.
+    fn verify(&self) -> Result<Option<String>> {
         let place = self.path.display();
         let said = match self.source {
             Source::Directory { .. } => "config.json",
@@ -150,11 +161,14 @@ impl Checkpoint {
     }
 
     /// What is left over. A parameter of a module that is computed here would change what comes out, so it is refused; what
-    /// belongs to no such module, as the layers of a model that was made shorter, is logged.
-    fn verify_rest(&self, needed: BTreeSet<&str>) -> Result<()> {
+    /// belongs to no such module, as the layers of a model that was made shorter, is told.
+    fn verify_rest(&self, needed: BTreeSet<&str>) -> Result<Option<String>> {
         let place = self.path.display();
-        // angles are computed from the configuration; a head like the embedding was looked at when the model was opened
-        let harmless = |name: &str| name.contains(".rotary_emb.") || name == HEAD;
+        let is = |name: &str, known: &str| match known.strip_prefix('*') {
+            Some(part) => name.contains(part.trim_end_matches('*')),
+            None => name == known,
+        };
+        let harmless = |name: &str| HARMLESS.iter().any(|(known, _)| is(name, known));
         let names = self.weights.names();
         let rest: Vec<&str> = names.into_iter().filter(|name| !needed.contains(name) && !harmless(name)).collect();
         let modules = |name: &'_ str| name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
@@ -171,13 +185,10 @@ impl Checkpoint {
                 "dean would compute without it, and differently from the model; check that config.json belongs to it",
             ));
         }
-        if let Some(first) = rest.first() {
-            tracing::warn!(
-                "{place}: {} tensors are not part of this decoder and were not used: {first}, …",
-                rest.len()
-            );
-        }
-        Ok(())
+        Ok(rest.first().map(|first| match rest.len() {
+            1 => format!("{place}: the tensor {first} is not part of this decoder and is not used"),
+            count => format!("{place}: {count} tensors are not part of this decoder and are not used: {first}, …"),
+        }))
     }
 
     /// The tensor that GPTQ, AWQ or another packed format has instead of a linear's weight.
@@ -194,6 +205,13 @@ impl Checkpoint {
 
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// What a user should know of this model, in sentences: settings that are not known, tensors that are not used, what is
+    /// used although config.json says otherwise.
+    pub fn notes(&self) -> Vec<String> {
+        let text = self.text().map_or(&[][..], Text::notes);
+        self.notes.iter().chain(text).cloned().collect()
     }
 
     /// The files of a directory; none for a GGUF file.
@@ -332,6 +350,24 @@ fn has_own_head(weights: &dyn Weights) -> Result<bool> {
         true => Ok(weights.bytes(HEAD)? != weights.bytes(EMBEDDING)?),
         false => Ok(weights.read(HEAD)? != weights.read(EMBEDDING)?),
     }
+}
+
+/// A path that is there and is no model.
+fn no_model(path: &Path) -> Error {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let parent = path.parent().filter(|parent| parent.join(layout::CONFIG).is_file());
+    let way = match (parent, ending.as_str()) {
+        (Some(parent), _) => format!("name the directory, which holds the settings too: {}", parent.display()),
+        (None, "safetensors" | "bin" | "pt" | "pth") => {
+            "these are weights alone; name a directory that holds them together with config.json and the tokeniser"
+                .into()
+        }
+        (None, "zip" | "gz" | "tar" | "tgz" | "zst" | "7z") => {
+            "unpack the archive, and name the directory that holds config.json".into()
+        }
+        _ => "name the directory that holds config.json, or a file that ends in .gguf".into(),
+    };
+    Error::user(format!("{} is neither a model directory nor a .gguf file", path.display())).hint(way)
 }
 
 fn is_gguf(path: &Path) -> bool {

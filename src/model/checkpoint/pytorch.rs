@@ -20,7 +20,8 @@ use super::pickle;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
-use crate::model::source::layout::{Layout, check_fetched};
+use crate::model::source::impostor;
+use crate::model::source::layout::Layout;
 
 /// The longest description of one file's tensors: room for ten thousand. What the reader builds of a pickle takes about
 /// a hundred times its length.
@@ -54,7 +55,7 @@ impl PytorchFiles {
     fn add(&mut self, path: PathBuf, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let place = path.display().to_string();
         let map = files::map(&path)?;
-        check_fetched(&path, &map)?;
+        impostor::check(&path, &map)?;
         let bytes = admit(&map).map_err(|error| match error.hint_text() {
             Some(_) => error.within(&place),
             None => error.within(&place).hint("copy or download the file again"),

@@ -14,7 +14,8 @@ use safetensors::{Dtype as Kind, SafeTensorError, SafeTensors};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
-use crate::model::source::layout::{Layout, check_fetched};
+use crate::model::source::impostor;
+use crate::model::source::layout::Layout;
 
 /// The opened files of one model.
 pub struct SafetensorsFiles {
@@ -42,7 +43,7 @@ impl SafetensorsFiles {
     /// Maps one file and takes up its tensors, or those of them that are wanted.
     fn add(&mut self, path: PathBuf, wanted: Option<&BTreeSet<String>>) -> Result<()> {
         let map = files::map(&path)?;
-        check_fetched(&path, &map)?;
+        impostor::check(&path, &map)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|cause| unreadable(&path, &map, &cause))?;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {

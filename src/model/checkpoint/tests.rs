@@ -134,7 +134,7 @@ fn broken_weight_files_are_named() {
     for (bytes, expected) in [
         (&whole[..whole.len() - 1], "DIR/model.safetensors is truncated"),
         (&whole[..40], "DIR/model.safetensors is truncated"),
-        (&[], "DIR/model.safetensors is truncated"),
+        (&[], "DIR/model.safetensors is empty"),
         (b"version https://git-lfs.github.com/spec/v1", "DIR/model.safetensors is a Git LFS pointer"),
         (b"\x02\0\0\0\0\0\0\0[]", "DIR/model.safetensors has a malformed header"),
     ] {

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::Decoder;
 use super::batch::{Batch, Products};
@@ -23,6 +23,7 @@ use super::tap::Closed;
 use crate::choice::choices;
 use crate::error::{Error, Result};
 use crate::machine::memory;
+use crate::model::greedy::Greedy;
 use crate::model::ops;
 use crate::model::ops::rows::{Piece, Prefix, Rows};
 
@@ -214,7 +215,7 @@ impl<'a> Generation<'a> {
 
     /// Reads what every active sequence has not read yet, and what is supposed to follow. Returns for each sequence the likeliest
     /// token behind the last certain one, and behind each supposed one.
-    fn pass(&mut self, watch: &mut dyn Watch) -> Result<Vec<Vec<u32>>> {
+    fn pass(&mut self, greedy: &Greedy, watch: &mut dyn Watch) -> Result<Vec<Vec<u32>>> {
         let (decoder, shared) = (self.decoder, self.shared_tokens());
         let unread = |active: &Active| {
             let certain = match active.ids.last() {
@@ -251,26 +252,26 @@ impl<'a> Generation<'a> {
             for (active, row, _) in some.iter().filter(|(active, ..)| active.ids.is_empty()) {
                 watch.first(active.prompt, &logits.clone().narrow(0, *row, 1).squeeze_dim::<1>(0))?;
             }
-            let next = decoder.ops.argmax(logits);
+            let next = choose(decoder, self.prompts, logits, &some, greedy)?;
             tokens.extend(some.iter().map(|(_, row, count)| next[*row..row + count].to_vec()));
         }
         Ok(tokens)
     }
 
-    fn run(&mut self, stops: &[u32], watch: &mut dyn Watch, answers: &mut [Continuation]) -> Result<()> {
+    fn run(&mut self, greedy: &Greedy, watch: &mut dyn Watch, answers: &mut [Continuation]) -> Result<()> {
         self.read_shared()?;
         loop {
             self.admit(watch);
             if self.active.is_empty() {
                 return Ok(());
             }
-            let tokens = self.pass(watch)?;
+            let tokens = self.pass(greedy, watch)?;
             let (mut new, mut read, mut right) = (0, 0, 0);
             let mut staying = Vec::new();
             let mut ended = Vec::new();
             for (mut active, tokens) in std::mem::take(&mut self.active).into_iter().zip(tokens) {
                 let before = active.ids.len();
-                let stop = active.take(&tokens, stops);
+                let stop = active.take(&tokens, &greedy.stops);
                 let taken = active.ids.len() - before;
                 active.draft.learn(&active.ids, taken, &mut self.record);
                 new += taken;
@@ -320,6 +321,41 @@ impl Active {
     }
 }
 
+/// The token behind each of the rows of logits `[rows, vocabulary]`. `some` are the sequences that they belong to, each with its
+/// first row and the number of its rows: one behind what is certain, and one behind each supposed token.
+fn choose(
+    decoder: &Decoder,
+    prompts: &[&[u32]],
+    logits: Tensor<2>,
+    some: &[(&Active, usize, usize)],
+    greedy: &Greedy,
+) -> Result<Vec<u32>> {
+    if greedy.adjustments.are_none() {
+        return Ok(decoder.ops.argmax(logits));
+    }
+    // Each row by the rules for its own sequence, in f32 as in transformers.
+    let [rows, width] = logits.dims();
+    let values = logits.cast(DType::F32).to_data().try_to_vec();
+    let mut values: Vec<f32> = values.map_err(|cause| Error::fault(format!("logits cannot be read: {cause:?}")))?;
+    let mut tokens = vec![0; rows];
+    for (active, first, count) in some {
+        let mut answer = active.ids.clone();
+        for supposed in 0..*count {
+            let row = &mut values[(first + supposed) * width..][..width];
+            greedy.adjust(row, prompts[active.prompt], &answer);
+            tokens[first + supposed] = highest(row);
+            answer.extend(active.supposed.get(supposed));
+        }
+    }
+    Ok(tokens)
+}
+
+/// The first of the highest logits.
+fn highest(logits: &[f32]) -> u32 {
+    let first = (0, f32::NEG_INFINITY);
+    (0_u32..).zip(logits).fold(first, |highest, (id, logit)| if *logit > highest.1 { (id, *logit) } else { highest }).0
+}
+
 /// How many tokens all these prompts begin with, so far as each has one more; 0 if they are not worth a pass of their own.
 fn shared_tokens(prompts: &[&[u32]], order: &[usize]) -> usize {
     let [first, others @ ..] = order else { return 0 };
@@ -358,10 +394,10 @@ impl Decoder {
         prompts: &[&[u32]],
         order: &[usize],
         max_new_tokens: usize,
-        stops: &[u32],
+        greedy: &Greedy,
         watch: &mut dyn Watch,
     ) -> Result<Vec<Continuation>> {
-        self.generate_in_slots(prompts, order, max_new_tokens, stops, None, watch)
+        self.generate_in_slots(prompts, order, max_new_tokens, greedy, None, watch)
     }
 
     /// The same with at most so many sequences at once; without a number, as many as the memory allows.
@@ -370,7 +406,7 @@ impl Decoder {
         prompts: &[&[u32]],
         order: &[usize],
         max_new_tokens: usize,
-        stops: &[u32],
+        greedy: &Greedy,
         slots: Option<usize>,
         watch: &mut dyn Watch,
     ) -> Result<Vec<Continuation>> {
@@ -387,7 +423,7 @@ impl Decoder {
         }
         let mut answers = vec![Continuation { ids: Vec::new(), stop: Stop::Length }; prompts.len()];
         let mut generation = Generation::new(self, prompts, order, max_new_tokens, slots);
-        generation.run(stops, watch, &mut answers)?;
+        generation.run(greedy, watch, &mut answers)?;
         Ok(answers)
     }
 
@@ -399,10 +435,10 @@ impl Decoder {
         &self,
         prompts: &[&[u32]],
         max_new_tokens: usize,
-        stops: &[u32],
+        greedy: &Greedy,
     ) -> Result<Vec<Continuation>> {
         let order: Vec<usize> = (0..prompts.len()).collect();
-        self.generate(prompts, &order, max_new_tokens, stops, &mut ())
+        self.generate(prompts, &order, max_new_tokens, greedy, &mut ())
     }
 }
 

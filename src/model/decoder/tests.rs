@@ -14,6 +14,7 @@ use crate::model::decoder::generate::Stop;
 use crate::model::decoder::sample::Sample;
 use crate::model::decoder::tap::{SITES, Tap};
 use crate::model::decoder::{Decoder, Edit, Linear};
+use crate::model::greedy::Greedy;
 use crate::model::matrix::{MatrixId, Projection};
 use crate::model::ops::rows::Rows;
 use crate::model::ops::{Host, Ops, Plain};
@@ -129,7 +130,7 @@ fn gradients_are_those_of_autodiff_for_every_kind_of_decoder() {
 
 /// A decoder of a family, with those of the settings that the family has.
 fn of_family(family: &Family, settings: &[(&str, Value)]) -> DecoderConfig {
-    let read = |map: &Map<String, Value>| families::from_config(Path::new("config.json"), map);
+    let read = |map: &Map<String, Value>| families::from_config(Path::new("config.json"), map, &mut Vec::new());
     let mut map = Map::new();
     let always = [
         ("model_type", json!(family.name)),
@@ -163,6 +164,7 @@ proptest! {
             json!(null),
             json!({"rope_type": "linear", "factor": 3.0}),
             json!({"rope_type": "dynamic", "factor": 2.0}),
+            json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "attention_factor": 1.5}),
             json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                    "original_max_position_embeddings": 16}),
         ]),
@@ -205,7 +207,7 @@ fn reading_with_a_cache_is_reading_without_one() {
             decoder.ops = ops;
             let prompts: Vec<Vec<u32>> = vec![vec![1, 2, 3], vec![4, 5, 6, 7, 8, 9], vec![10]];
             let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-            let together = decoder.continue_greedily(&views, 8, &[]).unwrap();
+            let together = decoder.continue_greedily(&views, 8, &Greedy::default()).unwrap();
             for (prompt, answer) in prompts.iter().zip(&together) {
                 let mut ids = prompt.clone();
                 for _ in 0..8 {
@@ -223,16 +225,16 @@ fn reading_with_a_cache_is_reading_without_one() {
 fn sequences_end_at_a_stop_token_or_at_the_end_of_the_context() {
     let config = DecoderConfig { context: 12, ..small() };
     let decoder = random(&config, &Device::flex(), 3);
-    let free = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[]).unwrap();
+    let free = decoder.continue_greedily(&[&[1, 2, 3]], 64, &Greedy::default()).unwrap();
     assert_eq!(free[0].ids.len(), 9, "the context has room for nine more");
     assert_eq!(free[0].stop, Stop::Length);
     let stop = free[0].ids[2];
     let first = free[0].ids.iter().position(|id| *id == stop).unwrap();
-    let ended = decoder.continue_greedily(&[&[1, 2, 3]], 64, &[stop]).unwrap();
+    let ended = decoder.continue_greedily(&[&[1, 2, 3]], 64, &Greedy::until(&[stop])).unwrap();
     assert_eq!(ended[0].ids, free[0].ids[..=first], "the stop id is kept");
     assert_eq!(ended[0].stop, Stop::Eos);
     for bad in [&[1; 12][..], &[], &[999]] {
-        assert!(decoder.continue_greedily(&[bad], 1, &[]).is_err());
+        assert!(decoder.continue_greedily(&[bad], 1, &Greedy::default()).is_err());
     }
 }
 

@@ -7,6 +7,9 @@
 //! `max_position_embeddings`, every stage keeps its texts within that context, and [`Rope::check`] checks that the two agree.
 //! So all angles of a layer come from the same frequencies. (transformers reads on beyond the context. There cached keys
 //! keep the angles with which they were rotated.)
+//! YaRN makes rotated vectors longer. Its multiplier is part of the cosines and sines, as in transformers, so the rotation
+//! and its backward pass need not know of it.
+//!
 //! Must not know: attention, caches.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -32,21 +35,23 @@ impl Angles {
     }
 }
 
-/// Row-major cosines and sines.
+/// Row-major cosines and sines, each times the rope's magnitude.
 fn table(rope: &Rope, head_dim: usize, positions: &[usize]) -> (Vec<f32>, Vec<f32>) {
     let reach = match rope.scaling {
         RopeScaling::Dynamic { .. } => positions.iter().max().map_or(1, |last| last + 1),
         _ => 1,
     };
     let frequencies = rope.frequencies(head_dim, reach);
+    #[expect(clippy::cast_possible_truncation, reason = "computed in f32, as transformers does")]
+    let magnitude = rope.magnitude() as f32;
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     for position in positions {
         #[expect(clippy::cast_precision_loss, reason = "contexts are far below 2^24")]
         let position = *position as f32;
         for frequency in &frequencies {
             let (s, c) = (position * frequency).sin_cos();
-            sin.push(s);
-            cos.push(c);
+            sin.push(s * magnitude);
+            cos.push(c * magnitude);
         }
     }
     (cos, sin)

@@ -1,7 +1,7 @@
 //! Which files a model in Hugging Face layout is made of. It is the one list: what is downloaded, opened, digested and
 //! exported goes by it.
 //!
-//! Only files at the top of a directory or repository count, so that no name leads out of it. The index of sharded
+//! Only files at the top of a directory or repository count, so that no name leads out of it. Names of folders end with `/`. The index of sharded
 //! weights is not trusted: it may name files of this list only. Must not know: what the other files say, where they
 //! come from.
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::{cache, impostor};
 use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
 use crate::files;
@@ -23,9 +24,11 @@ pub const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 /// Of old tokenisers. Nothing reads it where there is a [`TOKENIZER`].
 pub const ADDED_TOKENS: &str = "added_tokens.json";
 pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
+/// Of processors. It does not count where there is a [`CHAT_TEMPLATE`].
+pub const PROCESSOR_TEMPLATE: &str = "chat_template.json";
 
 /// The files beside the weights that a model is read from.
-const COMPANIONS: [&str; 8] = [
+const COMPANIONS: [&str; 9] = [
     CONFIG,
     GENERATION_CONFIG,
     TOKENIZER,
@@ -34,6 +37,7 @@ const COMPANIONS: [&str; 8] = [
     SPECIAL_TOKENS,
     ADDED_TOKENS,
     CHAT_TEMPLATE,
+    PROCESSOR_TEMPLATE,
 ];
 
 /// The most bytes of a file beside the weights that is read. The largest tokenizer.json of the families here has 33 MB.
@@ -91,18 +95,6 @@ pub fn shard_name(at: usize, count: usize) -> String {
     format!("model-{:05}-of-{count:05}.safetensors", at + 1)
 }
 
-/// Refuses what Git leaves in the place of a large file that it did not fetch.
-///
-/// # Errors
-/// User: the bytes of the file are such a pointer.
-pub fn check_fetched(file: &Path, bytes: &[u8]) -> Result<()> {
-    if !bytes.starts_with(b"version https://git-lfs") {
-        return Ok(());
-    }
-    Err(Error::user(format!("{} is a Git LFS pointer, not the file itself", file.display()))
-        .hint("fetch the model's files with `git lfs pull`"))
-}
-
 /// Whether a file stands beside the weights, for whatever tool. Weights and their indexes do not, nor do hidden files.
 pub fn stands_beside(name: &str) -> bool {
     !name.starts_with('.')
@@ -137,20 +129,14 @@ impl Layout {
     /// # Errors
     /// User: there is no such directory, or it is no model in this layout.
     pub fn of_directory(root: &Path) -> Result<Self> {
-        let names: Vec<String> = files::list(root)?
-            .iter()
-            .filter(|entry| entry.is_file())
-            .filter_map(|entry| entry.file_name()?.to_str().map(str::to_owned))
-            .collect();
+        let name = |entry: &PathBuf| {
+            let name = entry.file_name()?.to_str()?;
+            Some(if entry.is_file() { name.to_owned() } else { format!("{name}/") })
+        };
+        let names: Vec<String> = files::list(root)?.iter().filter_map(name).collect();
         let read = |name: &str| files::read_text(&root.join(name), LONGEST).map(String::into_bytes);
         let layout = Self::of(root, &names, &mut |name| read(name));
-        layout.map_err(|error| {
-            match snapshot(root) {
-                Some(snapshot) => error.hint(format!("the snapshot in it is a model: {}", snapshot.display())),
-                None => error,
-            }
-            .within(root.display())
-        })
+        layout.map_err(|error| in_cache(error, root).within(root.display()))
     }
 
     /// The files of a model whose names at the top are known, and which lie under `root` or will. `read` gives the content
@@ -164,12 +150,14 @@ impl Layout {
             return Err(no_config(&listed));
         }
         let there = |format: &Format| listed.contains(format.single()) || listed.contains(format.index());
-        let Some(format) = Format::ALL.into_iter().find(there) else { return Err(no_weights(&listed)) };
+        let Some(format) = Format::ALL.into_iter().find(there) else { return Err(no_weights(&listed, names)) };
         let (index, shards) = if listed.contains(format.single()) {
             (None, BTreeMap::from([(format.single().to_owned(), None)]))
         } else {
             let index = format.index();
-            let shards = read_index(&read(index)?, format, &listed).map_err(|error| error.within(index))?;
+            let content = read(index)?;
+            impostor::check(Path::new(index), &content)?;
+            let shards = read_index(&content, format, &listed).map_err(|error| error.within(index))?;
             (Some(index), shards)
         };
         Ok(Self { root: root.to_owned(), listed, format, index, shards })
@@ -196,7 +184,23 @@ impl Layout {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.listed.contains(name) && (name != ADDED_TOKENS || !self.listed.contains(TOKENIZER))
+        let goes_before = match name {
+            ADDED_TOKENS => TOKENIZER,
+            PROCESSOR_TEMPLATE => CHAT_TEMPLATE,
+            _ => return self.listed.contains(name),
+        };
+        self.listed.contains(name) && !self.listed.contains(goes_before)
+    }
+
+    /// What a user should know of the files that lie there and are not read.
+    pub fn notes(&self) -> Option<String> {
+        let told = || {
+            format!(
+                "{}: the adapter that {ADAPTER} describes is not applied; to use it, merge it into the weights with peft",
+                self.root.display()
+            )
+        };
+        self.listed.contains(ADAPTER).then(told)
     }
 
     /// The text of a file beside the weights, if the model has it.
@@ -206,7 +210,10 @@ impl Layout {
     pub fn text(&self, name: &str) -> Result<Option<(PathBuf, String)>> {
         let Some(file) = self.companion(name) else { return Ok(None) };
         let text = files::read_text(&file, LONGEST)?;
-        check_fetched(&file, text.as_bytes())?;
+        // an empty template is one that says nothing
+        if !(text.is_empty() && name == CHAT_TEMPLATE) {
+            impostor::check(&file, text.as_bytes())?;
+        }
         Ok(Some((file, text)))
     }
 
@@ -269,7 +276,13 @@ fn read_index(
             malformed(format!("weight_map puts {tensor} into {file}, which is not the name of a {ending} file here"))
         })?;
         if !listed.contains(name) {
-            return Err(malformed(format!("weight_map puts {tensor} into {name}, which is not there")));
+            let named: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+            let missing = named.iter().filter(|name| !listed.contains(**name)).count();
+            let rest = match missing {
+                1 => String::new(),
+                _ => format!("; {missing} of the {} files that it names are missing", named.len()),
+            };
+            return Err(malformed(format!("weight_map puts {tensor} into {name}, which is not there{rest}")));
         }
         let tensors = shards.entry(name.to_owned()).or_insert_with(|| Some(BTreeSet::new()));
         tensors.get_or_insert_default().insert(tensor.clone());
@@ -287,20 +300,39 @@ fn no_config(listed: &BTreeSet<String>) -> Error {
     error.hint(other_kind(listed).unwrap_or_else(|| way.to_owned()))
 }
 
-fn no_weights(listed: &BTreeSet<String>) -> Error {
+fn no_weights(listed: &BTreeSet<String>, names: &[String]) -> Error {
+    let shards = |format: &Format| -> Option<String> {
+        let is_shard = |name: &&String| name.ends_with(format.ending()) && name.contains("-of-");
+        listed.iter().find(is_shard).cloned()
+    };
+    let shard = Format::ALL.iter().find_map(|format| Some((format.index(), shards(format)?)));
+    let other = other_kind(listed).or_else(|| other_library(names));
+    if let (Some((index, shard)), None) = (shard, &other) {
+        return Error::user(format!("shards without {index}: {shard} is one of several files; {}", found(listed)))
+            .hint("the index says which tensor lies in which of them; download it too");
+    }
     let names: Vec<&str> = Format::ALL.iter().flat_map(|format| [format.single(), format.index()]).collect();
     let error = Error::user(format!("no weights: none of {}; {}", names.join(", "), found(listed)));
-    let shard =
-        |name: &&String| Format::ALL.iter().any(|format| name.ends_with(format.ending())) && name.contains("-of-");
-    let way = match (other_kind(listed), listed.iter().find(shard)) {
-        (Some(way), _) => way,
-        (None, Some(shard)) => format!("{shard} is one of several files; the index that lists them must be there too"),
-        (None, None) => {
-            "use a model whose weights are stored as safetensors or as PyTorch .bin files, or a .gguf file".into()
-        }
-    };
-    error.hint(way)
+    error.hint(other.unwrap_or_else(|| {
+        "use a model whose weights are stored as safetensors or as PyTorch .bin files, or a .gguf file".into()
+    }))
 }
+
+/// Weights of other libraries, by the ending of their files or the folder that they are in.
+const OTHERS: [(&str, &str); 12] = [
+    ("onnx/", "ONNX"),
+    ("tf_model.h5", "TensorFlow"),
+    (".h5", "Keras"),
+    (".msgpack", "Flax"),
+    (".onnx", "ONNX"),
+    (".onnx_data", "ONNX"),
+    ("rust_model.ot", "rust-bert"),
+    (".pth", "Meta's own format"),
+    (".ckpt", "a training checkpoint"),
+    (".tflite", "TensorFlow Lite"),
+    (".mlpackage", "Core ML"),
+    (".engine", "TensorRT"),
+];
 
 /// What to do with a directory that holds a model of another kind.
 fn other_kind(listed: &BTreeSet<String>) -> Option<String> {
@@ -314,10 +346,31 @@ fn other_kind(listed: &BTreeSet<String>) -> Option<String> {
     Some(format!("to use its GGUF file, name the file itself: {gguf}"))
 }
 
-/// A snapshot in a model's folder of the Hugging Face cache, whose files lie one level deeper than one would think.
-fn snapshot(root: &Path) -> Option<PathBuf> {
-    let snapshots = files::list(&root.join("snapshots")).ok()?;
-    snapshots.into_iter().find(|snapshot| snapshot.join(CONFIG).is_file())
+/// What to do with weights of another library, which may lie in a folder of their own.
+fn other_library(names: &[String]) -> Option<String> {
+    let of = |name: &'_ String| {
+        let (_, library) = OTHERS.iter().find(|(part, _)| name.ends_with(part) || name.starts_with(part))?;
+        Some((name.clone(), *library))
+    };
+    let (file, library) = names.iter().find_map(of)?;
+    Some(format!(
+        "{file} holds the weights for {library}; download the model's safetensors too, or save it with transformers: \
+         `AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)`"
+    ))
+}
+
+/// Where to look in a folder of the Hugging Face cache.
+fn in_cache(error: Error, root: &Path) -> Error {
+    let list = |paths: &[PathBuf]| {
+        let shown: Vec<String> = paths.iter().take(8).map(|path| path.display().to_string()).collect();
+        shown.join(", ")
+    };
+    match (cache::snapshots(root).as_slice(), cache::models(root).as_slice()) {
+        ([], []) => error,
+        ([one], _) => error.hint(format!("the snapshot in it may be a model: {}", one.display())),
+        ([], models) => error.hint(format!("this is the Hugging Face cache; name one of its models: {}", list(models))),
+        (several, _) => error.hint(format!("name one of the snapshots in it: {}", list(several))),
+    }
 }
 
 /// Some of the names that were found.

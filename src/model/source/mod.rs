@@ -5,9 +5,12 @@
 //! network. What was downloaded is compared with the source's pin. Must not know: what a model's files say, the store,
 //! stages.
 
+mod cache;
 mod hf;
 mod http;
+pub mod impostor;
 pub mod layout;
+pub mod parts;
 mod pip;
 pub mod spec;
 
@@ -61,10 +64,11 @@ pub fn fetch_with(
     }
 }
 
-/// Where [`fetch`] would find the model without the network, or `None`. The pin is not checked.
+/// Where [`fetch`] would find the model without the network, or `None`. The pin is not checked. A folder of the Hugging Face
+/// cache stands for one of its snapshots.
 pub fn locate(source: &Source, sources_dir: &Path) -> Option<PathBuf> {
     match &source.kind {
-        SourceKind::Path(path) => path.exists().then(|| path.clone()),
+        SourceKind::Path(path) => path.exists().then(|| cache::snapshot(path).unwrap_or_else(|| path.clone())),
         SourceKind::Pip { package, version, member } => {
             pip::locate(&pip::Member { package, version, member }, sources_dir)
         }
@@ -84,18 +88,31 @@ pub fn check_pin(source: &Source, path: &Path) -> Result<()> {
 
 /// What a pin is compared with.
 ///
-/// Of a file: its BLAKE3. Of a directory in Hugging Face layout: the BLAKE3 of one line
+/// Of a file: its BLAKE3, and of one in parts as of a directory. Of a directory in Hugging Face layout: the BLAKE3 of one line
 /// `<digest>  <name>` for each file that a model is read from ([`Layout::names`]), sorted by name; that is what
 /// `b3sum FILE… | b3sum` prints. A README beside them changes nothing.
 pub fn digest(path: &Path) -> Result<Digest> {
-    if !path.is_dir() {
+    let files = files_of(path)?;
+    if !path.is_dir() && files.len() == 1 {
         return files::digest(path);
     }
     let mut lines = String::new();
-    for name in Layout::of_directory(path)?.names() {
-        lines.push_str(&format!("{}  {name}\n", files::digest(&path.join(name))?));
+    for file in files {
+        let name = file.file_name().unwrap_or_default().display();
+        lines.push_str(&format!("{}  {name}\n", files::digest(&file)?));
     }
     Ok(Digest::of(lines.as_bytes()))
+}
+
+/// The files that the model at `path` is read from, sorted: of a directory those of its layout, of a GGUF file all its parts.
+///
+/// # Errors
+/// User: a directory that is no model.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_dir() {
+        return Ok(Layout::of_directory(path)?.names().into_iter().map(|name| path.join(name)).collect());
+    }
+    Ok(parts::of(path).unwrap_or_else(|| vec![path.to_owned()]))
 }
 
 fn compare(source: &Source, pin: Digest, found: Digest, path: &Path) -> Result<()> {

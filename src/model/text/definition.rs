@@ -41,13 +41,38 @@ impl Definition {
         self.0.get("added_tokens").and_then(Value::as_array).into_iter().flatten()
     }
 
-    /// Adds tokens: id, text, and whether it is special. Those whose text is a token already are passed over.
-    pub fn add<'t>(&mut self, tokens: impl Iterator<Item = (u32, &'t str, bool)>) {
-        let mut missing: Vec<_> = tokens.filter(|(_, text, _)| !text.is_empty() && self.id(text).is_none()).collect();
-        missing.sort_unstable();
+    /// Whether text is cut by merges.
+    pub fn is_bpe(&self) -> bool {
+        self.0.get("model").is_some_and(|model| match model.get("type") {
+            Some(kind) => kind == "BPE",
+            None => model.get("merges").is_some(),
+        })
+    }
+
+    /// Adds tokens, entries of `added_tokens`. Those whose text is a token already are passed over.
+    pub fn add(&mut self, tokens: Vec<Value>) {
+        let text = |token: &Value| token["content"].as_str().unwrap_or_default().to_owned();
+        let mut missing: Vec<Value> =
+            tokens.into_iter().filter(|token| !text(token).is_empty() && self.id(&text(token)).is_none()).collect();
+        missing.sort_by_key(|token| token["id"].as_u64());
+        self.push(missing);
+    }
+
+    /// Makes tokens special that are none of the added ones: they are cut out of a text before anything else, and hidden where
+    /// special tokens are. A text that is no token stays none: the embedding has no row for it.
+    pub fn make_special<'t>(&mut self, texts: impl Iterator<Item = &'t str>) {
+        for text in texts {
+            let added = self.added().any(|entry| entry.get("content").and_then(Value::as_str) == Some(text));
+            if let Some(id) = self.id(text).filter(|_| !added) {
+                self.push(vec![added_token(id, text, true)]);
+            }
+        }
+    }
+
+    fn push(&mut self, tokens: Vec<Value>) {
         let Some(map) = self.0.as_object_mut() else { return };
         if let Some(added) = map.entry("added_tokens").or_insert_with(|| json!([])).as_array_mut() {
-            added.extend(missing.into_iter().map(|(id, text, special)| added_token(id, text, special)));
+            added.extend(tokens);
         }
     }
 
@@ -65,14 +90,23 @@ impl Definition {
     /// Whether equal texts always have equal ids.
     ///
     /// # Errors
-    /// The tokeniser leaves out merges at random, as one does in training.
+    /// The tokeniser leaves out merges at random, or draws among several ways to cut a text, as one does in training.
     pub fn check_drawn(&self) -> Result<()> {
-        let dropout = self.0.get("model").and_then(|model| model.get("dropout")).and_then(Value::as_f64);
-        match dropout.filter(|rate| *rate != 0.0) {
-            None => Ok(()),
-            Some(rate) => Err(Error::user(format!("the tokeniser has a dropout of {rate}: it cuts text at random"))
-                .hint("set `dropout` to null in a copy of tokenizer.json")),
+        for (setting, neutral) in [("dropout", 0.0), ("alpha", 0.0), ("nbest_size", 0.0)] {
+            let rate = self.0.get("model").and_then(|model| model.get(setting)).and_then(Value::as_f64);
+            if let Some(rate) = rate.filter(|rate| *rate != neutral) {
+                let article = if setting == "alpha" { "an" } else { "a" };
+                let message = format!("the tokeniser has {article} {setting} of {rate}: it cuts text at random");
+                return Err(Error::user(message).hint(format!("set `{setting}` to null in a copy of tokenizer.json")));
+            }
         }
+        Ok(())
+    }
+
+    /// The tokens that are put before and after a text. None if it is done in a way that is not looked into.
+    pub fn ends(&self) -> Option<(Option<u32>, Option<u32>)> {
+        let processor = self.0.get("post_processor").filter(|processor| !processor.is_null());
+        processor.map_or(Some((None, None)), ends_of)
     }
 
     /// Makes the tokeniser put a token before each text and one after it, and nothing else.
@@ -110,6 +144,45 @@ impl Definition {
 pub(super) fn added_token(id: u32, content: &str, special: bool) -> Value {
     json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
            "normalized": false, "special": special})
+}
+
+/// The single tokens that a `post_processor` puts before and after one text.
+fn ends_of(processor: &Value) -> Option<(Option<u32>, Option<u32>)> {
+    match processor.get("type")?.as_str()? {
+        // it shifts offsets only
+        "ByteLevel" => Some((None, None)),
+        "Sequence" => {
+            let mut all = (None, None);
+            for part in processor.get("processors")?.as_array()? {
+                match (all, ends_of(part)?) {
+                    (_, (None, None)) => {}
+                    ((None, None), ends) => all = ends,
+                    _ => return None,
+                }
+            }
+            Some(all)
+        }
+        "TemplateProcessing" => {
+            let (mut before, mut after, mut text) = (Vec::new(), Vec::new(), false);
+            for piece in processor.get("single")?.as_array()? {
+                if piece.get("Sequence").is_some() {
+                    text = true;
+                    continue;
+                }
+                let name = piece.get("SpecialToken")?.get("id")?.as_str()?;
+                let ids = processor.get("special_tokens")?.get(name)?.get("ids")?.as_array()?;
+                let side = if text { &mut after } else { &mut before };
+                side.extend(ids.iter().filter_map(Value::as_u64));
+            }
+            let one = |ids: Vec<u64>| match ids.as_slice() {
+                [] => Some(None),
+                [id] => u32::try_from(*id).ok().map(Some),
+                _ => None,
+            };
+            Some((one(before)?, one(after)?))
+        }
+        _ => None,
+    }
 }
 
 /// A `post_processor` that puts a token before and after, or null for neither.

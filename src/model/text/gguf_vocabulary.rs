@@ -1,15 +1,54 @@
 //! The vocabulary of a GGUF header, written down as a [`Definition`].
 //!
 //! Two kinds exist in the supported families. `gpt2` is byte-level BPE: vocabulary and merges are in
-//! the file, the splitting rule goes by a name (`tokenizer.ggml.pre`). `llama` is SentencePiece BPE.
+//! the file, the splitting rule goes by a name (`gguf_rules.rs`). `llama` is SentencePiece BPE.
 //! Must not know: chat templates, what ids are used for.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::{GgufFile, Meta};
 use crate::model::text::definition::{Definition, post_processor};
-use crate::model::text::pieces::{Pieces, Prefix, Search, UNKNOWN, spaces};
+use crate::model::text::gguf_rules;
+use crate::model::text::pieces::{CONTROL, NORMAL, Pieces, Prefix, Search, UNKNOWN, USER_DEFINED, spaces};
+
+/// Tokens that end an answer, by their text: many GGUF files name the end of a document only, though their chat template ends
+/// turns with another token. llama.cpp's vocabulary finds them in the same way, and makes them control tokens.
+const ENDS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
+];
+
+/// A text of [`ENDS`] that is no end in vocabularies which have all of some others, and what it is there.
+const EXCEPTIONS: &[(&str, &[&str], i64)] = &[
+    ("<|end|>", &["<|return|>", "<|call|>"], USER_DEFINED),
+    ("<|end|>", &["<|flush|>", "<|call|>"], USER_DEFINED),
+    ("<|end|>", &["<|flush|>", "<|calls|>"], USER_DEFINED),
+    ("</s>", &["<|tool_response>"], NORMAL),
+    ("</s>", &["<|plamo:eos|>"], NORMAL),
+];
 
 const GPT2: &str = "gpt2";
 const LLAMA: &str = "llama";
@@ -19,6 +58,7 @@ pub(super) struct GgufVocabulary<'a> {
     file: &'a GgufFile,
     tokens: &'a [String],
     types: Vec<i64>,
+    ends: Vec<u32>,
 }
 
 impl<'a> GgufVocabulary<'a> {
@@ -31,7 +71,33 @@ impl<'a> GgufVocabulary<'a> {
             None => vec![1; tokens.len()],
             Some(_) => return Err(Error::user("tokenizer.ggml.token_type does not have one type per token")),
         };
-        Ok(Self { file, tokens, types })
+        let mut vocabulary = Self { file, tokens, types, ends: Vec::new() };
+        vocabulary.find_ends();
+        Ok(vocabulary)
+    }
+
+    /// Finds the ends of answers, and gives their tokens the type that the rest of the program knows them by.
+    fn find_ends(&mut self) {
+        let ids: BTreeMap<&str, u32> =
+            ENDS.iter().chain(&["<|plamo:eos|>"]).filter_map(|text| Some((*text, self.id_of(text)?))).collect();
+        for (text, id) in ids.iter().filter(|(text, _)| ENDS.contains(text)) {
+            let exception = EXCEPTIONS
+                .iter()
+                .find(|(end, beside, _)| end == text && beside.iter().all(|one| ids.contains_key(one)));
+            let Some(kind) = self.types.get_mut(*id as usize) else { continue };
+            match exception {
+                Some((_, _, other)) => *kind = *other,
+                None => {
+                    *kind = CONTROL;
+                    self.ends.push(*id);
+                }
+            }
+        }
+    }
+
+    /// The ids of the tokens that end an answer by their text.
+    pub fn ends(&self) -> Vec<u32> {
+        self.ends.clone()
     }
 
     /// The id under a key such as `tokenizer.ggml.eos_token_id`, if it names a token.
@@ -99,12 +165,7 @@ impl<'a> GgufVocabulary<'a> {
     }
 
     fn byte_level(&self) -> Result<Value> {
-        let name = self.file.text("tokenizer.ggml.pre").unwrap_or("missing");
-        let rule = RULES.iter().find(|rule| rule.names.contains(&name)).ok_or_else(|| {
-            let known: Vec<&str> = RULES.iter().flat_map(|rule| rule.names).copied().collect();
-            Error::user(format!("tokenizer.ggml.pre is {name}, a splitting rule that is not supported"))
-                .hint(format!("supported are {}; the model's Hugging Face directory would work", known.join(", ")))
-        })?;
+        let rule = gguf_rules::find(self.file.text("tokenizer.ggml.pre"))?;
         let Some(Meta::Texts(merges)) = self.file.meta("tokenizer.ggml.merges") else {
             return Err(Error::user("the header has no merges (tokenizer.ggml.merges)"));
         };
@@ -116,25 +177,11 @@ impl<'a> GgufVocabulary<'a> {
             .collect::<Result<_>>()?;
         let vocabulary: Map<String, Value> =
             self.pieces().ids().iter().map(|(token, id)| ((*token).to_owned(), json!(id))).collect();
-        let splits_itself = matches!(rule.split, Split::Digits | Split::Plain);
-        let byte_level =
-            json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": splits_itself});
-        let first = match rule.split {
-            Split::Plain => None,
-            Split::Digits => Some(json!({"type": "Digits", "individual_digits": true})),
-            Split::Regex(regex) => {
-                Some(json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}))
-            }
-        };
-        let pre_tokenizer = match first {
-            None => byte_level,
-            Some(first) => json!({"type": "Sequence", "pretokenizers": [first, byte_level]}),
-        };
         self.assemble(
             rule.bos,
             Parts {
                 normalizer: if rule.nfc { json!({"type": "NFC"}) } else { Value::Null },
-                pre_tokenizer,
+                pre_tokenizer: rule.pre_tokenizer(),
                 decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
                 model: json!({"type": "BPE", "byte_fallback": false, "fuse_unk": false, "ignore_merges": rule.whole_words,
                               "vocab": vocabulary, "merges": merges}),
@@ -162,46 +209,3 @@ struct Parts {
     decoder: Value,
     model: Value,
 }
-
-/// How byte-level BPE cuts text into words before merging.
-enum Split {
-    /// GPT-2's own expression, built into the byte-level step.
-    Plain,
-    /// Every digit alone, then as [`Split::Plain`].
-    Digits,
-    Regex(&'static str),
-}
-
-/// A value of `tokenizer.ggml.pre`, and what the tokenizer.json of those models says.
-struct Rule {
-    names: &'static [&'static str],
-    split: Split,
-    nfc: bool,
-    /// A word that is a token is taken whole (`ignore_merges`).
-    whole_words: bool,
-    /// Whether a file that is silent about `add_bos_token` wants one.
-    bos: bool,
-}
-
-const RULES: &[Rule] = &[
-    Rule { names: &["gpt-2", "default"], split: Split::Plain, nfc: false, whole_words: false, bos: false },
-    Rule { names: &["smollm"], split: Split::Digits, nfc: false, whole_words: false, bos: false },
-    Rule {
-        names: &["qwen2", "deepseek-r1-qwen"],
-        split: Split::Regex(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ),
-        nfc: true,
-        whole_words: false,
-        bos: false,
-    },
-    Rule {
-        names: &["llama-bpe", "llama3", "llama-v3"],
-        split: Split::Regex(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        ),
-        nfc: false,
-        whole_words: true,
-        bos: true,
-    },
-];

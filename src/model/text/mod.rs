@@ -6,11 +6,14 @@
 
 mod chat_template;
 mod definition;
+mod generation;
+mod gguf_rules;
 mod gguf_vocabulary;
 mod jinja;
 mod parts;
 mod pieces;
 pub mod prompt_template;
+mod settings;
 mod tokenizer_model;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use crate::bounded::{self, Limits};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::greedy::Greedy;
 use crate::model::source::layout::Layout;
 
 /// Memory that the tokenizers library may take for a byte of text. It keeps several forms of it, with the place of every byte
@@ -38,10 +42,13 @@ pub struct Text {
     /// Shared with the threads that work with it.
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
+    named: Option<(String, Vec<String>)>,
     specials: Specials,
-    stop_ids: Vec<u32>,
+    greedy: Greedy,
+    cleans_up: bool,
     vocab_size: usize,
     digest: Digest,
+    notes: Vec<String>,
 }
 
 impl Text {
@@ -56,14 +63,12 @@ impl Text {
     }
 
     fn new(parts: Parts, vocab_size: usize) -> Result<Self> {
-        let Parts { place, definition, template, specials, stop_ids } = parts;
-        let digest = Digest::of_json(&json!({
-            "tokenizer": definition.json(), "chat_template": template.as_ref().map(ChatTemplate::source),
-            "stop_ids": stop_ids,
-            "specials": specials.iter().map(|(name, text)| json!([name, text])).collect::<Vec<_>>(),
-        }));
-        let tokenizer = Arc::new(definition.build(&place)?);
-        Ok(Self { place, tokenizer, template, specials, stop_ids, vocab_size, digest })
+        let digest = digest(&parts);
+        let Parts { place, definition, template, named, specials, greedy, splits_special, cleans_up, notes } = parts;
+        let mut tokenizer = definition.build(&place)?;
+        tokenizer.set_encode_special_tokens(splits_special);
+        let tokenizer = Arc::new(tokenizer);
+        Ok(Self { place, tokenizer, template, named, specials, greedy, cleans_up, vocab_size, digest, notes })
     }
 
     /// Token ids of a text. With `special_tokens` the model's own additions come too, such as a BOS;
@@ -96,20 +101,34 @@ impl Text {
         }
     }
 
-    /// The text of some ids, without any clean-up of spaces.
+    /// The text of some ids. With `skip_special` the special tokens among them are left out, otherwise they are spelled out.
+    ///
+    /// # Errors
+    /// The tokeniser cannot decode them.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let (tokenizer, ids) = (Arc::clone(&self.tokenizer), ids.to_vec());
         let decoded = bounded::within(Limits::SMALL, move || {
             tokenizer.decode(&ids, skip_special).map_err(|cause| cause.to_string())
         });
-        let text = decoded.unwrap_or_else(|excess| Err(excess.to_string()));
-        text.map_err(|cause| Error::user(format!("{}: cannot decode ids: {cause}", self.place)))
+        let decoded = decoded.unwrap_or_else(|excess| Err(excess.to_string()));
+        let decoded = decoded.map_err(|cause| Error::user(format!("{}: cannot decode ids: {cause}", self.place)))?;
+        Ok(if self.cleans_up { cleaned_up(decoded) } else { decoded })
+    }
+
+    /// What a user should know of the files that this was read from.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The ids that end an answer, ascending: `eos_token_id` of generation_config.json, else of config.json,
     /// and the tokeniser's `eos_token`; in GGUF the end of the sequence and of the turn.
     pub fn stop_ids(&self) -> &[u32] {
-        &self.stop_ids
+        &self.greedy.stops
+    }
+
+    /// How an answer goes on and ends: [`Self::stop_ids`], and what generation_config.json asks for.
+    pub fn greedy(&self) -> &Greedy {
+        &self.greedy
     }
 
     /// Renders a conversation with the model's own template. The result is to be encoded without special tokens.
@@ -117,9 +136,14 @@ impl Text {
     /// # Errors
     /// There is no template, or it fails.
     pub fn render_chat(&self, messages: &[Message], add_generation_prompt: bool, chat_date: &str) -> Result<String> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            Error::user("chat_template is \"model\", but this model has no chat template")
-                .hint("set it to \"none\" for the bare text, or to a template file")
+        let template = self.template.as_ref().ok_or_else(|| match &self.named {
+            None => Error::user("chat_template is \"model\", but this model has no chat template")
+                .hint("set it to \"none\" for the bare text, or to a template file"),
+            Some((place, names)) => {
+                let names = names.join(", ");
+                let message = format!("chat_template is \"model\", but the templates in {place} are named {names}, and none is the default");
+                Error::user(message).hint("save the one that you want as a file, and set chat_template to the file's path")
+            }
         })?;
         self.render_with(template, messages, add_generation_prompt, chat_date)
     }
@@ -139,6 +163,38 @@ impl Text {
     pub fn digest(&self) -> Digest {
         self.digest
     }
+}
+
+/// The digest of everything that turns texts into ids and ids into texts. What is added later stays out while it has the value
+/// that was implied before, because keys of existing artifacts depend on it.
+fn digest(parts: &Parts) -> Digest {
+    let template = parts.template.as_ref().map(ChatTemplate::source);
+    // the last three are rare, and count where the template asks for them
+    let named = |name: &str| FIRST_SPECIALS.contains(&name) || template.is_some_and(|source| source.contains(name));
+    let specials = parts.specials.iter().filter(|(name, _)| named(name));
+    let mut value = json!({
+        "tokenizer": parts.definition.json(), "chat_template": template, "stop_ids": parts.greedy.stops,
+        "specials": specials.map(|(name, text)| json!([name, text])).collect::<Vec<_>>(),
+    });
+    for (name, on) in [("splits_special", parts.splits_special), ("cleans_up", parts.cleans_up)] {
+        if on {
+            value[name] = true.into();
+        }
+    }
+    if !parts.greedy.adjustments.are_none() {
+        value["adjustments"] = json!(parts.greedy.adjustments);
+    }
+    Digest::of_json(&value)
+}
+
+/// The special tokens that were always part of the digest.
+const FIRST_SPECIALS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
+
+/// As transformers' `clean_up_tokenization`, one replacement after the other.
+fn cleaned_up(text: String) -> String {
+    [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"]
+        .into_iter()
+        .fold(text, |text, blank| text.replace(blank, blank.trim()))
 }
 
 #[cfg(test)]

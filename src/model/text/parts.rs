@@ -8,24 +8,38 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::chat_template::ChatTemplate;
-use super::definition::Definition;
+use super::definition::{Definition, added_token};
+use super::generation::Generation;
 use super::gguf_vocabulary::GgufVocabulary;
+use super::settings;
 use super::tokenizer_model::TokenizerModel;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::greedy::Greedy;
 use crate::model::source::layout::{self, Layout};
+use crate::model::standing;
 
 /// Tokeniser classes that put BOS and EOS by their own two switches, whatever tokenizer.json says.
 const LLAMA: &str = "LlamaTokenizer";
 const LLAMA_CLASSES: &[&str] = &[LLAMA, "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast"];
 
 /// The special tokens that templates may use by name.
-const SPECIALS: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
+const SPECIALS: [&str; 7] =
+    ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"];
 
-/// Tokens that end a turn, by their text: many GGUF files name the end of a document only, though their chat template
-/// ends turns with another token. llama.cpp's vocabulary finds them in the same way.
-const TURN_ENDS: [&str; 7] =
-    ["<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|eom_id|>", "<EOT>", "<end_of_utterance>"];
+/// How a GGUF header calls them, in the same order.
+const SPECIAL_IDS: [&str; 7] = [
+    "bos_token_id",
+    "eos_token_id",
+    "padding_token_id",
+    "unknown_token_id",
+    "seperator_token_id",
+    "cls_token_id",
+    "mask_token_id",
+];
+
+/// Where GGUF headers have the template; others follow behind a dot and their name.
+const HEADER_TEMPLATE: &str = "tokenizer.chat_template";
 
 /// Special tokens by name, such as `bos_token`.
 pub(in crate::model) type Specials = Vec<(&'static str, String)>;
@@ -36,9 +50,17 @@ pub(in crate::model) struct Parts {
     pub place: String,
     pub definition: Definition,
     pub template: Option<ChatTemplate>,
+    /// Where there is no template to use: the names of others that the model has, and where they are.
+    pub named: Option<(String, Vec<String>)>,
     pub specials: Specials,
-    /// Ascending, each once.
-    pub stop_ids: Vec<u32>,
+    /// How answers go on and end; the ends ascending, each once.
+    pub greedy: Greedy,
+    /// Special tokens that are spelled out in a text are cut like any text.
+    pub splits_special: bool,
+    /// Decoded text loses blanks before punctuation.
+    pub cleans_up: bool,
+    /// What a user should know.
+    pub notes: Vec<String>,
 }
 
 impl Parts {
@@ -52,50 +74,88 @@ impl Parts {
         let vocabulary = GgufVocabulary::of(file)?;
         let key = |short: &str| format!("tokenizer.ggml.{short}");
         let mut specials = Vec::new();
-        for (name, short) in
-            SPECIALS.iter().zip(["bos_token_id", "eos_token_id", "padding_token_id", "unknown_token_id"])
-        {
+        for (name, short) in SPECIALS.iter().zip(SPECIAL_IDS) {
             let token = vocabulary.id(&key(short))?.and_then(|id| vocabulary.token(id));
             specials.extend(token.map(|token| (*name, token.to_owned())));
         }
-        let mut stop_ids = Vec::new();
+        let mut stop_ids = vocabulary.ends();
         for short in ["eos_token_id", "eot_token_id", "eom_token_id"] {
             stop_ids.extend(vocabulary.id(&key(short))?);
         }
-        if file.meta(&key("eot_token_id")).is_none() {
-            stop_ids.extend(TURN_ENDS.iter().filter_map(|text| vocabulary.id_of(text)));
-        }
-        let template = file.text("tokenizer.chat_template");
-        let template = template.map(|source| ChatTemplate::new(format!("{place}: chat template"), source));
-        Ok(Self { place, definition: vocabulary.definition()?, template, specials, stop_ids: sorted(stop_ids) })
+        let template = file.text(HEADER_TEMPLATE);
+        let template = template.map(|source| ChatTemplate::new(format!("{place}: {HEADER_TEMPLATE}"), source));
+        let names = file.metas().filter_map(|(key, _)| key.strip_prefix(HEADER_TEMPLATE)?.strip_prefix('.'));
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        let named = (template.is_none() && !names.is_empty()).then(|| (place.clone(), names));
+        Ok(Self {
+            definition: vocabulary.definition()?,
+            template,
+            named,
+            specials,
+            greedy: Greedy::until(&sorted(stop_ids)),
+            splits_special: false,
+            cleans_up: false,
+            notes: Vec::new(),
+            place,
+        })
     }
 
     /// The text side of a Hugging Face directory. `config` is its config.json.
+    ///
+    /// # Errors
+    /// A file that is missing, malformed or not fetched; a setting that changes texts in a way that is not supported.
     pub fn of_directory(layout: &Layout, config: &Value) -> Result<Self> {
-        let settings = optional(layout, layout::TOKENIZER_CONFIG)?;
-        let map = optional(layout, layout::SPECIAL_TOKENS)?;
-        let mut specials: Specials = SPECIALS
-            .iter()
-            .filter_map(|name| special(&settings, name).or_else(|| special(&map, name)).map(|text| (*name, text)))
-            .collect();
-        let (file, mut definition, class) = tokenizer(layout, &settings, &mut specials)?;
-        complete(&mut definition, &settings, &specials, &class).map_err(|error| error.within(file.display()))?;
-
-        let template = match layout.text(layout::CHAT_TEMPLATE)? {
-            Some((file, source)) => Some(ChatTemplate::new(file.display().to_string(), source)),
-            None => chat_template(&settings).map(|source| {
-                let file = layout.root().join(layout::TOKENIZER_CONFIG);
-                ChatTemplate::new(format!("{}: chat_template", file.display()), source)
-            }),
+        let settings = Side::read(layout, layout::TOKENIZER_CONFIG)?;
+        let map = Side::read(layout, layout::SPECIAL_TOKENS)?;
+        let mut notes = settings.look(settings::TOKENIZER_CONFIG)?;
+        notes.extend(map.look(settings::SPECIAL_TOKENS)?);
+        // transformers lets the map go first in directories that were saved before tokenizer_config.json listed added tokens
+        let (first, second) =
+            if settings.get("added_tokens_decoder").is_some() { (&settings, &map) } else { (&map, &settings) };
+        let named = |name: &&'static str| {
+            special(first.get(name)).or_else(|| special(second.get(name))).map(|text| (*name, text))
         };
-        let generation = optional(layout, layout::GENERATION_CONFIG)?;
-        let eos = generation.get("eos_token_id").filter(|value| !value.is_null()).or(config.get("eos_token_id"));
-        let mut stop_ids = ids_of(eos).map_err(|error| error.within(layout.root().display()))?;
+        let mut specials: Specials = SPECIALS.iter().filter_map(named).collect();
+        let (file, mut definition, class) = tokenizer(layout, &settings.map, &mut specials)?;
+        let place = file.display().to_string();
+        if let Some(top) = definition.json().as_object()
+            && file.ends_with(layout::TOKENIZER)
+        {
+            // the library would refuse it in words that nobody understands
+            if let Some(unknown) = standing::look(&place, top, settings::TOKENIZER)?.into_iter().next() {
+                return Err(Error::user(unknown).hint("save the tokeniser with an older version of its library"));
+            }
+        }
+        complete(&mut definition, &settings.map, &specials, &class).map_err(|error| error.within(&place))?;
+        let more = [first, second].into_iter().flat_map(|side| side.further()).collect::<Vec<_>>();
+        definition.make_special(specials.iter().map(|(_, text)| text.as_str()).chain(more.iter().map(String::as_str)));
+
+        let Templates { template, named } = templates(layout, &settings)?;
+        let generation = Side::read(layout, layout::GENERATION_CONFIG)?;
+        let none = Map::new();
+        let config = (layout.root().join(layout::CONFIG).display().to_string(), config.as_object().unwrap_or(&none));
+        let file = generation.there.then_some((generation.place.as_str(), &generation.map));
+        let generation = Generation::of(file, (config.0.as_str(), config.1))?;
+        notes.extend(generation.notes);
+        let mut stop_ids = generation.ends;
         // chat models often end a turn with the tokeniser's eos_token while config.json names the end of a document
         let eos_token = specials.iter().find(|(name, _)| *name == "eos_token");
         stop_ids.extend(eos_token.and_then(|(_, text)| definition.id(text)));
-        let place = file.display().to_string();
-        Ok(Self { place, definition, template, specials, stop_ids: sorted(stop_ids) })
+        let on = |name: &str| settings.get(name) == Some(&Value::Bool(true));
+        // transformers cleans up what BPE decodes only where it is forced to: BPE writes blanks that are meant
+        let cleans_up = on("clean_up_tokenization_spaces")
+            && (!definition.is_bpe() || on("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"));
+        Ok(Self {
+            place,
+            definition,
+            template,
+            named,
+            specials,
+            greedy: Greedy { adjustments: generation.adjustments, ..Greedy::until(&sorted(stop_ids)) },
+            splits_special: on("split_special_tokens"),
+            cleans_up,
+            notes,
+        })
     }
 
     /// The ids that config.json repeats: `bos_token_id`, `eos_token_id` and `pad_token_id`, where there are such tokens.
@@ -110,7 +170,7 @@ impl Parts {
 
     /// The files that say this in Hugging Face layout, by name. `context` is how many tokens the model was made for.
     pub fn into_files(self, context: usize) -> Vec<(&'static str, Value)> {
-        let eos = match self.stop_ids.as_slice() {
+        let eos = match self.greedy.stops.as_slice() {
             [] => Value::Null,
             [one] => json!(one),
             several => json!(several),
@@ -125,6 +185,9 @@ impl Parts {
             ("clean_up_tokenization_spaces".to_owned(), json!(false)),
         ]);
         settings.extend(self.specials.into_iter().map(|(name, text)| (name.to_owned(), json!(text))));
+        if self.splits_special {
+            settings.insert("split_special_tokens".into(), true.into());
+        }
         if let Some(template) = self.template {
             settings.insert("chat_template".into(), json!(template.source()));
         }
@@ -136,6 +199,7 @@ impl Parts {
     }
 }
 
+/// Ascending, each once.
 fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
     ids.sort_unstable();
     ids.dedup();
@@ -144,7 +208,11 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
 
 /// The tokeniser of a directory, with the file that it comes from and its class: tokenizer.json itself, else what
 /// tokenizer.model stands for. Special tokens that no setting names are then those of the file.
-fn tokenizer(layout: &Layout, settings: &Value, specials: &mut Specials) -> Result<(PathBuf, Definition, String)> {
+fn tokenizer(
+    layout: &Layout,
+    settings: &Map<String, Value>,
+    specials: &mut Specials,
+) -> Result<(PathBuf, Definition, String)> {
     let class = settings.get("tokenizer_class").and_then(Value::as_str);
     if let Some((file, definition)) = layout.json(layout::TOKENIZER)? {
         return Ok((file, Definition::new(definition), class.unwrap_or_default().to_owned()));
@@ -173,21 +241,23 @@ fn tokenizer(layout: &Layout, settings: &Value, specials: &mut Specials) -> Resu
     let definition = model.definition(flag("legacy").unwrap_or(true), flag("add_prefix_space"));
     let mut definition = definition.map_err(|error| error.within(file.display()))?;
     // before transformers 4.34 tokens beyond the file lay in a file of their own
-    let beyond = optional(layout, layout::ADDED_TOKENS)?;
+    let beyond = Side::read(layout, layout::ADDED_TOKENS)?;
     let special = |text: &str| specials.iter().any(|(_, known)| known == text);
-    definition.add(
-        beyond
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(text, id)| Some((u32::try_from(id.as_u64()?).ok()?, text.as_str(), special(text)))),
-    );
+    let token = |(text, id): (&String, &Value)| {
+        Some(added_token(u32::try_from(id.as_u64()?).ok()?, text.as_str(), special(text)))
+    };
+    definition.add(beyond.map.iter().filter_map(token).collect());
     Ok((file, definition, class.to_owned()))
 }
 
 /// Brings a tokenizer.json to what transformers makes of it: no truncation or padding, the tokens that only
-/// tokenizer_config.json adds, and for Llama's classes their own BOS and EOS.
-fn complete(definition: &mut Definition, settings: &Value, specials: &Specials, class: &str) -> Result<()> {
+/// tokenizer_config.json adds, and BOS and EOS as its two switches say.
+fn complete(
+    definition: &mut Definition,
+    settings: &Map<String, Value>,
+    specials: &Specials,
+    class: &str,
+) -> Result<()> {
     definition.uncut()?;
     definition.check_drawn()?;
     let mut beyond = Vec::new();
@@ -195,70 +265,133 @@ fn complete(definition: &mut Definition, settings: &Value, specials: &Specials, 
         let content = token.get("content").and_then(Value::as_str).unwrap_or_default();
         if !content.is_empty() && definition.id(content).is_none() {
             let id = id.parse().map_err(|_| Error::user(format!("added_tokens_decoder has the id {id}")))?;
-            beyond.push((id, content, token.get("special").and_then(Value::as_bool).unwrap_or(false)));
+            let on = |name: &str, default: bool| token.get(name).and_then(Value::as_bool).unwrap_or(default);
+            let mut added = added_token(id, content, on("special", false));
+            for name in ["single_word", "lstrip", "rstrip"] {
+                added[name] = on(name, false).into();
+            }
+            added["normalized"] = on("normalized", false).into();
+            beyond.push(added);
         }
     }
-    definition.add(beyond.into_iter());
+    definition.add(beyond);
 
-    if LLAMA_CLASSES.contains(&class) {
-        let end = |switch: &str, default: bool, name: &str| -> Result<Option<(u32, &str)>> {
-            if !settings.get(switch).and_then(Value::as_bool).unwrap_or(default) {
+    let switches = ["add_bos_token", "add_eos_token"].map(|switch| settings.get(switch).and_then(Value::as_bool));
+    let llama = LLAMA_CLASSES.contains(&class);
+    if llama || switches != [None, None] {
+        let end = |on: Option<bool>, default: bool, name: &str| -> Result<Option<(u32, &str)>> {
+            if !on.unwrap_or(default) {
                 return Ok(None);
             }
             let Some((_, text)) = specials.iter().find(|(special, _)| *special == name) else {
-                return Err(Error::user(format!("{class} adds {name}, but tokenizer_config.json does not name it")));
+                // transformers switches it off
+                return if llama {
+                    Err(Error::user(format!("{class} adds {name}, but tokenizer_config.json does not name it")))
+                } else {
+                    Ok(None)
+                };
             };
             let id = definition.id(text).ok_or_else(|| Error::user(format!("{name} {text} is not a token")))?;
             Ok(Some((id, text.as_str())))
         };
-        let ends = (end("add_bos_token", true, "bos_token")?, end("add_eos_token", false, "eos_token")?);
-        definition.enclose(ends.0, ends.1);
+        let ends = (end(switches[0], llama, "bos_token")?, end(switches[1], false, "eos_token")?);
+        if llama || definition.ends() != Some((ends.0.map(|(id, _)| id), ends.1.map(|(id, _)| id))) {
+            definition.enclose(ends.0, ends.1);
+        }
     }
     Ok(())
 }
 
 /// A special token: its text, or a table that holds its text.
-fn special(settings: &Value, name: &str) -> Option<String> {
-    let value = settings.get(name)?;
+fn special(value: Option<&Value>) -> Option<String> {
+    let value = value?;
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }
 
-/// The template in tokenizer_config.json: a text, or a list of named ones of which `default` counts.
-fn chat_template(settings: &Value) -> Option<&str> {
-    let value = settings.get("chat_template")?;
-    let named = || {
-        let entries = value.as_array()?;
-        let entry = entries.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"))?;
-        entry.get("template")?.as_str()
-    };
-    value.as_str().or_else(named)
+/// The chat template of a directory, or the names of those that it has instead.
+struct Templates {
+    template: Option<ChatTemplate>,
+    named: Option<(String, Vec<String>)>,
 }
 
-/// `eos_token_id`: an id, a list of ids, or nothing.
-fn ids_of(value: Option<&Value>) -> Result<Vec<u32>> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    let ids = match value {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::Array(ids)) => ids.iter().map(id).collect(),
-        Some(one) => id(one).map(|id| vec![id]),
-    };
-    ids.ok_or_else(|| Error::user("eos_token_id must be a token id or a list of them"))
+/// chat_template.jinja, else the setting in tokenizer_config.json, else the one in chat_template.json, which transformers' processors
+/// read. A setting is a text, or named ones of which `default` counts.
+fn templates(layout: &Layout, settings: &Side) -> Result<Templates> {
+    if let Some((file, source)) = layout.text(layout::CHAT_TEMPLATE)? {
+        let template = Some(ChatTemplate::new(file.display().to_string(), source));
+        return Ok(Templates { template, named: None });
+    }
+    let processor = Side::read(layout, layout::PROCESSOR_TEMPLATE)?;
+    let mut named = None;
+    for side in [settings, &processor] {
+        let Some(value) = side.get("chat_template") else { continue };
+        let found: Vec<(&str, &str)> = match value {
+            Value::String(one) => vec![(DEFAULT, one.as_str())],
+            Value::Array(several) => {
+                let texts = several.iter().map(|entry| (entry.get("name"), entry.get("template")));
+                texts.filter_map(|(name, template)| Some((name?.as_str()?, template?.as_str()?))).collect()
+            }
+            Value::Object(several) => {
+                several.iter().filter_map(|(name, source)| Some((name.as_str(), source.as_str()?))).collect()
+            }
+            other => {
+                let message = format!("{}: chat_template is {}, not a text", side.place, standing::brief(other));
+                return Err(Error::user(message).hint("copy or download the file again"));
+            }
+        };
+        if let Some((_, source)) = found.iter().find(|(name, _)| *name == DEFAULT) {
+            let template = Some(ChatTemplate::new(format!("{}: chat_template", side.place), *source));
+            return Ok(Templates { template, named: None });
+        }
+        let names: Vec<String> = found.iter().map(|(name, _)| (*name).to_owned()).collect();
+        named = named.or_else(|| (!names.is_empty()).then(|| (side.place.clone(), names)));
+    }
+    Ok(Templates { template: None, named })
 }
 
-/// A JSON file that need not be there.
-fn optional(layout: &Layout, name: &str) -> Result<Value> {
-    Ok(layout.json(name)?.map_or_else(|| Value::Object(Map::new()), |(_, value)| value))
+/// The name of the template that counts among several.
+const DEFAULT: &str = "default";
+
+/// A JSON table that need not be there; then it is empty.
+struct Side {
+    /// How messages call it.
+    place: String,
+    there: bool,
+    map: Map<String, Value>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Side {
+    fn read(layout: &Layout, name: &str) -> Result<Self> {
+        match layout.json(name)? {
+            None => Ok(Self { place: layout.root().join(name).display().to_string(), there: false, map: Map::new() }),
+            Some((file, Value::Object(map))) => Ok(Self { place: file.display().to_string(), there: true, map }),
+            Some((file, _)) => {
+                Err(Error::user(format!("{} is not a JSON table", file.display()))
+                    .hint("copy or download the file again"))
+            }
+        }
+    }
 
-    #[test]
-    fn ids_of_ends_are_one_or_a_list() {
-        assert_eq!(ids_of(Some(&json!(2))).unwrap(), [2]);
-        assert_eq!(ids_of(Some(&json!([0, 1]))).unwrap(), [0, 1]);
-        assert_eq!(ids_of(Some(&Value::Null)).unwrap(), [0; 0]);
-        assert!(ids_of(Some(&json!("x"))).is_err() && ids_of(Some(&json!([-1]))).is_err());
+    /// The value of a setting; null counts as absent.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn look(&self, table: &standing::Table) -> Result<Vec<String>> {
+        standing::look(&self.place, &self.map, table)
+    }
+
+    /// Special tokens that have no name of their own.
+    fn further(&self) -> Vec<String> {
+        ["additional_special_tokens", "extra_special_tokens"]
+            .into_iter()
+            .filter_map(|key| self.get(key))
+            .flat_map(|value| match value {
+                Value::Array(tokens) => tokens.iter().collect::<Vec<_>>(),
+                Value::Object(tokens) => tokens.values().collect(),
+                _ => Vec::new(),
+            })
+            .filter_map(|token| special(Some(token)))
+            .collect()
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::text::definition::added_token;
 
 /// Types of pieces, in both formats.
+pub(super) const NORMAL: i64 = 1;
 pub(super) const UNKNOWN: i64 = 2;
 pub(super) const CONTROL: i64 = 3;
 pub(super) const USER_DEFINED: i64 = 4;

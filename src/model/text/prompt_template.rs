@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::model::text::{ChatTemplate, Message, Text};
 
 /// The template that a prompt is put into before it is tokenised. `F` is what is known of a template file: in settings its
-/// path, where it is used its text, and in a key nothing, because the file's digest is an input.
+/// path, where it is used the template, and in a key nothing, because the file's digest is an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PromptTemplate<F> {
     /// No template.
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for PromptTemplate<()> {
 /// The model's own template where the model has none, and whatever a template raises.
 pub fn prompt_ids(
     text: &Text,
-    template: &PromptTemplate<String>,
+    template: &PromptTemplate<ChatTemplate>,
     date: Option<&str>,
     messages: &[Message],
 ) -> Result<Vec<u32>> {
@@ -106,9 +106,7 @@ pub fn prompt_ids(
             return text.encode(&raw.join("\n"), true);
         }
         PromptTemplate::Model => text.render_chat(messages, true, date)?,
-        PromptTemplate::File(source) => {
-            text.render_with(&ChatTemplate::new("the chat template", source.as_str()), messages, true, date)?
-        }
+        PromptTemplate::File(template) => text.render_with(template, messages, true, date)?,
     };
     text.encode(&rendered, false)
 }

@@ -21,7 +21,15 @@ fn special_tokens_are_added_and_skipped_on_demand() {
 
 /// A word-level model directory's text, with the given side files.
 fn directory(tokenizer_changes: Value, settings: Value) -> Result<Text> {
+    directory_with(tokenizer_changes, settings, &[])
+}
+
+/// The same with more files. The directory is gone when this returns.
+fn directory_with(tokenizer_changes: Value, settings: Value, more: &[(&str, &str)]) -> Result<Text> {
     let dir = tempfile::tempdir().unwrap();
+    for (name, content) in more {
+        files::write_atomic(&dir.path().join(name), content.as_bytes()).unwrap();
+    }
     let mut tokenizer = json!({
         "version": "1.0", "pre_tokenizer": {"type": "Whitespace"},
         "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
@@ -153,4 +161,137 @@ fn tokenisers_that_take_everything_are_refused() {
             assert!(error.kind() == crate::error::Kind::User, "{shown}: {error}");
         }
     }
+fn without_place(error: &Error) -> String {
+    let message = error.message();
+    message
+        .rsplit_once("/tokenizer")
+        .or_else(|| message.rsplit_once("/chat"))
+        .map_or(message, |(_, rest)| rest)
+        .to_owned()
+}
+
+#[test]
+fn a_template_is_named_by_the_file_that_it_is_in() {
+    let fails = "{{ raise_exception('no') }}";
+    let told = |settings: Value, more: &[(&str, &str)]| {
+        let text = directory_with(json!({}), settings, more).unwrap();
+        without_place(&text.render_chat(&[], true, "").unwrap_err())
+    };
+    let setting = json!({"chat_template": fails});
+    assert_eq!(told(setting.clone(), &[]), "_config.json: chat_template, line 1: the template says: no");
+    let json = setting.to_string();
+    let other = [("chat_template.json", json.as_str())];
+    assert_eq!(told(json!({}), &other), "_template.json: chat_template, line 1: the template says: no");
+    let both = [("chat_template.jinja", fails), ("chat_template.json", "{")];
+    assert_eq!(told(json!({"chat_template": "never"}), &both), "_template.jinja, line 1: the template says: no");
+    let first = directory_with(json!({}), json!({"chat_template": "a"}), &other).unwrap();
+    assert_eq!(first.render_chat(&[], true, "").unwrap(), "a", "transformers' tokenisers do not read the other one");
+}
+
+#[test]
+fn templates_without_a_default_are_listed() {
+    let list = json!([{"name": "tool_use", "template": "x"}, {"name": "rag", "template": "y"}]);
+    for several in [list, json!({"tool_use": "x", "rag": "y"})] {
+        let text = directory(json!({}), json!({"chat_template": several})).unwrap();
+        let error = text.render_chat(&[Message::user("b")], true, "").unwrap_err();
+        let names = ["tool_use, rag", "rag, tool_use"];
+        let told = names.iter().any(|names| {
+            error.message().ends_with(&format!("tokenizer_config.json are named {names}, and none is the default"))
+        });
+        assert!(told, "{error}");
+        assert!(error.hint_text().unwrap().contains("save the one that you want as a file"));
+    }
+    let with = directory(json!({}), json!({"chat_template": {"default": "d", "rag": "y"}})).unwrap();
+    assert_eq!(with.render_chat(&[], true, "").unwrap(), "d");
+}
+
+#[test]
+fn switches_for_both_ends_count_for_every_class() {
+    let named = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    let with = |tokenizer: Value, more: Value| {
+        let mut settings = named.clone();
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        directory(tokenizer, settings).unwrap()
+    };
+    let both = with(json!({}), json!({"add_bos_token": true, "add_eos_token": true}));
+    assert_eq!(both.encode("a", true).unwrap(), [3, 0, 4]);
+    let writes_bos = json!({"post_processor": {
+        "type": "TemplateProcessing", "pair": [], "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}},
+    }});
+    let silent = with(writes_bos.clone(), json!({}));
+    assert_eq!(silent.encode("a", true).unwrap(), [3, 0]);
+    let same = with(writes_bos.clone(), json!({"add_bos_token": true}));
+    assert_eq!(same.digest(), silent.digest(), "what is said twice changes no key");
+    assert_eq!(with(writes_bos, json!({"add_bos_token": false})).encode("a", true).unwrap(), [0]);
+}
+
+#[test]
+fn tokens_that_are_named_as_special_are_special() {
+    let settings = json!({"eos_token": "b", "additional_special_tokens": ["[unk]", "<nowhere>"]});
+    let text = directory(json!({}), settings).unwrap();
+    assert_eq!(text.encode("ab", true).unwrap(), [0, 1], "it is cut out wherever it stands");
+    assert_eq!(text.decode(&[0, 1, 2, 0], true).unwrap(), "a a");
+    assert_eq!(text.decode(&[0, 1], false).unwrap(), "a b");
+    // Before tokenizer_config.json listed added tokens, the map went first.
+    let map = [("special_tokens_map.json", r#"{"eos_token": "a"}"#)];
+    assert_eq!(directory_with(json!({}), json!({"eos_token": "b"}), &map).unwrap().stop_ids(), [0, 1]);
+    let listed = json!({"eos_token": "</s>", "added_tokens_decoder": {}});
+    assert_eq!(directory_with(json!({}), listed, &map).unwrap().stop_ids(), [0, 1, 4]);
+}
+
+#[test]
+fn special_tokens_in_a_text_are_cut_like_any_text_where_that_is_asked_for() {
+    let of = |on: bool| directory(json!({}), json!({"split_special_tokens": on})).unwrap();
+    assert_eq!(of(false).encode("a <s>", false).unwrap(), [0, 3]);
+    assert_eq!(of(true).encode("a <s>", false).unwrap(), [0, 2, 2, 2]);
+    assert_ne!(of(true).digest(), of(false).digest());
+}
+
+#[test]
+fn blanks_are_cleaned_up_where_transformers_does() {
+    let vocabulary =
+        json!({"model": {"type": "WordLevel", "vocab": {"a": 0, "?": 1, "[unk]": 2}, "unk_token": "[unk]"}});
+    let of = |on: bool| directory(vocabulary.clone(), json!({"clean_up_tokenization_spaces": on})).unwrap();
+    assert_eq!(
+        (of(false).decode(&[0, 1], true).unwrap().as_str(), of(true).decode(&[0, 1], true).unwrap().as_str()),
+        ("a ?", "a?")
+    );
+    assert_ne!(of(true).digest(), of(false).digest());
+    let bpe = json!({"model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "[unk]": 2}, "merges": []}});
+    let of = |more: Value| directory(bpe.clone(), more).unwrap();
+    let asked = of(json!({"clean_up_tokenization_spaces": true}));
+    assert_eq!((asked.decode(&[0, 1], true).unwrap().as_str(), asked.digest()), ("a ?", of(json!({})).digest()));
+}
+
+#[test]
+fn what_a_text_side_says_is_read_known_or_refused() {
+    let quiet = json!({"tokenizer_class": "X", "model_max_length": 9, "padding_side": "left", "use_default_system_prompt": false});
+    assert_eq!(directory(json!({}), quiet).unwrap().notes(), [""; 0]);
+    let notes = directory_with(
+        json!({}),
+        json!({"new_switch": true}),
+        &[("special_tokens_map.json", r#"{"new_token": "x"}"#), ("generation_config.json", r#"{"num_beams": 4}"#)],
+    );
+    let notes = notes.unwrap().notes().join("\n");
+    for told in [
+        "tokenizer_config.json says new_switch = true, which dean does not know",
+        "special_tokens_map.json says new_token = \"x\", which dean does not know",
+        "generation_config.json says num_beams = 4, which transformers heeds even in greedy answers",
+    ] {
+        assert!(notes.contains(told), "{notes}");
+    }
+    for (setting, value) in [
+        ("auto_map", json!({"AutoTokenizer": ["t.T", null]})),
+        ("do_lower_case", json!(true)),
+        ("sp_model_kwargs", json!({"enable_sampling": true, "alpha": 0.1})),
+    ] {
+        let error = directory(json!({}), json!({setting: value})).err().unwrap();
+        assert!(error.message().contains(&format!("tokenizer_config.json: {setting} is ")), "{error}");
+    }
+    let error = directory(json!({"new_part": 1}), json!({})).err().unwrap();
+    assert!(error.message().contains("tokenizer.json says new_part = 1, which dean does not know"), "{error}");
+    let drawn = json!({"model": {"type": "Unigram", "vocab": [["a", -1.0], ["b", -1.0], ["[unk]", -9.0]], "unk_id": 2, "alpha": 0.1, "nbest_size": 64}});
+    let error = directory(drawn, json!({})).err().unwrap();
+    assert!(error.message().ends_with("the tokeniser has an alpha of 0.1: it cuts text at random"), "{error}");
 }

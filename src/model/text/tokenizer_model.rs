@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::source::layout::check_fetched;
+use crate::model::source::impostor;
 use crate::model::text::definition::Definition;
 use crate::model::text::pieces::{Pieces, Prefix, Search, spaces};
 
@@ -36,7 +36,7 @@ impl TokenizerModel {
     /// The file is too large, truncated or malformed, or asks for what is not supported.
     pub fn open(path: &Path) -> Result<Self> {
         let map = files::map(path)?;
-        check_fetched(path, &map)?;
+        impostor::check(path, &map)?;
         let read = if map.len() > LARGEST {
             Err(Error::user(format!("the file has {} bytes; {LARGEST} are the most", map.len())))
         } else {

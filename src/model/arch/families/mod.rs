@@ -67,8 +67,14 @@ pub fn pattern(layers: usize, every: usize) -> Vec<bool> {
 pub const FAMILIES: &[Family] =
     &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma2::FAMILY, gemma3_text::FAMILY];
 
-/// Reads a config.json, already parsed. `path` is for messages.
-pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfig> {
+/// What config.json calls the number of experts.
+const EXPERTS: [&str; 3] = ["num_experts", "num_local_experts", "n_routed_experts"];
+
+/// Reads a config.json, already parsed. `path` is for messages. `notes` gets what a user should know of it.
+///
+/// # Errors
+/// User: a family, or a setting that counts, that is not supported.
+pub fn from_config(path: &Path, map: &Map<String, Value>, notes: &mut Vec<String>) -> Result<DecoderConfig> {
     let file = path.display();
     let settings = Settings::new(file.to_string(), map);
     if map.get("auto_map").is_some_and(|code| !code.is_null() && code != &Value::Object(Map::new())) {
@@ -95,6 +101,8 @@ pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfi
                  docs/gemma.md shows how",
             ));
         }
+        let experts = EXPERTS.iter().any(|key| map.get(*key).and_then(Value::as_u64).is_some_and(|count| count > 1));
+        let what = if experts { format!("{what}, a mixture of experts") } else { what.to_owned() };
         return Err(Error::user(format!("{file}: model_type is {what}, which is not supported")).hint(supported()));
     };
     if !architectures.is_empty() && !architectures.contains(&family.architecture) {
@@ -109,7 +117,7 @@ pub fn from_config(path: &Path, map: &Map<String, Value>) -> Result<DecoderConfi
         );
     }
     let config = (family.from_config)(&settings)?;
-    settings.finish()?;
+    notes.extend(settings.finish()?);
     config.check().map_err(|error| error.within(file))?;
     Ok(config)
 }

@@ -17,7 +17,7 @@ fn config(family: &str, changes: Value) -> Result<DecoderConfig> {
     });
     let map = value.as_object_mut().unwrap();
     map.extend(changes.as_object().unwrap().clone());
-    from_config(Path::new("m/config.json"), map)
+    from_config(Path::new("m/config.json"), map, &mut Vec::new())
 }
 
 fn refusal(family: &str, changes: Value) -> String {
@@ -42,19 +42,29 @@ fn each_family_is_one_file_and_one_row() {
 /// Where a family's name may stand in the code, outside of its own file: text of a literal, and why.
 const NAMED: &[(&str, &str, &str)] = &[
     ("config_json.rs", "llama3", "a kind of rope scaling has this name in config.json, in every family"),
-    ("config_json.rs", "supported types are default, linear, dynamic and llama3", "the kinds of rope scaling"),
-    ("config_json.rs", "is_llama_config", "a harmless key"),
+    ("config_json.rs", "supported types are default, linear, dynamic, llama3 and yarn", "the kinds of rope scaling"),
+    ("config_keys.rs", "is_llama_config", "a harmless key"),
     ("config.rs", "{ROPE_FACTORS} holds factors other than Llama 3.1's", "the name of a rope scaling"),
-    ("config.rs", "supported are none, linear, and Llama 3.1's frequency factors", "as above"),
+    ("config.rs", "supported are none, linear, yarn with its factor, and Llama 3.1's frequency factors", "as above"),
+    (
+        "config.rs",
+        "merge it into that model with llama.cpp's `llama-export-lora`, and use the result",
+        "the name of a program",
+    ),
     ("gguf_vocabulary.rs", "llama", "GGUF calls SentencePiece so"),
     ("gguf_vocabulary.rs", "supported tokenisers of GGUF files are {GPT2} and {LLAMA}", "a constant's name"),
-    ("gguf_vocabulary.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
-    ("gguf_vocabulary.rs", "llama3", "as above"),
-    ("gguf_vocabulary.rs", "llama-v3", "as above"),
-    ("gguf_vocabulary.rs", "qwen2", "as above"),
-    ("gguf_vocabulary.rs", "deepseek-r1-qwen", "as above"),
-    ("gguf_vocabulary.rs", "smollm", "as above"),
-    ("container.rs", "join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`", "the name of a program"),
+    ("gguf_rules.rs", "llama-bpe", "rules for cutting words go by these names in GGUF"),
+    ("gguf_rules.rs", "llama3", "as above"),
+    ("gguf_rules.rs", "llama-v3", "as above"),
+    ("gguf_rules.rs", "qwen2", "as above"),
+    ("gguf_rules.rs", "deepseek-r1-qwen", "as above"),
+    ("gguf_rules.rs", "smollm", "as above"),
+    (
+        "gguf_rules.rs",
+        "convert the model again with a newer llama.cpp, or use its Hugging Face directory",
+        "the name of a program",
+    ),
+    ("settings.rs", "fix_mistral_regex", "a setting of tokenisers"),
     ("parts.rs", "LlamaTokenizer", "a class of tokenisers, which several families share"),
     ("parts.rs", "LlamaTokenizerFast", "as above"),
     ("parts.rs", "CodeLlamaTokenizer", "as above"),
@@ -178,6 +188,21 @@ fn rope_is_read_in_both_spellings() {
     assert!(matches!(old.blocks[0].rope.scaling, RopeScaling::Llama3 { original_context: 8192, .. }));
     let linear = config("llama", json!({"rope_scaling": {"type": "linear", "factor": 2}})).unwrap();
     assert_eq!(linear.blocks[0].rope.scaling, RopeScaling::Linear { factor: 2.0 });
+    let yarn = |settings: Value| config("qwen2", settings).unwrap().blocks[0].rope.scaling.clone();
+    let plain = RopeScaling::Yarn {
+        factor: 4.0,
+        original_context: 32_768,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        attention_factor: 0.1 * 4f64.ln() + 1.0,
+        truncate: true,
+    };
+    let spelled = json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768, "mscale": 0});
+    assert_eq!(yarn(json!({"rope_scaling": {"type": "yarn", "factor": 4.0, "beta_fast": null}})), plain);
+    assert_eq!(yarn(json!({"rope_scaling": spelled})), plain);
+    let outside = json!({"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 7},
+        "original_max_position_embeddings": 32768});
+    assert_eq!(yarn(outside), plain, "the one outside goes first");
     let dynamic = config("llama", json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}})).unwrap();
     assert_eq!(dynamic.blocks[0].rope.scaling, RopeScaling::Dynamic { factor: 2.0, original_context: 2048 });
 }
@@ -189,12 +214,12 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
         ("llama", "partial_rotary_factor", json!(0.5)),
         ("llama", "quantization_config", json!({"bits": 4})),
         ("llama", "sliding_window", json!(4096)),
-        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
+        ("llama", "rope_scaling", json!({"rope_type": "longrope", "factor": 4.0})),
         ("llama", "rope_scaling", json!({"rope_type": "linear", "factor": 4.0, "mrope_section": [1, 2]})),
         ("llama", "rope_scaling", json!({"rope_type": "linear"})),
         ("llama", "rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]})),
         ("llama", "rope_scaling", json!({"type": "su", "factor": 4.0})),
-        ("llama", "rope_parameters", json!({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0})),
+        ("llama", "rope_parameters", json!({"rope_type": "longrope", "rope_theta": 10000.0, "factor": 4.0})),
         ("llama", "rope_parameters", json!({"rope_type": "default", "partial_rotary_factor": 0.5})),
         ("llama", "rope_interleaved", json!(true)),
         ("llama", "use_sliding_window", json!(true)),
@@ -212,7 +237,7 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
         ("qwen2", "hidden_act", json!("gelu_new")),
         ("qwen2", "max_window_layers", json!("all")),
         ("qwen3", "mlp_bias", json!(true)),
-        ("qwen3", "rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
+        ("qwen3", "rope_scaling", json!({"rope_type": "longrope", "factor": 4.0})),
         ("mistral", "attention_bias", json!(true)),
         ("mistral", "rope_scaling", json!("linear")),
         ("qwen2", "use_mrope", json!(true)),
@@ -230,9 +255,14 @@ fn what_would_change_the_mathematics_is_refused_by_name() {
         ("gemma3_text", "use_bidirectional_attention", json!(true)),
         ("gemma3_text", "hidden_activation", json!("silu")),
         ("gemma3_text", "rope_parameters", json!({"rope_type": "default", "rope_theta": 1e6})),
-        ("gemma3_text", "rope_parameters", json!({"full_attention": {"rope_type": "yarn", "factor": 2.0}})),
+        ("gemma3_text", "rope_parameters", json!({"full_attention": {"rope_type": "longrope", "factor": 2.0}})),
+        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1.0, "beta_slow": 2.0})),
+        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 2.0, "attention_factor": -1.0})),
+        ("llama", "rope_scaling", json!({"rope_type": "yarn", "factor": 2.0, "extrapolation_factor": 1.0})),
         ("gemma3_text", "rope_local_base_freq", json!("low")),
         ("gemma3_text", "sliding_window_pattern", json!(0)),
+        ("llama", "logits_soft_cap", json!(30.0)),
+        ("llama", "num_experts", json!(8)),
         ("llama", "num_key_value_heads", json!(3)),
         ("llama", "hidden_size", json!(-64)),
         ("llama", "hidden_size", json!(1e30)),
@@ -286,6 +316,14 @@ fn decoders() -> Vec<DecoderConfig> {
         RopeScaling::Linear { factor: 4.0 },
         RopeScaling::Dynamic { factor: 2.0, original_context: 64 },
         RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_context: 8192 },
+        RopeScaling::Yarn {
+            factor: 4.0,
+            original_context: 32,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            attention_factor: 1.25,
+            truncate: false,
+        },
     ];
     let windows = [[None, None], [Some(8), Some(8)], [None, Some(8)], [Some(8), None], [Some(4), Some(8)]];
     let mut all = Vec::new();
@@ -322,7 +360,8 @@ fn what_a_config_json_is_written_for_is_read_back() {
             assert!(!FAMILIES.iter().any(|family| speaker(&family)));
             continue;
         };
-        let read = from_config(Path::new("c"), &map).unwrap_or_else(|error| panic!("{error}: {config:?}"));
+        let read =
+            from_config(Path::new("c"), &map, &mut Vec::new()).unwrap_or_else(|error| panic!("{error}: {config:?}"));
         assert_eq!(map["model_type"], read.family.as_str());
         assert_eq!(map["model_type"] == config.family.as_str(), speaks, "{config:?}");
         *own.entry(config.family.clone()).or_insert(0) += usize::from(speaks);
@@ -358,7 +397,7 @@ fn what_a_family_reads_it_can_say() {
             let Ok(config) = config(family.name, changes) else { continue };
             read += 1;
             let map = to_config(&config).unwrap();
-            assert_eq!(from_config(Path::new("c"), &map).unwrap(), config, "{map:?}");
+            assert_eq!(from_config(Path::new("c"), &map, &mut Vec::new()).unwrap(), config, "{map:?}");
         }
         assert!(read >= 3, "{} reads only {read}", family.name);
     }
@@ -394,7 +433,11 @@ fn a_silent_gemma_is_what_transformers_makes_of_it() {
     for config in [second, uncapped, third] {
         let block = &config.blocks[0];
         assert_eq!((block.norms, block.gate), (Norms::Around, Gate::GeluTanh));
-        assert_eq!(from_config(Path::new("c"), &to_config(&config).unwrap()).unwrap(), config, "and can be written");
+        assert_eq!(
+            from_config(Path::new("c"), &to_config(&config).unwrap(), &mut Vec::new()).unwrap(),
+            config,
+            "and can be written"
+        );
     }
 }
 
@@ -417,7 +460,10 @@ fn both_spellings_of_gemma_3_say_the_same() {
     assert_eq!(read.blocks[0].rope, Rope::plain(9e3), "a layer with a window is not stretched");
     assert_eq!(read.blocks[1].rope, Rope { theta: 5e5, scaling: RopeScaling::Linear { factor: 8.0 } });
     let said = to_config(&read).unwrap();
-    assert_eq!((from_config(Path::new("c"), &said).unwrap(), &said["sliding_window_pattern"]), (read, &json!(2)));
+    assert_eq!(
+        (from_config(Path::new("c"), &said, &mut Vec::new()).unwrap(), &said["sliding_window_pattern"]),
+        (read, &json!(2))
+    );
     let mut twice = new;
     twice["rope_scaling"] = json!({"rope_type": "linear", "factor": 8.0});
     assert!(refusal("gemma3_text", twice).contains("rope_scaling"));

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::model::arch::config::{Block, DecoderConfig};
 use crate::model::arch::families::{self, Header};
-use crate::model::arch::rope::{Rope, RopeScaling, llama3_frequency};
+use crate::model::arch::rope::{Rope, RopeScaling, YARN_BETAS, llama3_frequency, yarn_magnitude};
 use crate::model::checkpoint::gguf::{GgufFile, Meta};
 
 /// Llama 3.1's frequency factors come as a tensor instead of as settings.
@@ -18,13 +18,19 @@ pub fn decoder(file: &GgufFile) -> Result<DecoderConfig> {
 
 fn read(file: &GgufFile) -> Result<DecoderConfig> {
     let architecture = file.text("general.architecture").unwrap_or("missing");
+    if let Some(error) = no_model(file, architecture) {
+        return Err(error);
+    }
+    let keys = Keys { file, architecture };
+    let experts = keys.size("expert_count")?.filter(|count| *count > 0);
     let Some((family, gguf)) = families::of_gguf(architecture) else {
-        return Err(Error::user(format!("general.architecture is {architecture}, which is not supported"))
+        let what = if experts.is_some() { ", a mixture of experts" } else { "" };
+        return Err(Error::user(format!("general.architecture is {architecture}{what}, which is not supported"))
             .hint(families::supported()));
     };
-    let keys = Keys { file, architecture };
-    if keys.size("expert_count")?.is_some_and(|count| count > 0) {
-        return Err(Error::user(format!("{architecture}.expert_count is set; mixtures of experts are not supported")));
+    if let Some(count) = experts {
+        let message = format!("{architecture}.expert_count is {count}; mixtures of experts are not supported");
+        return Err(Error::user(message).hint("use a dense model of a supported family"));
     }
     let hidden_size = keys.need("embedding_length")?;
     let heads = keys.need("attention.head_count")?;
@@ -43,7 +49,8 @@ fn read(file: &GgufFile) -> Result<DecoderConfig> {
     let embedding = file.tensors().get("token_embd.weight");
     let vocab_size = embedding.and_then(|tensor| tensor.shape.first().copied());
     let has = |name: &str| file.tensors().contains_key(name);
-    let rope = Rope { theta: keys.number("rope.freq_base")?.unwrap_or(10000.0), scaling: keys.scaling()? };
+    let context = keys.need("context_length")?;
+    let rope = Rope { theta: keys.number("rope.freq_base")?.unwrap_or(10000.0), scaling: keys.scaling(context)? };
     let window = keys.size("attention.sliding_window")?.filter(|width| *width > 0);
     let block = Block { window, ..Block::llama(rope.clone()) };
     let mut config = DecoderConfig {
@@ -54,7 +61,7 @@ fn read(file: &GgufFile) -> Result<DecoderConfig> {
         heads,
         kv_heads: keys.size("attention.head_count_kv")?.unwrap_or(heads),
         head_dim,
-        context: keys.need("context_length")?,
+        context,
         norm_eps: keys.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-5),
         norm_offset: false,
         qkv_bias: has("blk.0.attn_q.bias"),
@@ -77,6 +84,25 @@ fn read(file: &GgufFile) -> Result<DecoderConfig> {
         config.blocks.iter_mut().for_each(|block| block.rope.scaling = scaling.clone());
     }
     Ok(config)
+}
+
+/// What a GGUF file is that holds no language model.
+fn no_model(file: &GgufFile, architecture: &str) -> Option<Error> {
+    let kind = file.text("general.type").unwrap_or_default();
+    let (what, way) = match (architecture, kind) {
+        ("clip", _) | (_, "mmproj") => (
+            "this is the part of a model that reads images or sound (mmproj)",
+            "name the file of the language model, which has the same name without mmproj",
+        ),
+        (_, "adapter") => (
+            "this is a LoRA adapter, which changes another model",
+            "merge it into that model with llama.cpp's `llama-export-lora`, and use the result",
+        ),
+        (_, "imatrix") => ("this is an importance matrix, not a model", "name the file of the model"),
+        (_, "vocab") => ("this file holds a vocabulary and no weights", "name the file of the model"),
+        _ => return None,
+    };
+    Some(Error::user(what).hint(way))
 }
 
 /// Keys under the architecture's prefix.
@@ -134,7 +160,7 @@ impl Keys<'_> {
         self.size(key)?.ok_or_else(|| Error::user(format!("the header has no {}.{key}", self.architecture)))
     }
 
-    fn scaling(&self) -> Result<RopeScaling> {
+    fn scaling(&self, context: usize) -> Result<RopeScaling> {
         let kind = self.file.text(&format!("{}.rope.scaling.type", self.architecture));
         let factor = match self.number("rope.scaling.factor")? {
             Some(factor) => Some(factor),
@@ -144,9 +170,37 @@ impl Keys<'_> {
             (None | Some("none"), None) => Ok(RopeScaling::None),
             (Some("none"), Some(_)) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
+            (Some("linear"), None) => Ok(RopeScaling::None),
+            (Some("yarn"), Some(factor)) => self.yarn(factor, context),
             (Some(kind), _) => Err(Error::user(format!("{}.rope.scaling.type is {kind}", self.architecture))
-                .hint("supported are none, linear, and Llama 3.1's frequency factors")),
+                .hint("supported are none, linear, yarn with its factor, and Llama 3.1's frequency factors")),
         }
+    }
+
+    /// YaRN as llama.cpp computes it.
+    fn yarn(&self, factor: f64, context: usize) -> Result<RopeScaling> {
+        let key = |name: &str| format!("rope.scaling.{name}");
+        let number = |name: &str| self.number(&key(name));
+        let multiplier = number("yarn_log_multiplier")?.filter(|multiplier| *multiplier != 0.0);
+        let implied = yarn_magnitude(factor, 1.0) / multiplier.map_or(1.0, |below| yarn_magnitude(factor, below));
+        // An extrapolation other than the whole one mixes frequencies in another way. Of an attention factor, llama.cpp takes no
+        // notice, while transformers takes it as it is.
+        for (name, neutral) in [("yarn_ext_factor", [1.0, 1.0]), ("yarn_attn_factor", [1.0, implied])] {
+            let given = number(name)?.filter(|given| neutral.iter().all(|neutral| (given - neutral).abs() > 1e-6));
+            if let Some(given) = given {
+                let message =
+                    format!("{}.{} is {given}, which programs read differently", self.architecture, key(name));
+                return Err(Error::user(message).hint("use the model's Hugging Face directory"));
+            }
+        }
+        Ok(RopeScaling::Yarn {
+            factor,
+            original_context: self.size(&key("original_context_length"))?.unwrap_or(context),
+            beta_fast: number("yarn_beta_fast")?.unwrap_or(YARN_BETAS.0),
+            beta_slow: number("yarn_beta_slow")?.unwrap_or(YARN_BETAS.1),
+            attention_factor: implied * number("attn_factor")?.unwrap_or(1.0),
+            truncate: true,
+        })
     }
 }
 

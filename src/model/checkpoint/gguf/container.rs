@@ -1,19 +1,19 @@
-//! The GGUF container: header, metadata and tensors, but not their meaning.
+//! The GGUF container: header, metadata and tensors, but not their meaning. A container may be cut in several files.
 //!
 //! The header is read with a cursor that cannot leave the file. So counts and lengths are never trusted before the bytes are
-//! there. Dequantisation is candle's. Format:
-//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
+//! there. Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 //! Must not know: families, Hugging Face names, tokenisers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use memmap2::Mmap;
 
+use super::formats::{Format, READABLE};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::checkpoint::weights::{Dtype, floats};
+use crate::model::source::impostor;
+use crate::model::source::parts;
 
 /// The longest list that is read: far more than any vocabulary has.
 const LONGEST_LIST: u64 = 1 << 22;
@@ -35,38 +35,102 @@ pub enum Meta {
 pub struct GgufTensor {
     /// Row-major, outermost first, as in Hugging Face files (GGUF itself writes it the other way round).
     pub shape: Vec<usize>,
-    pub kind: GgmlDType,
+    pub format: Format,
     pub label: &'static str,
+    /// Which of the files holds it.
+    part: usize,
     start: usize,
     bytes: usize,
 }
 
-/// An opened GGUF file.
+/// An opened GGUF file, with all its parts.
 pub struct GgufFile {
+    /// As it was opened: one of the parts.
     path: PathBuf,
-    map: Mmap,
+    parts: Vec<(PathBuf, Mmap)>,
     meta: BTreeMap<String, Meta>,
     tensors: BTreeMap<String, GgufTensor>,
 }
 
 impl GgufFile {
-    /// Maps the file and reads its header.
+    /// Maps the file and reads its header. If the file is one of several parts, all of them are opened.
+    ///
+    /// # Errors
+    /// A part that is missing, a file that is truncated, malformed or something else.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = files::map(path)?;
-        let place = path.display();
-        let (meta, tensors) = header(&map).map_err(|error| match error.hint_text() {
-            Some(_) => error.within(place),
-            None => error.within(place).hint("copy or download the file again"),
-        })?;
-        Ok(Self { path: path.to_owned(), map, meta, tensors })
+        let paths = parts::of(path).unwrap_or_else(|| vec![path.to_owned()]);
+        let missing: Vec<String> = paths
+            .iter()
+            .filter(|part| !part.exists())
+            .filter_map(|part| Some(part.file_name()?.display().to_string()))
+            .collect();
+        if !missing.is_empty() {
+            let message =
+                format!("{}: of its {} parts these are missing: {}", path.display(), paths.len(), missing.join(", "));
+            return Err(
+                Error::user(message).hint("all parts of a GGUF file belong into one folder; download the others too")
+            );
+        }
+        let mut file =
+            Self { path: path.to_owned(), parts: Vec::new(), meta: BTreeMap::new(), tensors: BTreeMap::new() };
+        for path in &paths {
+            let map = files::map(path)?;
+            let place = path.display();
+            impostor::check(path, &map)?;
+            let read = header(&map).and_then(|header| file.add(header, paths.len()));
+            read.map_err(|error| match error.hint_text() {
+                Some(_) => error.within(place),
+                None => error.within(place).hint("copy or download the file again"),
+            })?;
+            file.parts.push((path.clone(), map));
+        }
+        Ok(file)
+    }
+
+    /// Takes up the header of the next part of `count`. The first one has the metadata.
+    fn add(&mut self, (meta, tensors): Header, count: usize) -> Result<()> {
+        let part = self.parts.len();
+        let number = |key: &str| match meta.get(key) {
+            Some(Meta::Whole(number)) => usize::try_from(*number).ok(),
+            _ => None,
+        };
+        let said = number("split.count").unwrap_or(1).max(1);
+        if said != count {
+            return Err(Error::user(format!("this is one of {said} parts of a GGUF file, but its name says {count}"))
+                .hint(format!("give the parts their names back: NAME-00001-of-{said:05}.gguf and so on")));
+        }
+        if count > 1 && number("split.no") != Some(part) {
+            let message = format!("this should be part {} of {count} of a GGUF file, and is another one", part + 1);
+            return Err(Error::user(message).hint("copy or download the file again"));
+        }
+        for (name, tensor) in tensors {
+            if self.tensors.contains_key(&name) {
+                return Err(Error::user(format!("the tensor {name} is there twice")));
+            }
+            self.tensors.insert(name, GgufTensor { part, ..tensor });
+        }
+        if part == 0 {
+            self.meta = meta;
+        }
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The files of all parts, in order.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.parts.iter().map(|(path, _)| path.clone()).collect()
+    }
+
     pub fn meta(&self, key: &str) -> Option<&Meta> {
         self.meta.get(key)
+    }
+
+    /// Everything the header says, by key.
+    pub fn metas(&self) -> impl Iterator<Item = (&str, &Meta)> {
+        self.meta.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {
@@ -82,7 +146,10 @@ impl GgufFile {
 
     /// The bytes of a tensor as they lie in the file.
     pub fn bytes(&self, name: &str) -> Result<&[u8]> {
-        let bytes = self.tensors.get(name).and_then(|tensor| self.map.get(tensor.start..tensor.start + tensor.bytes));
+        let bytes = self.tensors.get(name).and_then(|tensor| {
+            let (_, map) = self.parts.get(tensor.part)?;
+            map.get(tensor.start..tensor.start + tensor.bytes)
+        });
         bytes.ok_or_else(|| Error::fault(format!("{}: no bytes of {name}", self.path.display())))
     }
 
@@ -92,17 +159,8 @@ impl GgufFile {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(Error::fault(format!("{}: no tensor {name}", self.path.display())));
         };
-        match tensor.kind {
-            GgmlDType::F32 => return Ok(floats(bytes, Dtype::F32)),
-            GgmlDType::F16 => return Ok(floats(bytes, Dtype::F16)),
-            GgmlDType::BF16 => return Ok(floats(bytes, Dtype::BF16)),
-            _ => {}
-        }
-        // candle casts the slice to blocks that may hold f16: the header's check of offsets keeps it aligned
-        let cpu = &candle_core::Device::Cpu;
-        qtensor_from_ggml(tensor.kind, bytes, tensor.shape.clone(), cpu)
-            .and_then(|quantised| quantised.dequantize(cpu)?.flatten_all()?.to_vec1::<f32>())
-            .map_err(|cause| Error::fault(format!("{}: cannot dequantise {name}: {cause}", self.path.display())))
+        let values = tensor.format.dequantize(bytes, &tensor.shape);
+        values.map_err(|error| error.within(name).within(self.path.display()))
     }
 }
 
@@ -127,12 +185,6 @@ fn header(file: &[u8]) -> Result<Header> {
         let kind = cursor.u32()?;
         let value = cursor.value(kind, 0).map_err(|error| error.within(&key))?;
         meta.insert(key, value);
-    }
-    if let Some(Meta::Whole(parts)) = meta.get("split.count")
-        && *parts > 1
-    {
-        return Err(Error::user(format!("this GGUF file is one of {parts} parts"))
-            .hint("join them: llama.cpp's `llama-gguf-split --merge FIRST-PART OUT.gguf`"));
     }
     let mut infos = Vec::new();
     for _ in 0..tensor_count {
@@ -164,68 +216,24 @@ struct Info {
 /// Finds a tensor's bytes and checks that the file has them.
 fn place(info: Info, data: usize, alignment: usize, file_size: usize) -> Result<(String, GgufTensor)> {
     let Info { name, shape, kind, offset } = info;
-    let Some((label, kind)) = kind_of(kind) else {
-        let label = foreign(kind).map_or_else(|| format!("type {kind}"), str::to_owned);
-        return Err(Error::user(format!("{name} is quantised as {label}, which cannot be read"))
-            .hint("use a file of type Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, F16, BF16 or F32"));
-    };
+    let (label, format) = Format::of(kind)
+        .map_err(|label| Error::user(format!("{name} is quantised as {label}, which cannot be read")).hint(READABLE))?;
     let row = shape.last().copied().unwrap_or(1);
     let numel = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    if !row.is_multiple_of(kind.block_size()) || numel == Some(0) {
+    if !row.is_multiple_of(format.block_size()) || numel == Some(0) {
         return Err(Error::user(format!("{name} has the shape {shape:?}, which {label} cannot store")));
     }
-    let bytes = numel.and_then(|numel| (numel / kind.block_size()).checked_mul(kind.type_size()));
+    let bytes = numel.and_then(|numel| (numel / format.block_size()).checked_mul(format.type_size()));
     let start = usize::try_from(offset).ok().filter(|offset| offset.is_multiple_of(alignment));
     let start = start.and_then(|offset| offset.checked_add(data));
     match (start, bytes) {
         (Some(start), Some(bytes)) if start.checked_add(bytes).is_some_and(|end| end <= file_size) => {
-            Ok((name, GgufTensor { shape, kind, label, start, bytes }))
+            Ok((name, GgufTensor { shape, format, label, part: 0, start, bytes }))
         }
         _ => Err(Error::user(format!(
             "the file is truncated or malformed: {name} of shape {shape:?} at offset {offset} is not within its {file_size} bytes"
         ))),
     }
-}
-
-/// The formats candle dequantises, by their number in the file.
-fn kind_of(kind: u32) -> Option<(&'static str, GgmlDType)> {
-    Some(match kind {
-        0 => ("F32", GgmlDType::F32),
-        1 => ("F16", GgmlDType::F16),
-        2 => ("Q4_0", GgmlDType::Q4_0),
-        3 => ("Q4_1", GgmlDType::Q4_1),
-        6 => ("Q5_0", GgmlDType::Q5_0),
-        7 => ("Q5_1", GgmlDType::Q5_1),
-        8 => ("Q8_0", GgmlDType::Q8_0),
-        10 => ("Q2_K", GgmlDType::Q2K),
-        11 => ("Q3_K", GgmlDType::Q3K),
-        12 => ("Q4_K", GgmlDType::Q4K),
-        13 => ("Q5_K", GgmlDType::Q5K),
-        14 => ("Q6_K", GgmlDType::Q6K),
-        30 => ("BF16", GgmlDType::BF16),
-        _ => return None,
-    })
-}
-
-/// Names of formats that cannot be read, for the error.
-fn foreign(kind: u32) -> Option<&'static str> {
-    Some(match kind {
-        9 => "Q8_1",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        29 => "IQ1_M",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        39 => "MXFP4",
-        _ => return None,
-    })
 }
 
 /// A place in the file that can only move forward, and only onto bytes that exist.

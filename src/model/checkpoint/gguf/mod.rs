@@ -5,6 +5,9 @@
 
 pub(in crate::model) mod config;
 mod container;
+mod formats;
+mod iq4;
+pub(in crate::model) mod keys;
 mod weights;
 
 pub(in crate::model) use container::{GgufFile, Meta};

@@ -134,7 +134,7 @@ impl Weights for GgufWeights {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        vec![self.file.path().to_owned()]
+        self.file.files()
     }
 }
 

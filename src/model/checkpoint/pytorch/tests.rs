@@ -129,7 +129,7 @@ fn what_is_cut_or_no_such_file_is_told() {
         }
     }
     insta::assert_snapshot!(refusal(b""), @"
-    DIR/pytorch_model.bin: this is not a file of weights that torch.save wrote
+    DIR/pytorch_model.bin is empty
     hint: copy or download the file again
     ");
     insta::assert_snapshot!(refusal(b"version https://git-lfs.github.com/spec/v1\n"), @"

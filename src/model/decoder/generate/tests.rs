@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use super::*;
 use crate::model::arch::config::DecoderConfig;
 use crate::model::decoder::Edit;
+use crate::model::greedy::Adjustments;
 use crate::model::matrix::MatrixId;
 use crate::model::testing::{kinds, random, small};
 
@@ -57,9 +58,13 @@ fn prompts(config: &DecoderConfig, count: usize) -> Vec<Vec<u32>> {
 type Generated = (Vec<Continuation>, Vec<(usize, Vec<u32>)>);
 
 fn generated(decoder: &Decoder, prompts: &[Vec<u32>], order: &[usize], slots: usize) -> Generated {
+    by(&Greedy::until(&STOPS), decoder, prompts, order, slots)
+}
+
+fn by(greedy: &Greedy, decoder: &Decoder, prompts: &[Vec<u32>], order: &[usize], slots: usize) -> Generated {
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut seen = Seen::default();
-    let answers = decoder.generate_in_slots(&views, order, 9, &STOPS, Some(slots), &mut seen).unwrap();
+    let answers = decoder.generate_in_slots(&views, order, 9, greedy, Some(slots), &mut seen).unwrap();
     assert_eq!(seen.done.len(), order.len());
     seen.first.sort();
     (answers, seen.first)
@@ -117,8 +122,41 @@ fn only_what_is_asked_for_is_continued() {
     assert!(some[0].ids.is_empty());
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut seen = Seen::default();
-    let read = decoder.generate(&views, &[0, 3], 0, &[], &mut seen).unwrap();
+    let read = decoder.generate(&views, &[0, 3], 0, &Greedy::default(), &mut seen).unwrap();
     assert!(read.iter().all(|answer| answer.ids.is_empty()) && seen.first.len() == 2);
+}
+
+#[test]
+fn each_sequence_follows_the_rules_for_its_own_text() {
+    let decoder = random(&small(), &Device::flex(), 3);
+    let prompts = prompts(&small(), 40);
+    let order: Vec<usize> = (0..prompts.len()).collect();
+    let plain = generated(&decoder, &prompts, &order, 7).0;
+    let repeats = |answers: &[Continuation]| {
+        let again = |(prompt, answer): (&Vec<u32>, &Continuation)| {
+            let text = [prompt.as_slice(), &answer.ids].concat();
+            let pairs: Vec<&[u32]> = text.windows(2).collect();
+            (prompt.len().max(2) - 1..pairs.len()).any(|at| pairs[..at].contains(&pairs[at]))
+        };
+        prompts.iter().zip(answers).filter(|both| again(*both)).count()
+    };
+    assert!(repeats(&plain) > 3, "the rule has nothing to do");
+    let adjustments = Adjustments { no_repeat_ngram_size: 2, ..Adjustments::default() };
+    let greedy = Greedy { adjustments, ..Greedy::until(&STOPS) };
+    let alone = by(&greedy, &decoder, &prompts, &order, 1);
+    assert_eq!(repeats(&alone.0), 0);
+    assert!(by(&greedy, &decoder, &prompts, &order, 32) == alone);
+    // A penalty of one changes nothing, though it is computed elsewhere. Drafts change nothing either.
+    let adjustments = Adjustments { repetition_penalty: Some(1.0), ..Adjustments::default() };
+    let penalty = Greedy { adjustments, ..Greedy::until(&STOPS) };
+    assert_eq!(by(&penalty, &decoder, &prompts, &order, 7).0, plain);
+    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    for drafts in [&alone.0, &plain] {
+        let drafts = drafts.iter().map(|answer| answer.ids.clone()).collect();
+        let mut seen = Seen { drafts, ..Seen::default() };
+        let drafted = decoder.generate_in_slots(&views, &order, 9, &greedy, Some(7), &mut seen).unwrap();
+        assert!(drafted == alone.0 && seen.right > 0);
+    }
 }
 
 #[test]
@@ -130,7 +168,7 @@ fn who_watches_may_stop_it() {
         }
     }
     let decoder = random(&small(), &Device::flex(), 3);
-    assert!(decoder.generate(&[&[1, 2]], &[0], 4, &[], &mut Stopper).is_err());
+    assert!(decoder.generate(&[&[1, 2]], &[0], 4, &Greedy::default(), &mut Stopper).is_err());
 }
 
 /// Answers and first logits with these drafts, how many passes they took, and how many supposed tokens were right.
@@ -138,7 +176,7 @@ fn drafted(decoder: &Decoder, prompts: &[Vec<u32>], slots: usize, drafts: &[Vec<
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let order: Vec<usize> = (0..prompts.len()).collect();
     let mut seen = Seen { drafts: drafts.to_vec(), ..Seen::default() };
-    let answers = decoder.generate_in_slots(&views, &order, 24, &STOPS, Some(slots), &mut seen).unwrap();
+    let answers = decoder.generate_in_slots(&views, &order, 24, &Greedy::until(&STOPS), Some(slots), &mut seen).unwrap();
     seen.first.sort();
     ((answers, seen.first), seen.passes, seen.right)
 }

@@ -52,7 +52,8 @@ fn what_text_is_read_from_is_in_the_list_or_is_not_found() {
     assert_eq!(layout.companion(TOKENIZER), Some("m/tokenizer.json".into()));
     assert_eq!(layout.companion(ADDED_TOKENS), None, "tokenizer.json holds them");
     assert_eq!(layout.companion("vocab.json"), None, "nothing reads it");
-    assert_eq!(layout.names().len(), COMPANIONS.len() - 1 + 1);
+    assert_eq!(layout.companion(PROCESSOR_TEMPLATE), None, "chat_template.jinja goes first");
+    assert_eq!(layout.names().len(), COMPANIONS.len() - 2 + 1);
     // A copy takes along whatever some tool may look into.
     assert!(COMPANIONS.iter().all(|name| stands_beside(name) && is_looked_into(name)));
     let beside: Vec<&str> = layout.beside().collect();
@@ -88,7 +89,7 @@ fn what_is_not_a_model_says_why() {
     insta::assert_snapshot!(refusal(&[], None), @"not a model in Hugging Face layout: no config.json; no file is there");
     insta::assert_snapshot!(refusal(&["config.json", "weights.safetensors"], None), @"no weights: none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json; found config.json, weights.safetensors");
     let hint = |list: &[&str]| layout(list, None).unwrap_err().hint_text().unwrap().to_owned();
-    insta::assert_snapshot!(hint(&["config.json", "model-00001-of-00002.safetensors"]), @"model-00001-of-00002.safetensors is one of several files; the index that lists them must be there too");
+    insta::assert_snapshot!(refusal(&["config.json", "model-00001-of-00002.safetensors"], None), @"shards without model.safetensors.index.json: model-00001-of-00002.safetensors is one of several files; found config.json, model-00001-of-00002.safetensors");
     insta::assert_snapshot!(hint(&["README.md", "m.Q4_0.GGUF"]), @"to use its GGUF file, name the file itself: m.Q4_0.GGUF");
     assert!(hint(&["adapter_config.json", "adapter_model.safetensors"]).contains("LoRA"));
     assert!(hint(&["adapter_config.json", "config.json", "adapter_model.safetensors"]).contains("LoRA"));

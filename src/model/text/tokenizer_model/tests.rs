@@ -109,5 +109,5 @@ fn what_a_file_asks_for_beyond_this_is_refused() {
     insta::assert_snapshot!(refused(&[&good, b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"]), @"tokenizer.model: the file is truncated, or not a SentencePiece model");
     insta::assert_snapshot!(refused(&[&good, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]), @"tokenizer.model: the file is truncated, or not a SentencePiece model");
     insta::assert_snapshot!(refused(&[b"version https://git-lfs"]), @"tokenizer.model is a Git LFS pointer, not the file itself");
-    insta::assert_snapshot!(refused(&[b""]), @"tokenizer.model: the tokeniser uses remove_extra_whitespaces, which is not supported");
+    insta::assert_snapshot!(refused(&[b""]), @"tokenizer.model is empty");
 }

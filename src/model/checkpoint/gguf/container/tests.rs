@@ -182,10 +182,13 @@ fn what_the_decoder_would_get_wrong_is_refused() {
         ("llama.expert_count", Meta::U32(8), "llama.expert_count"),
         ("llama.rope.dimension_count", Meta::U32(32), "llama.rope.dimension_count"),
         ("llama.attention.value_length", Meta::U32(32), "llama.attention.value_length"),
+        ("llama.rope.scaling.type", Meta::String("longrope".into()), "llama.rope.scaling.type"),
         ("llama.rope.scaling.type", Meta::String("yarn".into()), "llama.rope.scaling.type"),
+        ("llama.logit_scale", Meta::F32(0.5), "llama: logit_scale is 0.5"),
+        ("llama.attention.causal", Meta::Bool(false), "llama: attention.causal is false"),
         ("llama.attention.head_count_kv", Meta::Array(vec![Meta::U32(2), Meta::U32(4)]), "head_count_kv"),
         ("llama.attention.head_count", Meta::U32(0), "0 heads"),
-        ("split.count", Meta::U16(2), "one of 2 parts"),
+        ("split.count", Meta::U16(2), "one of 2 parts of a GGUF file, but its name says 1"),
         ("general.alignment", Meta::U32(0), "general.alignment"),
     ] {
         let message = refused(&[(key, value)], &[]);
@@ -202,7 +205,8 @@ fn what_the_decoder_would_get_wrong_is_refused() {
 fn headers_that_lie_cost_nothing() {
     let whole = gguf("llama", Format::F16, &[], &[]).bytes();
     assert!(refusal(&whole[..whole.len() - 4096]).contains("truncated or malformed"));
-    assert!(refusal(b"").contains("not a GGUF file"));
+    assert_eq!(refusal(b""), "FILE is empty");
+    assert!(refusal(b"GGML").contains("not a GGUF file"));
     // the counts of tensors and of metadata
     for at in [8, 16] {
         let mut file = whole.clone();
@@ -218,8 +222,8 @@ fn headers_that_lie_cost_nothing() {
     let name = b"token_embd.weight";
     let at = whole.windows(name.len()).position(|window| window == name).unwrap() + name.len() + 4 + 16;
     let mut foreign = whole;
-    foreign[at] = 20;
-    assert!(refusal(&foreign).contains("quantised as IQ4_NL"));
+    foreign[at] = 39;
+    assert!(refusal(&foreign).contains("quantised as MXFP4"));
 }
 
 /// A tokenizer.json's vocabulary and merges as GGUF metadata.
@@ -281,12 +285,132 @@ fn a_gguf_tokenizer_equals_the_tokenizer_json_it_came_from() {
 }
 
 #[test]
-fn turns_end_with_a_token_of_that_name_where_the_file_names_none() {
+fn turns_end_with_tokens_of_known_names_whatever_else_the_file_names() {
     let folder = committed("qwen2-tied");
     let mut meta = tokenizer_meta(&folder.join("tokenizer.json"), "qwen2", false);
-    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 3], "<|im_end|>");
+    // Id 3 is <|im_end|>, and 1 is the end of the text. Whatever type the file gives them, they are special.
+    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 3]);
     meta.push(("tokenizer.ggml.eot_token_id".into(), Meta::U32(2)));
-    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 2], "the file's own word counts");
+    assert_eq!(text_of(&meta).unwrap().stop_ids(), [1, 2, 3]);
+    let stops = |names: [&str; 3]| {
+        let mut meta = meta.clone();
+        meta.truncate(8);
+        let Meta::Array(tokens) = &mut meta[2].1 else { panic!("no tokens") };
+        for (token, name) in tokens[300..].iter_mut().zip(names) {
+            *token = Meta::String(name.into());
+        }
+        // no merge may make a token that is no longer there
+        let Meta::Array(merges) = &mut meta[4].1 else { panic!("no merges") };
+        merges.truncate(1);
+        let Meta::Array(types) = &mut meta[3].1 else { panic!("no types") };
+        types[300..].fill(Meta::I32(1));
+        let text = text_of(&meta).unwrap();
+        let shown = [false, true].map(|hidden| text.decode(&[300, 301, 302], hidden).unwrap());
+        (text.stop_ids()[2..].to_vec(), shown)
+    };
+    let all = ["<|eot_id|>", "<end_of_turn>", "<|eom_id|>"];
+    assert_eq!(stops(all), (vec![300, 301, 302], [all.concat(), String::new()]), "shown or hidden as asked");
+    assert_eq!(stops(["_<EOT>", "[EOS]", "<|start|>"]).0, [300, 301]);
+    // Where <|end|> only ends a message, and <|return|> the turn.
+    let harmony = ["<|return|>", "<|call|>", "<|end|>"];
+    assert_eq!(stops(harmony), (vec![300, 301], [harmony.concat(), "<|end|>".into()]));
+}
+
+#[test]
+fn names_of_templates_are_listed_where_there_is_no_default() {
+    let mut meta = tokenizer_meta(&committed("qwen2-tied").join("tokenizer.json"), "qwen2", false);
+    meta.push(("tokenizer.chat_template.rag".into(), Meta::String("{{ 1 }}".into())));
+    let error = |meta: &[(String, Meta)]| text_of(meta).unwrap().render_chat(&[], true, "").unwrap_err();
+    assert!(error(&meta).message().ends_with("m.gguf are named rag, and none is the default"));
+    meta.push(("tokenizer.chat_template".into(), Meta::String("{{ raise_exception('no') }}".into())));
+    assert!(error(&meta).message().ends_with("m.gguf: tokenizer.chat_template, line 1: the template says: no"));
+}
+
+#[test]
+fn a_file_in_parts_is_the_file() {
+    let whole = gguf("llama", Format::Q8_0, &[], &[("output.weight", &[8, WIDTH])]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |part: usize| dir.path().join(format!("m-{part:05}-of-00003.gguf"));
+    let write = |part: usize, number: u16, tensors: &[usize]| {
+        let mut file = Gguf { metadata: Vec::new(), tensors: Vec::new() };
+        if part == 1 {
+            file.metadata = whole.metadata.clone();
+        }
+        for (name, tensor) in tensors.iter().map(|at| &whole.tensors[*at]) {
+            let values = tensor.dequantize(&candle_core::Device::Cpu).unwrap();
+            let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let shape = tensor.shape().dims().to_vec();
+            file.tensors.push((name.clone(), quantised(&values, &shape, tensor.dtype())));
+        }
+        let file = file.with("split.no", Meta::U16(number)).with("split.count", Meta::U16(3));
+        files::write_atomic(&path(part), &file.bytes()).unwrap();
+    };
+    write(1, 0, &[]);
+    write(2, 1, &[0, 1, 2, 3, 4, 11]);
+    let told = |part: usize| {
+        Checkpoint::open(&path(part)).unwrap_err().message().replace(&dir.path().display().to_string(), "DIR")
+    };
+    assert_eq!(told(1), "DIR/m-00001-of-00003.gguf: of its 3 parts these are missing: m-00003-of-00003.gguf");
+    write(3, 1, &[5, 6, 7, 8, 9, 10]);
+    assert_eq!(told(2), "DIR/m-00003-of-00003.gguf: this should be part 3 of 3 of a GGUF file, and is another one");
+    write(3, 2, &[5, 6, 7, 8, 9, 10, 0]);
+    assert_eq!(told(2), "DIR/m-00003-of-00003.gguf: the tensor token_embd.weight is there twice");
+    write(3, 2, &[5, 6, 7, 8, 9, 10]);
+    let one = open(&whole.bytes()).unwrap();
+    let quiet = |_: u64, _: u64| {};
+    for part in 1..=3 {
+        let parts = Checkpoint::open(&path(part)).unwrap();
+        assert_eq!((parts.config(), parts.weight_files().len()), (one.config(), 3));
+        assert_eq!(parts.weights_digest(&quiet).unwrap(), one.weights_digest(&quiet).unwrap());
+    }
+    let lines: Vec<String> =
+        (1..=3).map(|part| format!("{}  m-{part:05}-of-00003.gguf\n", files::digest(&path(part)).unwrap())).collect();
+    let digest = crate::model::source::digest(&path(2)).unwrap();
+    assert_eq!(digest, crate::digest::Digest::of(lines.concat().as_bytes()), "as b3sum's lines");
+}
+
+#[test]
+fn yarn_comes_with_what_llama_cpp_makes_of_the_keys() {
+    let yarn = |more: &[(&str, Meta)]| {
+        let mut keys = vec![
+            ("llama.rope.scaling.type", Meta::String("yarn".into())),
+            ("llama.rope.scaling.factor", Meta::F32(4.0)),
+        ];
+        keys.extend_from_slice(more);
+        open(&gguf("llama", Format::F16, &keys, &[]).bytes()).map(|model| model.config().blocks[0].rope.scaling.clone())
+    };
+    let with = |original_context, beta_fast, attention_factor| RopeScaling::Yarn {
+        factor: 4.0,
+        original_context,
+        beta_fast,
+        beta_slow: 1.0,
+        attention_factor,
+        truncate: true,
+    };
+    let magnitude = |multiplier: f64| 0.1 * multiplier * 4f64.ln() + 1.0;
+    assert_eq!(yarn(&[]).unwrap(), with(64, 32.0, magnitude(1.0)), "the whole context where nothing else is said");
+    let more = [
+        ("llama.rope.scaling.original_context_length", Meta::U32(16)),
+        ("llama.rope.scaling.yarn_beta_fast", Meta::F32(8.0)),
+        ("llama.rope.scaling.yarn_log_multiplier", Meta::F32(0.5)),
+        ("llama.rope.scaling.attn_factor", Meta::F32(2.0)),
+        ("llama.rope.scaling.yarn_ext_factor", Meta::F32(1.0)),
+    ];
+    assert_eq!(yarn(&more).unwrap(), with(16, 8.0, magnitude(1.0) / magnitude(0.5) * 2.0));
+    for key in ["llama.rope.scaling.yarn_ext_factor", "llama.rope.scaling.yarn_attn_factor"] {
+        assert!(yarn(&[(key, Meta::F32(0.5))]).unwrap_err().message().contains(&key["llama.".len()..]));
+    }
+}
+
+#[test]
+fn keys_that_nobody_knows_are_told() {
+    let notes = |keys: &[(&str, Meta)]| open(&gguf("llama", Format::F16, keys, &[]).bytes()).unwrap().notes();
+    let quiet = [("general.name", Meta::String("x".into())), ("llama.vocab_size", Meta::U32(8))];
+    assert_eq!(notes(&quiet), [""; 0]);
+    let told =
+        notes(&[("llama.new_scale", Meta::F32(0.5)), ("tokenizer.ggml.new", Meta::Bool(true)), ("other", Meta::U8(1))]);
+    let ends = ["llama says new_scale = 0.5", "tokenizer says ggml.new = true", "m.gguf says other = 1"];
+    assert!(told.len() == 3 && told.iter().zip(ends).all(|(note, end)| note.contains(end)), "{told:?}");
 }
 
 #[test]
@@ -310,8 +434,11 @@ fn splitting_rules_go_by_name() {
     assert_eq!(digits("llama-bpe"), [303]);
     assert_eq!(digits("qwen2").len(), 2);
 
-    let error = text_of(&meta("tekken")).err().unwrap();
-    assert!(error.message().contains("tokenizer.ggml.pre is tekken") && error.hint_text().unwrap().contains("smollm"));
+    // llama.cpp's default is a rule of its own: it cuts signs off before anything else
+    assert_ne!(ids("default", "no\u{301}. x"), ids("qwen2", "no\u{301}. x"));
+    let error = text_of(&meta("chatglm-bpe")).err().unwrap();
+    let hint = error.hint_text().unwrap();
+    assert!(error.message().contains("tokenizer.ggml.pre is chatglm-bpe") && hint.contains("tekken"), "{error}");
     let mut other = meta("qwen2");
     other[0].1 = Meta::String("t5".into());
     assert!(text_of(&other).err().unwrap().message().contains("tokenizer.ggml.model is t5"));
