@@ -46,7 +46,9 @@ fn children_get_no_secrets_and_nothing_of_the_working_directory() {
     for arguments in [&["run", "--set", source][..], &["doctor"]] {
         let mut command = project.dean(arguments);
         command.env("PATH", &path).env("HOME", &home).env("PIP_INDEX_URL", "http://127.0.0.1:1/simple");
-        SECRETS.iter().for_each(|secret| drop(command.env(secret, "hidden-treasure")));
+        for secret in SECRETS {
+            command.env(secret, "hidden-treasure");
+        }
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(i32::from(arguments[0] == "run")), "{said}");

@@ -155,7 +155,7 @@ pub(super) fn download(
     if let Some(parent) = path.parent() {
         files::create_dir_all(parent)?;
     }
-    content.replace(&path).at("write", &path)?;
+    content.replace(&path, files::Keep::Content).at("write", &path)?;
     Ok(path)
 }
 

@@ -161,6 +161,8 @@ fn tokenisers_that_take_everything_are_refused() {
             assert!(error.kind() == crate::error::Kind::User, "{shown}: {error}");
         }
     }
+}
+
 fn without_place(error: &Error) -> String {
     let message = error.message();
     message
