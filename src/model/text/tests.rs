@@ -297,3 +297,96 @@ fn what_a_text_side_says_is_read_known_or_refused() {
     let error = directory(drawn, json!({})).err().unwrap();
     assert!(error.message().ends_with("the tokeniser has an alpha of 0.1: it cuts text at random"), "{error}");
 }
+
+/// Every one ends in a sentence, soon, and in bounded memory (without the meter some of them abort this process).
+#[test]
+fn templates_that_never_end_or_take_everything_are_refused() {
+    const LONGEST: usize = 128 << 10;
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("{}{inner}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let doubled = |what: &str, how: &str| {
+        format!(
+            "{{% set ns = namespace(x={what}) %}}{{% for i in range(80) %}}{{% set ns.x = {how} %}}{{% endfor %}}{{{{ ns.x|length }}}}"
+        )
+    };
+    let deep = |use_it: &str| {
+        format!(
+            "{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% for j in range(9) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{{% endfor %}}{use_it}"
+        )
+    };
+    let itself = |use_it: &str| format!("{{% set ns = namespace() %}}{{% set ns.x = ns %}}{use_it}");
+    let sources = [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x".to_owned(),
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".into(),
+        "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}".into(),
+        doubled("'aaaaaaaa'", "ns.x ~ ns.x"),
+        doubled("'aaaaaaaa'", "ns.x + ns.x"),
+        doubled("'aaaaaaaa'", "[ns.x, ns.x]|join"),
+        doubled("'aaaaaaaa'", "ns.x|replace('a', 'aa')"),
+        doubled("'aaaaaaaa'", "ns.x.replace('a', 'aa')"),
+        doubled("'aaaaaaaa'", "ns.x * 2"),
+        doubled("'aaaaaaaa'", "'%s%s'|format(ns.x, ns.x)"),
+        doubled("[1]", "ns.x + ns.x") + "{% for i in ns.x %}{% endfor %}",
+        doubled("[1]", "ns.x + ns.x") + "{{ 2 in ns.x }}",
+        doubled("[1]", "ns.x + ns.x") + "{{ ns.x|sum }}",
+        doubled("[1]", "ns.x + ns.x") + "{{ ns.x|last }}",
+        doubled("[1]", "(ns.x + ns.x)|list"),
+        doubled("[1]", "(ns.x|map('abs')) + (ns.x|map('abs'))"),
+        doubled("(messages|map('upper'))", "ns.x + ns.x") + "{{ ns.x|list|length }}",
+        doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x }}",
+        doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x|tojson }}",
+        doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x == ns.x }}",
+        doubled("[1]", "[ns.x, ns.x]") + "{{ ns.x|string }}",
+        doubled("{}", "dict(a=ns.x, b=ns.x)") + "{{ ns.x }}",
+        "{{ 'a' * 1000000000 }}".into(),
+        "{{ 'a' * 1000000000000000000 }}".into(),
+        "{{ [1] * 1000000000 }}".into(),
+        "{{ range(1000000000)|list|length }}".into(),
+        "{{ 'a'.ljust(1000000000) }}".into(),
+        "{{ 'a'.zfill(1000000000) }}".into(),
+        "{{ 'a'.center(1000000000) }}".into(),
+        "{{ 'a'|indent(1000000000) }}".into(),
+        "{{ '%1000000000d'|format(1) }}".into(),
+        "{{ 10 ** 10 ** 10 ** 10 }}".into(),
+        "{{ ('a' * 60000)|list|map('upper')|join|length }}{{ lipsum(n=1000000000) }}".into(),
+        deep(""),
+        deep("{{ ns.x }}"),
+        deep("{{ ns.x|string|length }}"),
+        deep("{{ ns.x|tojson }}"),
+        deep("{{ ns.x == [ns.x] }}"),
+        deep("{{ [ns.x, ns.x]|sort }}"),
+        deep("{{ [ns.x, [ns.x]]|unique|list }}"),
+        itself("{{ ns }}"),
+        itself("{{ ns ~ '' }}"),
+        itself("{{ ns|tojson }}"),
+        itself("{{ ns|string }}"),
+        itself("{{ ns|pprint }}"),
+        itself("{{ ns == ns }}{{ ns.x == ns }}"),
+        itself("{{ [ns, ns]|sort }}"),
+        itself("{{ [ns, ns]|unique|list }}"),
+        itself("{{ {ns: 1} }}"),
+        itself("{% set a = namespace() %}{% set a.b = ns %}{% set ns.x = a %}{{ a == ns }}"),
+        itself("{% set l = [ns] %}{% set ns.x = l %}{{ l }}"),
+        format!("{{{{ {} }}}}", nested("[", "1", "]", 60_000)),
+        format!("{{{{ {} }}}}", nested("(", "1", ")", 60_000)),
+        format!("{{{{ {} }}}}", nested("{'a':", "1", "}", 20_000)),
+        nested("{% if 1 %}", "", "{% endif %}", 6_000),
+        nested("{% for a in [1] %}", "", "{% endfor %}", 4_000),
+        nested("{% macro m() %}", "", "{% endmacro %}", 4_000),
+        format!("{{{{ {} }}}}", "9".repeat(LONGEST - 10)),
+        format!("{{{{ 1.{} }}}}", "9".repeat(LONGEST - 10)),
+        format!("{{{{ '{}' }}}}", "\\u0041".repeat((LONGEST - 10) / 6)),
+    ];
+    let message = [Message::user("a".repeat(1000))];
+    for source in &sources {
+        let begun = std::time::Instant::now();
+        let outcome = ChatTemplate::new("m: chat template", source.as_str()).render(&message, &[], true, "");
+        let shown = &source[..source.floor_char_boundary(150)];
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{shown} took {:?}", begun.elapsed());
+        match outcome {
+            Ok(text) => assert!(text.len() <= (1 << 20) + 4000, "{shown} made {} bytes", text.len()),
+            Err(error) => assert!(error.message().starts_with("m: chat template"), "{shown}: {error}"),
+        }
+    }
+}

@@ -93,3 +93,30 @@ fn checksum<H: sha2::Digest + std::io::Write>(mut hasher: H, path: &Path) -> Res
     std::io::copy(&mut files::open(path)?, &mut hasher).at("read", path)?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(blob_id: Option<&str>, sha256: Option<Option<&str>>) -> Listed {
+        let lfs = sha256.map(|sum| Lfs { sha256: sum.map(str::to_owned) });
+        Listed { rfilename: "a".into(), size: Some(2), blob_id: blob_id.map(str::to_owned), lfs }
+    }
+
+    #[test]
+    fn content_is_called_after_its_checksum_where_there_is_one() {
+        let (id, sum) = ("A".repeat(40), "b".repeat(64));
+        assert_eq!(listed(Some(&id), None).blob_name(), Some("a".repeat(40)));
+        assert_eq!(listed(Some(&id), Some(Some(&sum))).blob_name(), Some(sum));
+        // The id of a large file is that of its pointer, and what is no checksum could be anything.
+        assert_eq!(listed(Some(&id), Some(None)).blob_name(), None);
+        assert_eq!(listed(Some("../../x"), None).blob_name(), None);
+        assert_eq!(listed(Some(&id), Some(Some("../x"))).blob_name(), None);
+    }
+
+    #[test]
+    fn a_mirror_with_names_of_its_own_has_nothing_to_compare_with() {
+        assert_eq!(git_id(&listed(Some("main"), None), Some("W-1234")), None);
+        assert_eq!(git_id(&listed(None, None), Some(&"a".repeat(40))), Some("a".repeat(40)));
+    }
+}

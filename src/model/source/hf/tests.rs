@@ -9,7 +9,6 @@ use std::time::Duration;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::listing::git_id;
 use super::*;
 use crate::digest::Digest;
 use crate::model::source::layout::Format;
@@ -323,9 +322,6 @@ fn small_files_are_checked_by_their_blob_id() {
         server.files.lock().unwrap()[1].sent = None;
         assert_eq!(files::read(&client.fetch(None).unwrap().join("config.json")).unwrap(), b"{}");
     }
-    // A mirror with tags of its own, and without ids: the size is all there is.
-    let unknown = Listed { rfilename: "a".into(), size: Some(2), blob_id: Some("main".into()), lfs: None };
-    assert_eq!(git_id(&unknown, Some("W-1234")), None);
 }
 
 #[test]
