@@ -22,7 +22,7 @@ fn no_pip() {
     let mut command = project.dean(&arguments);
     command.env("PATH", &empty);
     insta::assert_snapshot!(project.refusal(command, &arguments), @"
-    error: pip was not found (tried `python3 -m pip`, `pip3`, `pip`, `python -m pip`)
+    error: pip was not found (tried `python3 -I -m pip`, `pip3`, `pip`, `python -I -m pip`)
     hint: install it (Debian, Ubuntu: `apt-get install python3-pip`), or download the file yourself and set model.source to its path
     ");
     assert!(files_below(&project.store.join("sources")).is_empty(), "nothing was left of the attempt");
