@@ -53,6 +53,10 @@ impl Store {
     /// Says that a run is under way. `None` in a store that cannot be written, which nobody can collect from either.
     pub fn live(&self, run: &str) -> Result<Option<Live>> {
         check_name("run", run)?;
+        // What killed runs left keeps nothing any more. Where it cannot be removed, `gc` will do it.
+        for (path, text) in self.living().map(|living| living.dead).unwrap_or_default() {
+            let _ = self.take_away(&path, &text);
+        }
         // A collection that began before may take the file away before it has its name.
         for _ in 0..TRIES {
             match Heartbeat::begin(self, self.dir("live").join(run)) {

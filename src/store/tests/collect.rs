@@ -256,7 +256,12 @@ fn the_sign_of_a_dead_run_is_collected_and_keeps_nothing() {
     fs::remove_file(&sign).unwrap();
     fs::write(&sign, text).unwrap();
     let everything = GcOptions { keep_runs: 0, grace: Duration::ZERO, dry_run: false };
+    let text = fs::read(&sign).unwrap();
     assert_eq!(store.gc(&everything).unwrap().records.names.len(), 1);
+    assert!(!sign.exists());
+    // The next run sweeps it away too.
+    fs::write(&sign, text).unwrap();
+    drop(store.live("20260102T000000Z-0000bbbb").unwrap().unwrap());
     assert!(!sign.exists());
 }
 
