@@ -82,8 +82,10 @@ impl Planner<'_> {
                     && accepts(&record.manifest.params)
                     && let Some(output) = record.outputs.get(output)
                     && self.store.verify(&output.digest)?
+                    // A collection may have taken it at this moment, because this run does not name it.
+                    && let Ok(bytes) = self.store.map(&output.digest)
                 {
-                    return self.store.map(&output.digest).map(Some);
+                    return Ok(Some(bytes));
                 }
             }
             Ok(None)
@@ -139,8 +141,11 @@ impl Planner<'_> {
             let there = |digest: &Digest| self.store.verify(digest).is_ok_and(|there| there);
             let differing = other.inputs.get(input);
             if there(&output.digest) && differing.is_none_or(there) {
-                let input = differing.map(|digest| self.store.map(digest)).transpose()?;
-                found.push(Relative { input, output: self.store.map(&output.digest)? });
+                // A collection may take a relative at any moment, because no run names it.
+                let input = differing.map(|digest| self.store.map(digest)).transpose();
+                if let (Ok(input), Ok(output)) = (input, self.store.map(&output.digest)) {
+                    found.push(Relative { input, output });
+                }
             }
         }
         Ok(found)
