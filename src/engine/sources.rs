@@ -248,7 +248,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// directory: opening it says why.
 fn stamps(path: &Path) -> Result<Vec<Stamp>> {
     if let Ok(files) = source::files_of(path) {
-        return files.iter().map(|file| Stamp::of(file)).collect();
+        // of a part that is missing, opening says so
+        return files.iter().filter(|file| file.exists()).map(|file| Stamp::of(file)).collect();
     }
     files::list(path)?.iter().filter(|file| file.is_file()).map(|file| Stamp::of(file)).collect()
 }

@@ -33,7 +33,7 @@ fn safetensors_that_are_broken() {
     hint: copy or download the file again
     ");
     insta::assert_snapshot!(with(b""), @"
-    error: [project]/model/model.safetensors is truncated, or not a safetensors file (0 bytes)
+    error: [project]/model/model.safetensors is empty
     hint: copy or download the file again
     ");
     let mut broken = whole.clone();
@@ -170,7 +170,7 @@ fn gguf_that_is_broken() {
         [&b"GGUF"[..], &version.to_le_bytes(), &tensors.to_le_bytes(), &metadata.to_le_bytes()].concat()
     };
     insta::assert_snapshot!(with(b""), @"
-    error: [project]/model.gguf: this is not a GGUF file
+    error: [project]/model.gguf is empty
     hint: copy or download the file again
     ");
     insta::assert_snapshot!(with(b"GGUF"), @"

@@ -133,6 +133,9 @@ fn each(inside: &str) -> Option<String> {
     let (start, iterable) = keyword(inside, 0, &["in"])?;
     let end = keyword(inside, iterable, &["if", "recursive"])
         .map_or_else(|| inside.trim_end().trim_end_matches(['-', '+']).len().max(iterable), |(start, _)| start);
+    if inside[iterable..end].trim().is_empty() {
+        return None;
+    }
     let (before, rest) = (&inside[..start], &inside[end..]);
     Some(format!("{before}in ({})|{EACH} {rest}", &inside[iterable..end]))
 }
@@ -179,7 +182,7 @@ mod tests {
             ("{% for a, b in x.y[':'] if a in b %}", "{% for a, b in ( x.y[':'] )|__each if a in b %}"),
             ("{% for inner in x -%}", "{% for inner in ( x )|__each -%}"),
             ("{% for a in b recursive %}", "{% for a in ( b )|__each recursive %}"),
-            ("{% for %}{% for a %}", "{% for %}{% for a %}"),
+            ("{% for %}{% for a %}{% for a in %}", "{% for %}{% for a %}{% for a in %}"),
             (
                 "{% raw %}\n{{ {1: 2} }}{%- endraw %}{{ {1: 2} }}",
                 "{% raw %}\n\n{{ {1: 2} }}{%- endraw %}{{ __table(1, 2) }}",
