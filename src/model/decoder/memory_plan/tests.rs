@@ -3,14 +3,12 @@
 //! Must not know: how the estimates are made.
 
 use super::*;
-use crate::model::arch::config::Block;
-use crate::model::arch::rope::Rope;
+use crate::model::testing::small;
 
 const MLP: [Projection; 3] = [Projection::Gate, Projection::Up, Projection::Down];
 
 fn smollm2() -> DecoderConfig {
     DecoderConfig {
-        family: "llama".into(),
         vocab_size: 49152,
         hidden_size: 576,
         intermediate_size: 1536,
@@ -18,18 +16,7 @@ fn smollm2() -> DecoderConfig {
         kv_heads: 3,
         head_dim: 64,
         context: 8192,
-        norm_eps: 1e-5,
-        norm_offset: false,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        qk_norm: false,
-        tied_head: true,
-        embedding_scale: None,
-        attention_scale: None,
-        attention_cap: None,
-        logit_cap: None,
-        blocks: vec![Block::llama(Rope::plain(100_000.0)); 30],
+        ..small().with_layers(30)
     }
 }
 
@@ -39,14 +26,13 @@ fn qwen2_7b() -> DecoderConfig {
         vocab_size: 152_064,
         hidden_size: 3584,
         intermediate_size: 18944,
-        blocks: vec![Block::llama(Rope::plain(1e6)); 28],
         heads: 28,
         kv_heads: 4,
         head_dim: 128,
         context: 32768,
         qkv_bias: true,
         tied_head: false,
-        ..smollm2()
+        ..small().with_layers(28)
     }
 }
 
@@ -224,11 +210,10 @@ fn batches_shrink_before_layers_are_grouped() {
 #[test]
 fn impossible_amounts_saturate() {
     let config = DecoderConfig {
-        blocks: vec![Block::llama(Rope::plain(1e6)); 1 << 12],
         hidden_size: 1 << 18,
         intermediate_size: 1 << 22,
         vocab_size: 1 << 24,
-        ..smollm2()
+        ..smollm2().with_layers(1 << 12)
     };
     let lengths = [Length { inputs: 1 << 40, labels: 1 << 40 }];
     let setup = Setup { budget: Some(1), ..Setup::CPU };
