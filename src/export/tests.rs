@@ -317,11 +317,18 @@ fn contents_byte(contents: &Contents<'_>, name: &str, at: usize) -> u8 {
     all[at]
 }
 
-/// A quantised Llama with a byte-level tokeniser of a few tokens and a chat template.
-fn gguf(path: &Path) {
+/// Norms that Gemma has beside Llama's, by llama.cpp's names, with their sizes. Gemma 2 has the first two.
+const NORMS: [(&str, usize); 4] =
+    [("post_attention_norm", 64), ("post_ffw_norm", 64), ("attn_q_norm", 16), ("attn_k_norm", 16)];
+
+/// A quantised model with a byte-level tokeniser of a few tokens and a chat template.
+fn gguf(path: &Path, architecture: &str, norms: &[(&str, usize)]) {
     let text = |text: &str| Meta::String(text.to_owned());
     let texts = |all: &[&str]| Meta::Array(all.iter().map(|one| text(one)).collect());
-    let mut file = Gguf::new("llama", 64, 5, Format::Q8_0);
+    let mut file = Gguf::new(architecture, 64, 5, Format::Q8_0);
+    for (name, size) in norms {
+        file = file.tensor(&format!("blk.0.{name}.weight"), &[*size], Format::F32);
+    }
     for (key, value) in [
         ("tokenizer.ggml.model", text("gpt2")),
         ("tokenizer.ggml.pre", text("smollm")),
@@ -339,14 +346,27 @@ fn gguf(path: &Path) {
 
 #[test]
 fn a_gguf_file_becomes_a_directory_that_reads_the_same() {
-    let room = tempfile::tempdir().unwrap();
-    let file = room.path().join("m.gguf");
-    gguf(&file);
-    let base = Checkpoint::open(&file).unwrap();
+    // Gemma's norms are stored one lower in the directory.
+    for (architecture, norms) in [("llama", &NORMS[..0]), ("gemma2", &NORMS[..2]), ("gemma3", &NORMS[..])] {
+        let room = tempfile::tempdir().unwrap();
+        let file = room.path().join("m.gguf");
+        gguf(&file, architecture, norms);
+        becomes_a_directory_that_reads_the_same(&file);
+    }
+    let directory = sharded();
+    let checkpoint = Checkpoint::open(directory.path()).unwrap();
+    let none = Patch::default();
+    let refused = Contents::of(&checkpoint, &none, Some(Written::Bf16)).err().unwrap();
+    assert!(refused.message().contains("keeps the types of its weights"));
+}
+
+fn becomes_a_directory_that_reads_the_same(file: &Path) {
+    let room = file.parent().unwrap();
+    let base = Checkpoint::open(file).unwrap();
     let patch = patch(&base, &[("model.layers.0.mlp.down_proj.weight", &[1, 40])]);
     for dtype in [Written::F32, Written::Bf16] {
         let contents = Contents::of(&base, &patch, Some(dtype)).unwrap();
-        let out = room.path().join(dtype.name());
+        let out = room.join(dtype.name());
         let tally = directory::write(&out, &contents, &[], &Ways { link: false, stop: &|| false }).unwrap();
         assert_eq!((tally.converted, tally.others), (1, 4));
         assert_eq!(compare(&out, &contents).unwrap().differences, []);
@@ -386,11 +406,6 @@ fn a_gguf_file_becomes_a_directory_that_reads_the_same() {
             }
         }
     }
-    let directory = sharded();
-    let checkpoint = Checkpoint::open(directory.path()).unwrap();
-    let none = Patch::default();
-    let refused = Contents::of(&checkpoint, &none, Some(Written::Bf16)).err().unwrap();
-    assert!(refused.message().contains("keeps the types of its weights"));
 }
 
 /// PyTorch's files become safetensors of the same types, and the export is then a base like any other.

@@ -16,7 +16,7 @@ use dean::rank::{Point, RankTable, Rule, select, top};
 use dean::score;
 use serde_json::Value;
 
-use super::golden::{Golden, Model, ids, list};
+use super::golden::{Distance, Golden, Model, ids, list};
 
 pub type Check = Result<f64, String>;
 
@@ -24,14 +24,10 @@ pub type Check = Result<f64, String>;
 /// keep no relative exactness in f32.
 const RELATIVE: f64 = 1e-4;
 const OF_LARGEST_SCORE: f64 = 1e-6;
-/// Of a real model, whose sums have thousands of terms: there a score of 1/300 of the largest lay 5e-4 of itself away.
-const OF_LARGEST_REAL_SCORE: f64 = 1e-5;
+/// A golden whose f32 lies farther than this from f64 is of something else.
+const FARTHEST_ROUNDING: Distance = Distance { whole: 1e-3, farthest: 2e-2 };
 /// Computed in f64, the logits of these models lie up to 1.6e-6 of the largest from transformers' and as far from dean's.
 const OF_LARGEST_LOGIT: f64 = 5e-6;
-
-fn of_largest_score(golden: &Golden) -> f64 {
-    if golden.is_whole() { OF_LARGEST_SCORE } else { OF_LARGEST_REAL_SCORE }
-}
 
 fn tolerance(expected: f64, largest: f64, of_largest: f64) -> f64 {
     RELATIVE * expected.abs() + of_largest * largest
@@ -52,6 +48,36 @@ fn compare(what: &str, found: &[f32], expected: &[f32], of_largest: f64) -> Chec
         worst = f64::max(worst, share);
     }
     Ok(worst)
+}
+
+/// Of scores in f64: how far these lie, as a share of how far transformers' own f32 scores lie, or that they lie farther.
+fn nearer(what: &str, found: &[f32], exact: &[f32], theirs: Distance) -> Check {
+    if found.len() != exact.len() {
+        return Err(format!("{what}: {} values against {}", found.len(), exact.len()));
+    }
+    let largest = f64::from(exact.iter().copied().fold(0.0, f32::max));
+    let (mut apart, mut whole, mut farthest) = (0.0, 0.0, 0.0);
+    for (a, b) in found.iter().zip(exact).map(|(a, b)| (f64::from(*a), f64::from(*b))) {
+        apart += (a - b) * (a - b);
+        whole += b * b;
+        // written so that a NaN is the farthest
+        let far = (a - b).abs() / of_itself_and_largest(b, largest);
+        farthest = if far <= farthest { farthest } else { far };
+    }
+    let found = Distance { whole: (apart / whole).sqrt(), farthest };
+    let within = |found: Distance, limit: Distance| found.whole <= limit.whole && found.farthest <= limit.farthest;
+    if !within(theirs, FARTHEST_ROUNDING) {
+        return Err(format!("{what}: transformers' f32 lies {theirs:?} from f64"));
+    }
+    if !within(found, theirs) {
+        return Err(format!("{what}: {found:?} from f64, and transformers' f32 {theirs:?}"));
+    }
+    Ok(f64::max(found.whole / theirs.whole, found.farthest / theirs.farthest))
+}
+
+/// What [`Distance::farthest`] is relative to.
+fn of_itself_and_largest(score: f64, largest: f64) -> f64 {
+    score + largest / 100.0
 }
 
 fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
@@ -115,7 +141,8 @@ pub fn logits(model: &Model, golden: &Golden) -> Check {
     Ok(worst)
 }
 
-fn all_logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
+/// The logits after each token of a sequence.
+pub fn all_logits(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
     let (batch, x) = decoder.read(&[ids]).unwrap();
     decoder.logits(batch.rows.without_rest(&x)).into_data().iter::<f32>().collect()
 }
@@ -163,10 +190,12 @@ pub fn losses_and_scores(model: &Model, golden: &Golden, scores: &Scores) -> Che
     }
     equal("matrices", &golden.scores.keys().collect(), &scores["fairness"].keys().collect::<BTreeSet<_>>())?;
     for (tensor, (_, _, expected)) in &golden.scores {
-        worst = f64::max(
-            worst,
-            compare(&format!("scores of {tensor}"), &scores["fairness"][tensor], expected, of_largest_score(golden))?,
-        );
+        let (what, found) = (format!("scores of {tensor}"), &scores["fairness"][tensor]);
+        let share = match golden.rounding(tensor) {
+            Some(theirs) => nearer(&what, found, expected, theirs),
+            None => compare(&what, found, expected, OF_LARGEST_SCORE),
+        };
+        worst = f64::max(worst, share?);
     }
     Ok(worst)
 }
@@ -201,7 +230,7 @@ pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
                     let cuts = &point["cuts"][tensor];
                     // the released code pairs positions, so that one weight more or less moves all that follow it
                     let at = (key == "true").then_some(*index);
-                    if !at_a_narrow_cut(scores, tensor, (cuts, of_largest_score(golden)), at) {
+                    if !at_a_narrow_cut(scores, tensor, (cuts, golden.rounding(tensor)), at) {
                         return Err(format!(
                             "{rule} at p {p}, q {q}: weight {index} of {tensor}, which is no near-tie"
                         ));
@@ -215,13 +244,22 @@ pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
 }
 
 /// Whether some set's cut is so narrow that the numbers need not agree about which side of it a weight, or any, is on.
-fn at_a_narrow_cut(scores: &Scores, tensor: &str, (cuts, share): (&Value, f64), index: Option<u32>) -> bool {
+fn at_a_narrow_cut(
+    scores: &Scores,
+    tensor: &str,
+    (cuts, rounding): (&Value, Option<Distance>),
+    index: Option<u32>,
+) -> bool {
     cuts.as_object().unwrap().iter().any(|(data, cut)| {
         let Some(cut) = cut.as_array() else { return false };
         let (kth, next) = (cut[0].as_f64().unwrap(), cut[1].as_f64().unwrap());
         let scores = &scores[data][tensor];
-        let largest = scores.iter().copied().fold(0.0, f32::max);
-        let slack = 2.0 * tolerance(kth, f64::from(largest), share);
+        let largest = f64::from(scores.iter().copied().fold(0.0, f32::max));
+        let slack = 2.0
+            * match rounding {
+                Some(theirs) => theirs.farthest * of_itself_and_largest(kth, largest),
+                None => tolerance(kth, largest, OF_LARGEST_SCORE),
+            };
         let near = |index: u32| (f64::from(scores[index as usize]) - kth).abs() <= slack;
         kth - next <= slack && index.is_none_or(near)
     })

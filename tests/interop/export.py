@@ -31,6 +31,7 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "tests/interop/models"
 # What pip gets: torch and transformers are there already, so nothing comes along that would be asked for twice.
 PARQUET = ["pyarrow==26.0.1"]
 GGUF = ["gguf==0.19.0", "accelerate==1.15.0", "psutil==7.2.2"]  # with which transformers reads GGUF
@@ -402,6 +403,11 @@ def checkpoint(folder, kind, dtype, tied, shard):
     words.save_pretrained(folder)
 
 
+def committed(name):
+    """One of the small models that the families' numbers are of."""
+    return lambda folder: shutil.copytree(MODELS / name, folder, ignore=shutil.ignore_patterns("golden"))
+
+
 def check_gguf(project, name, file, point, most, converter):
     """A GGUF file as safetensors: f32 holds its values, bf16 rounds and says so."""
     import torch
@@ -465,15 +471,18 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     converter = packages(work, "converter", CONVERTER)
     small = "[score]\ncap = 0.05\n[select]\npoints = [[0.001, 0.05], [0.01, 0.02]]\n[generate]\nmax_new_tokens = 12"
+    made = lambda *how: lambda folder: checkpoint(folder, *how)
     cases = [
-        ("sharded bf16 Llama", "llama", torch.bfloat16, False, "60KB", converter),
-        # The converter knows Qwen2's tokeniser by its tokens, which no small one has.
-        ("single f16 Qwen2 with a tied head", "qwen2", torch.float16, True, "1GB", False),
+        ("sharded bf16 Llama", "llama", made("llama", torch.bfloat16, False, "60KB"), converter),
+        # The converter knows tokenisers of these families by tokens or by a file that no small one has.
+        ("single f16 Qwen2 with a tied head", "qwen2", made("qwen2", torch.float16, True, "1GB"), False),
+        ("f32 Gemma 2", "gemma2", committed("gemma2"), False),
+        ("f32 Gemma 3", "gemma3", committed("gemma3"), False),
     ]
-    for name, kind, dtype, tied, shard, takes in cases:
+    for name, folder, make, takes in cases:
         with whole(name):
-            project = Project(dean, work / kind, "model", small)
-            checkpoint(project.dir / "model", kind, dtype, tied, shard)
+            project = Project(dean, work / folder, "model", small)
+            make(project.dir / "model")
             check_directory(project, name, "0.001,0.05", 12, takes)
 
     sources = Path(os.environ.get("DEAN_SOURCES") or ROOT / "artifacts/sources")

@@ -2,7 +2,8 @@
 //!
 //! `golden/golden.json` has token ids, losses, answers and selected sets, with the scores at every cut;
 //! `logits.safetensors` and `scores_fairness.safetensors` hold whole tensors. `make.py` writes them. Of a real model they
-//! hold the scores of some layers, `layers`, and the logits of the `last` positions. Must not know: how dean's numbers are
+//! hold the scores of some layers, `layers`, and the logits of the `last` positions; losses, scores and sets are then those of
+//! f64, and `rounding` says how far transformers' f32 lies from them. Must not know: how dean's numbers are
 //! compared with them.
 
 use std::collections::BTreeMap;
@@ -33,6 +34,15 @@ fn places(name: &str) -> (PathBuf, PathBuf) {
     (file, golden)
 }
 
+/// How far the scores of a matrix lie from the exact ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Distance {
+    /// The root of the sum of squares, relative to that of the exact ones.
+    pub whole: f64,
+    /// Of the score that lies farthest, relative to itself and a hundredth of the largest.
+    pub farthest: f64,
+}
+
 /// What transformers says of a model.
 #[derive(Clone)]
 pub struct Golden {
@@ -58,9 +68,10 @@ impl Golden {
         }
     }
 
-    /// Whether it is of a small model, of which everything is here.
-    pub fn is_whole(&self) -> bool {
-        self.truth["layers"].is_null()
+    /// Where losses, scores and sets are those of f64: how far transformers' own f32 scores of a matrix lie from them.
+    pub fn rounding(&self, tensor: &str) -> Option<Distance> {
+        let numbers = self.truth["rounding"]["scores"][tensor].as_array()?;
+        Some(Distance { whole: numbers[0].as_f64()?, farthest: numbers[1].as_f64()? })
     }
 
     /// Whether the scores of a layer's matrices are here.

@@ -1,10 +1,12 @@
 //! Every family and variant of the decoder against transformers: logits, losses, scores, selected sets and greedy answers
-//! of the small random models in `models/`, which `make.py` makes and `run` makes again.
+//! of the small random models in `models/`, which `make.py` makes and `run` makes again. And what is selected is exported
+//! and undone.
 //!
 //! A test needs neither Python nor a network. `real.rs` has the same tests for a model that does. Must not know: how the
 //! numbers were made.
 
 mod checks;
+mod exports;
 mod golden;
 #[macro_use]
 mod suite;
@@ -17,7 +19,13 @@ macro_rules! variants {
     ($($test:ident: $name:literal,)*) => {
         const NAMES: &[&str] = &[$($name),*];
 
-        $(checked! { $test: $name })*
+        $(checked! {
+            $test: $name
+            #[test]
+            fn an_export_is_the_model_without_the_set_and_can_be_undone() {
+                crate::exports::check(&Model::open($name), &Golden::read($name));
+            }
+        })*
     };
 }
 
@@ -111,6 +119,22 @@ fn a_changed_golden_is_noticed() {
         let mut changed = golden.clone();
         change(&mut changed);
         assert!(!passes(&changed)[check], "change {at}");
+    }
+    // Against f64, scores may lie as far away as transformers' f32, and no farther.
+    let with_rounding = |distance: [f64; 2]| {
+        let of = |tensor: &String| (tensor.clone(), serde_json::json!(distance));
+        let mut changed = golden.clone();
+        let scores: serde_json::Map<_, _> = golden.scores.keys().map(of).collect();
+        changed.truth["rounding"] = serde_json::json!({ "scores": scores });
+        changed
+    };
+    assert_eq!(passes(&with_rounding([1e-4, 1e-3])), [true; 5]);
+    let mut moved = with_rounding([1e-4, 1e-3]);
+    let one = &mut moved.scores.values_mut().next().unwrap().2;
+    let largest = one.iter().copied().fold(0.0, f32::max);
+    *one.iter_mut().min_by(|a, b| a.total_cmp(b)).unwrap() += 1e-3 * largest;
+    for changed in [moved, with_rounding([1e-9, 1e-3]), with_rounding([1e-4, 1e-9]), with_rounding([1e-2, 1e-1])] {
+        assert!(!passes(&changed)[losses_and_scores]);
     }
     for (point, rule) in [(0, "true"), (1, "true"), (2, "ref"), (3, "ref")] {
         let mut changed = golden.clone();

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from exact import Doubled
 from safetensors.torch import save_file
 from texts import CASES, PROMPTS, ROWS, TEMPLATES
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -170,6 +171,9 @@ def matrices(model, layers=None):
 def score(model, tokenizer, rows, layers=None):
     """SNIP: Σ over samples of |W · dL/dW|, and what the samples are and lose."""
     weights = matrices(model, layers)
+    model.requires_grad_(False)
+    for _, weight in weights:
+        weight.requires_grad_()
     sums = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights}
     found = {"prompt": [], "response": [], "inp": [], "tar": [], "losses": []}
     for prompt, response in rows:
@@ -262,28 +266,62 @@ def make_golden(name, folder):
     write_golden(name, folder / "golden", model, tokenizer, sequences, modes)
 
 
-def write_golden(name, folder, model, tokenizer, sequences, modes, *, cases=CASES, points=POINTS, layers=None, last=0):
-    """All numbers of a model. Of one too large for that: the scores of some layers, the logits of the last positions."""
+def far(found, exact):
+    """How far the numbers of a matrix lie from the exact ones: on the whole, and the one that lies farthest, relative to
+    itself and a hundredth of the largest."""
+    apart = (found - exact).abs()
+    farthest = (apart / (exact + exact.max() / 100)).max()
+    return [(apart.norm() / exact.norm()).item(), farthest.item()]
+
+
+def differing(one, other):
+    """How many weights two selections of the same points do not share, and how many they have."""
+    pairs = [(set(a["sets"][name][rule]), set(b["sets"][name][rule]))
+             for a, b in zip(one, other) for name in a["sets"] for rule in a["sets"][name]]  # fmt: skip
+    return [sum(len(a ^ b) for a, b in pairs), sum(len(b) for _, b in pairs)]
+
+
+def write_golden(
+    name, folder, model, tokenizer, sequences, modes, *, cases=CASES, points=POINTS, layers=None, last=0, exact=False
+):
+    """All numbers of a model. Of one too large for that: the scores of some layers, the logits of the last positions.
+
+    Where f32 alone moves scores by more than a port may, losses, scores and sets can be `exact`: those of f64, with how far
+    transformers' own f32 lies from them. The model is f64 afterwards.
+    """
     model.eval()
     folder.mkdir()
-    scores, datasets = {}, {}
-    for data, rows in ROWS.items():
-        scores[data], datasets[data] = score(model, tokenizer, rows, layers)
+
+    def scored():
+        found = {data: score(model, tokenizer, rows, layers) for data, rows in ROWS.items()}
+        return {data: scores for data, (scores, _) in found.items()}, {data: rest for data, (_, rest) in found.items()}
+
+    scores, datasets = scored()
     with torch.no_grad():
         generations = [answer(model, tokenizer, prompt, mode) for mode in modes for prompt in PROMPTS]
         logits = [model(torch.tensor([ids]), logits_to_keep=last).logits[0] for ids in sequences]
+    selections, rounding = select(scores, points), {}
+    if exact:
+        rounded, chosen = scores, selections
+        model.double()
+        with Doubled():
+            scores, datasets = scored()
+        selections = select(scores, points)
+        matrices_of = {matrix: far(rounded["fairness"][matrix], value) for matrix, value in scores["fairness"].items()}
+        rounding = {"rounding": {"scores": matrices_of, "sets": differing(chosen, selections)}}
     truth = {
         "name": name,
         "sequences": sequences,
         "tokenizer": [{"text": text, "ids": tokenizer(text).input_ids} for text in cases],
         "datasets": datasets,
         "generations": generations,
-        "selections": select(scores, points),
+        "selections": selections,
+        **rounding,
         **({"layers": sorted(layers), "last": last} if layers else {}),
     }
     write_json(folder / "golden.json", truth)
     save_file({f"logits_{at}": value.contiguous() for at, value in enumerate(logits)}, folder / "logits.safetensors")
-    save_file(scores["fairness"], folder / "scores_fairness.safetensors")
+    save_file({matrix: value.float() for matrix, value in scores["fairness"].items()}, folder / "scores_fairness.safetensors")
 
 
 def write_json(path, value):
