@@ -158,7 +158,7 @@ mod tests {
     fn options_are_refused_in_the_same_words() {
         insta::assert_snapshot!(complaint(SMALL, &["data.privacy.sampels=4"]), @"
         --set data.privacy.sampels: unknown key `sampels` in [data.privacy]; did you mean `samples`?
-        known keys of [data.privacy]: path, prompt, response, samples, seed, skip
+        known keys of [data.privacy]: path, format, prompt, response, samples, seed, skip, turns, too_long
         ");
         insta::assert_snapshot!(complaint(SMALL, &["data.privcy.samples=4"]), @"
         --set data.privcy.samples: there is no [data.privcy]; did you mean `privacy`?
@@ -210,7 +210,7 @@ mod tests {
         ");
         insta::assert_snapshot!(complaint(SMALL, &["questions.a.limit=3"]), @"
         --set questions.a.limit: [questions.a] needs `path`
-        path: a CSV or JSONL file
+        path: a file of rows: CSV, TSV, JSON, JSON Lines or Parquet, packed or not
         ");
     }
 

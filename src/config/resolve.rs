@@ -30,16 +30,16 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     } = settings;
     let anchor = |key: &str, path: &mut PathBuf| *path = document.path(key, path);
     let rebase = |key: &str, source: &mut Source| source.rebase(document.base(key));
-    let dress = |key: &str, template: &mut PromptTemplate<PathBuf>| {
-        if let PromptTemplate::File(path) = template {
+    let dress = |key: &str, template: Option<&mut PromptTemplate<PathBuf>>| {
+        if let Some(PromptTemplate::File(path)) = template {
             anchor(key, path);
         }
     };
     rebase("model.source", &mut model.source);
     data.iter_mut().for_each(|(name, data)| anchor(&format!("data.{name}.path"), &mut data.path));
-    dress("tokenize.chat_template", &mut tokenize.chat_template);
+    dress("tokenize.chat_template", tokenize.chat_template.as_mut());
     questions.iter_mut().for_each(|(name, set)| anchor(&format!("questions.{name}.path"), &mut set.path));
-    dress("generate.chat_template", &mut generate.chat_template);
+    dress("generate.chat_template", Some(&mut generate.chat_template));
     judge.source.iter_mut().for_each(|source| rebase("judge.source", source));
     judge.template.iter_mut().for_each(|path| anchor("judge.template", path));
     perplexity.iter_mut().for_each(|perplexity| anchor("perplexity.path", &mut perplexity.path));

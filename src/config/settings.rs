@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::schema;
 use super::values::{Shares, Window, device, limit, named, positive, some_source, source};
 use crate::choice::Choice;
-use crate::data::Join;
+use crate::data::{Join, Layout, TooLong, Turns};
 use crate::judge::{self, Entry, Parse};
 use crate::model::device::{Device, Precision};
 use crate::model::matrix::{Layers, Modules};
@@ -81,11 +81,17 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// A CSV or JSONL file.
+    /// A file of rows: CSV, TSV, JSON, JSON Lines or Parquet, packed or not.
     ///
-    /// Key: none; the bytes enter, and whether they are CSV or JSONL.
+    /// Key: none; the bytes enter, and which of these they are.
     pub path: PathBuf,
-    /// The column of prompts.
+    /// How columns make a conversation; found by their names unless it is set.
+    ///
+    /// Key: tokenize.
+    #[serde(default)]
+    #[schemars(with = "Choice<dyn Layout>")]
+    pub format: Option<Choice<dyn Layout>>,
+    /// The column of prompts, or of whole conversations.
     ///
     /// Key: tokenize.
     #[serde(default = "Data::prompt")]
@@ -111,6 +117,16 @@ pub struct Data {
     /// Key: tokenize.
     #[serde(default)]
     pub skip: usize,
+    /// Which of the assistant's turns are responses: the last, or every one.
+    ///
+    /// Key: tokenize.
+    #[serde(default)]
+    pub turns: Turns,
+    /// What becomes of a row that is longer than the model's context.
+    ///
+    /// Key: tokenize.
+    #[serde(default)]
+    pub too_long: TooLong,
 }
 
 impl Data {
@@ -133,9 +149,11 @@ impl Data {
 pub struct Tokenize {
     /// How calibration prompts are dressed: "none", "model" or a file.
     ///
+    /// Unless it is set, texts are not dressed, and conversations are by the model's template.
+    ///
     /// Key: tokenize.
     #[schemars(with = "String")]
-    pub chat_template: PromptTemplate<PathBuf>,
+    pub chat_template: Option<PromptTemplate<PathBuf>>,
     /// As the released code: drop the response's first id, a BOS or not.
     ///
     /// Key: tokenize.
@@ -148,7 +166,7 @@ pub struct Tokenize {
 
 impl Default for Tokenize {
     fn default() -> Self {
-        Self { chat_template: PromptTemplate::None, drop_first_response_token: false, chat_date: "26 Jul 2024".into() }
+        Self { chat_template: None, drop_first_response_token: false, chat_date: "26 Jul 2024".into() }
     }
 }
 
@@ -156,11 +174,11 @@ impl Default for Tokenize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Questions {
-    /// A CSV or JSONL file.
+    /// A file of rows: CSV, TSV, JSON, JSON Lines or Parquet, packed or not.
     ///
-    /// Key: none; the bytes enter, and whether they are CSV or JSONL.
+    /// Key: none; the bytes enter, and which of these they are.
     pub path: PathBuf,
-    /// The column of questions.
+    /// The column of questions; texts, or conversations that end with one.
     ///
     /// Key: generate.
     #[serde(default = "Questions::column")]

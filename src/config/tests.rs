@@ -59,31 +59,40 @@ fn the_defaults_are_those_of_the_schema() {
       "data": {
         "fairness": {
           "path": "DIR/data/fairness.csv",
+          "format": null,
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
           "seed": 0,
-          "skip": 0
+          "skip": 0,
+          "turns": "last",
+          "too_long": "error"
         },
         "general": {
           "path": "DIR/data/general.csv",
+          "format": null,
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
           "seed": 0,
-          "skip": 0
+          "skip": 0,
+          "turns": "last",
+          "too_long": "error"
         },
         "privacy": {
           "path": "DIR/data/privacy.csv",
+          "format": null,
           "prompt": "prompt",
           "response": "response",
           "samples": 128,
           "seed": 0,
-          "skip": 0
+          "skip": 0,
+          "turns": "last",
+          "too_long": "error"
         }
       },
       "tokenize": {
-        "chat_template": "none",
+        "chat_template": null,
         "drop_first_response_token": false,
         "chat_date": "26 Jul 2024"
       },
@@ -137,7 +146,7 @@ fn the_defaults_are_those_of_the_schema() {
 fn unknown_names_are_placed_and_the_nearest_is_offered() {
     insta::assert_snapshot!(complaint(&with("[data.more]\npath = \"x\"\n  sampels = 3\n"), &[]), @"
     job/pipeline.toml:12:3: unknown key `sampels` in [data.more]; did you mean `samples`?
-    known keys of [data.more]: path, prompt, response, samples, seed, skip
+    known keys of [data.more]: path, format, prompt, response, samples, seed, skip, turns, too_long
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
@@ -255,7 +264,7 @@ fn what_must_be_there_is_missed() {
     ");
     insta::assert_snapshot!(complaint(&with("[data.more]\nseed = 1\n"), &[]), @"
     job/pipeline.toml:10:7: [data.more] needs `path`
-    path: a CSV or JSONL file
+    path: a file of rows: CSV, TSV, JSON, JSON Lines or Parquet, packed or not
     ");
     insta::assert_snapshot!(complaint(&with("[perplexity]\n"), &[]), @"
     job/pipeline.toml:10:2: [perplexity] needs `path`
@@ -290,7 +299,7 @@ fn paths_begin_where_they_were_typed() {
     assert_eq!(typed.model.source.kind, SourceKind::Path(job.join("model.gguf")));
     assert_eq!(typed.data["privacy"].path, job.join("data/privacy.csv"));
     assert_eq!(typed.questions["a"].path, PathBuf::from("/q.csv"));
-    assert_eq!(typed.tokenize.chat_template, PromptTemplate::File(job.join("t.jinja")));
+    assert_eq!(typed.tokenize.chat_template, Some(PromptTemplate::File(job.join("t.jinja"))));
     assert_eq!(typed.generate.chat_template, PromptTemplate::Model);
     assert_eq!((&typed.run.store, typed.run.sources()), (&job.join("artifacts"), job.join("artifacts/sources")));
     let (source, template) = (typed.judge.model().unwrap().clone(), typed.judge.template);

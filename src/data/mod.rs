@@ -1,11 +1,30 @@
-//! Rows of CSV and JSONL files, and which of them are drawn; texts for perplexity.
+//! Rows of data files, what they say to a chat model, and which of them are drawn; texts for perplexity.
 //!
-//! Must not know: what the columns mean, tokens, stages, the store.
+//! ```text
+//! bytes ──packing──► content ──containers/*──► rows of cells ──layouts/*──► turns of a conversation
+//!                       └── mistaken: what it is, if it is no data file
+//! ```
+//!
+//! Must not know: tokens, templates, stages, the store.
 
+mod containers;
 mod corpus;
+mod delimited;
+mod layouts;
+mod lines;
+mod mistaken;
+mod objects;
+mod packing;
 mod permutation;
-mod rows;
+mod row;
+mod taking;
 
+#[cfg(test)]
+mod tests;
+
+pub use containers::{Container, Format, Glance, glance, read_rows};
 pub use corpus::Join;
+pub use layouts::{Layout, PAIRS, Reading, Roles, prompt_turns, turns_of, wanted};
 pub use permutation::permutation;
-pub use rows::{Format, read_columns};
+pub use row::{Row, Wanted};
+pub use taking::{TooLong, Turns};

@@ -108,7 +108,7 @@ impl<'a> Sources<'a> {
         if planned.is_some_and(|planned| Digest::of(&bytes) != *planned) {
             return Err(changed(path));
         }
-        Ok(FileInput { bytes, origin: path.display().to_string() })
+        Ok(FileInput { bytes: bytes.into(), origin: path.display().to_string() })
     }
 
     /// Where a model comes from.

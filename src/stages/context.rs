@@ -6,7 +6,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use serde_json::Value;
 
 use super::{Node, Role};
 use crate::config::Pipeline;
-use crate::data::{Format, read_columns};
+use crate::data::{Format, Glance, Row, Wanted, glance, read_rows};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::files::{self, Stamp};
 use crate::model::device::Precision;
 use crate::model::patch::Patch;
 use crate::model::text::ChatTemplate;
@@ -67,7 +68,11 @@ pub struct Planning<'a> {
 
 /// Outputs that were parsed for a plan, by their digests, so that planning again parses nothing twice.
 #[derive(Default)]
-pub struct Parsed(Mutex<HashMap<ParsedKey, Arc<dyn Any + Send + Sync>>>);
+pub struct Parsed {
+    outputs: Mutex<HashMap<ParsedKey, Arc<dyn Any + Send + Sync>>>,
+    /// What a look at data files showed, and under which stamps.
+    glances: Mutex<HashMap<PathBuf, (Stamp, Glance)>>,
+}
 
 /// What was made, and of which contents.
 type ParsedKey = (TypeId, Vec<Digest>);
@@ -82,7 +87,7 @@ impl Planning<'_> {
         outputs: [(&str, &str); N],
         parse: impl FnOnce([Bytes; N]) -> Result<T>,
     ) -> Result<Option<Arc<T>>> {
-        let known = || self.parsed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.parsed.outputs.lock().unwrap_or_else(PoisonError::into_inner);
         let digests = outputs.iter().map(|(node, output)| (self.digest)(node, output)).collect::<Option<Vec<_>>>();
         let Some(digests) = digests else { return Ok(None) };
         let key = (TypeId::of::<T>(), digests);
@@ -97,6 +102,24 @@ impl Planning<'_> {
         let made = Arc::new(parse(bytes)?);
         known().insert(key, made.clone());
         Ok(Some(made))
+    }
+
+    /// The container and the columns of a data file. It is looked into again only when its stamp has changed.
+    ///
+    /// # Errors
+    /// User: a file that cannot be read, or that is no data file.
+    pub fn glance(&self, path: &Path) -> Result<Glance> {
+        let known = || self.parsed.glances.lock().unwrap_or_else(PoisonError::into_inner);
+        super::must_exist(path)?;
+        let stamp = Stamp::of(path)?;
+        if let Some((before, glance)) = known().get(path)
+            && *before == stamp
+        {
+            return Ok(glance.clone());
+        }
+        let seen = glance(path, &files::read(path)?.into())?;
+        known().insert(path.to_owned(), (stamp, seen.clone()));
+        Ok(seen)
     }
 }
 
@@ -116,7 +139,7 @@ pub trait Shards {
 
 /// A file beside the pipeline. It was read whole and compared with its digest.
 pub struct FileInput {
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// How messages call it. It says nothing about the content: the format is a parameter.
     pub origin: String,
 }
@@ -125,9 +148,9 @@ impl FileInput {
     /// Some columns of every row.
     ///
     /// # Errors
-    /// Those of [`read_columns`], with the file's name in front.
-    pub fn rows(&self, format: Format, columns: &[&str]) -> Result<Vec<Vec<String>>> {
-        read_columns(&self.bytes, format, columns).map_err(|error| error.within(&self.origin))
+    /// Those of [`read_rows`], with the file's name in front.
+    pub fn rows(&self, format: Format, wanted: &[Wanted]) -> Result<Vec<Row>> {
+        read_rows(&self.bytes, format, wanted).map_err(|error| error.within(&self.origin))
     }
 
     /// The content as text.

@@ -9,11 +9,12 @@ mod drafts;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::drafts::Drafts;
 use super::variant::per_variant;
 use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
-use crate::data::Format;
+use crate::data::{Format, Wanted, prompt_turns};
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::generate::{Continuation, Stop, Watch};
@@ -62,7 +63,7 @@ impl Stage for Generate {
         let mut sets = BTreeMap::new();
         let mut files = BTreeMap::new();
         for (name, questions) in &pipeline.questions {
-            let format = must_exist(&questions.path).and_then(|()| Format::of(&questions.path));
+            let format = planning.glance(&questions.path).map(|seen| seen.format);
             let format = format.map_err(|error| error.within(format!("questions.{name}.path")))?;
             sets.insert(name.clone(), Set { column: questions.column.clone(), format, limit: questions.limit });
             files.insert(format!("questions.{name}"), Input::File(questions.path.clone()));
@@ -208,22 +209,22 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
 
     let mut answers = Vec::new();
     for (set, how) in &params.sets {
-        let rows = (preview.file)(&format!("questions.{set}"))?.rows(how.format, &[&how.column])?;
-        for (row, mut cells) in rows.into_iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
-            let question = cells.pop().unwrap_or_default();
-            let place = |error: Error| error.within(format!("questions.{set}, row {row}"));
-            let messages = [Message::user(&question)];
+        let file = (preview.file)(&format!("questions.{set}"))?;
+        let rows = file.rows(how.format, &[Wanted::any(&how.column)])?;
+        for (row, found) in rows.iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
+            let place = |error: Error| error.within(found.place).within(&file.origin);
+            let messages = asked(found.cells.first().unwrap_or(&Value::Null)).map_err(place)?;
+            let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
             let ids = prompt_ids(text, &template, params.chat_date.as_deref(), &messages).map_err(place)?;
             if ids.is_empty() {
-                return Err(Error::user(format!("questions.{set}, row {row} is empty"))
-                    .hint("remove the row, or ask something in it"));
+                let empty = Error::user(format!("the question (column `{}`) is empty", how.column));
+                return Err(place(empty).hint("remove the row, or ask something in it"));
             }
             if ids.len() >= longest {
-                return Err(Error::user(format!(
-                    "questions.{set}, row {row} has {} tokens, the model's context is {longest}",
-                    ids.len()
-                ))
-                .hint("shorten the question, or choose a model with a longer context"));
+                let long = format!("the question has {} tokens, the model's context is {longest}", ids.len());
+                return Err(
+                    place(Error::user(long)).hint("shorten the question, or choose a model with a longer context")
+                );
             }
             answers.push(Answer {
                 set: set.clone(),
@@ -237,6 +238,19 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Answer>> {
         }
     }
     Ok(answers)
+}
+
+/// The turns that a question is asked in: a text is one turn, and a list of turns ends with the last of the user.
+fn asked(cell: &Value) -> Result<Vec<Message>> {
+    let mut turns = prompt_turns(cell)?;
+    let end = turns.iter().rposition(|turn| turn.role == "user").map_or(0, |last| last + 1);
+    if end == 0 {
+        return Err(
+            Error::user("nobody asks anything: no turn is a user's").hint("remove the row, or ask something in it")
+        );
+    }
+    turns.truncate(end);
+    Ok(turns)
 }
 
 fn write_shard<'a>(rows: impl Iterator<Item = (usize, &'a Continuation)>) -> Result<Vec<u8>> {

@@ -234,6 +234,7 @@ fn missing(node: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{TooLong, Turns};
 
     #[test]
     fn halves_are_disjoint_and_of_equal_size() {
@@ -244,6 +245,9 @@ mod tests {
             samples: 9,
             seed: 3,
             skip: 5,
+            format: None,
+            turns: Turns::Last,
+            too_long: TooLong::Error,
         };
         let drawn = |part: Part| {
             let data = part.settings(&whole);

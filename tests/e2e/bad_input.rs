@@ -22,7 +22,7 @@ fn slips_in_the_pipeline_file() {
     };
     insta::assert_snapshot!(slip("samples = 8", "sampels = 8"), @"
     error: pipeline.toml:6:1: unknown key `sampels` in [data.fairness]; did you mean `samples`?
-    hint: known keys of [data.fairness]: path, prompt, response, samples, seed, skip
+    hint: known keys of [data.fairness]: path, format, prompt, response, samples, seed, skip, turns, too_long
     ");
     insta::assert_snapshot!(slip("[perplexity]", "[perplexty]"), @"
     error: pipeline.toml:28:2: unknown section [perplexty]; did you mean `perplexity`?
@@ -147,8 +147,8 @@ fn data_that_cannot_be_used() {
     hint: name one of these in the pipeline file, or rename the column in the data
     ");
     insta::assert_snapshot!(run_with(&project, "data.privacy.path=data/text.txt"), @"
-    error: data.privacy.path: [project]/data/text.txt is neither a .csv nor a .jsonl file, by its name
-    hint: rename it, or convert it: CSV with a line of column names, or one JSON object a line
+    error: data.privacy.path: [project]/data/text.txt is no data file, by its name and content
+    hint: names of data files end in .csv, .json, .jsonl, .ndjson, .parquet, .pq, .tsv, .tab, each also with .gz or .zst behind it
     ");
     insta::assert_snapshot!(run_with(&project, "data.privacy.samples=13"), @"
     error: tokenize[privacy]: 13 samples were asked for, but the file has 12 rows
@@ -174,7 +174,7 @@ fn data_that_cannot_be_used() {
         lines.join("\n")
     };
     insta::assert_snapshot!(with(changed(4, "\"May I ask?\",\"\"").as_bytes()), @"
-    error: tokenize[privacy]: row 4 has an empty response (column `response`)
+    error: tokenize[privacy]: [project]/data/privacy.csv: line 6: the response is empty (column `response`)
     hint: every calibration pair needs a response; remove the row or fill it in
     ");
     insta::assert_snapshot!(with(changed(4, "May I ask?,Yes,you may").as_bytes()), @"
@@ -185,13 +185,13 @@ fn data_that_cannot_be_used() {
     error: tokenize[privacy]: [project]/data/privacy.csv: line 13: a quote is opened and never closed
     hint: close it, or write a quote inside a value twice: ""
     "#);
-    insta::assert_snapshot!(with(changed(4, &format!("{},Yes", "May I ask? ".repeat(30))).as_bytes()), @"
-    error: tokenize[privacy]: row 4 has 333 tokens, the model's context is 256
-    hint: remove or shorten the row, or choose a model with a longer context
-    ");
+    insta::assert_snapshot!(with(changed(4, &format!("{},Yes", "May I ask? ".repeat(30))).as_bytes()), @r#"
+    error: tokenize[privacy]: [project]/data/privacy.csv: line 6: the row has 333 tokens, the model's context is 256
+    hint: remove or shorten the row, set too_long = "skip" or "truncate" for this data set, or choose a model with a longer context
+    "#);
     insta::assert_snapshot!(with(b"prompt,response\nM\xFCller,Ja\n"), @r#"
-    error: tokenize[privacy]: [project]/data/privacy.csv: line 2: not UTF-8 text
-    hint: save the file as UTF-8 (spreadsheets call it "CSV UTF-8")
+    error: tokenize[privacy]: [project]/data/privacy.csv: line 2: not UTF-8 text, but probably Latin-1 or Windows-1252 (byte 0xfc)
+    hint: save the file as UTF-8 (spreadsheets call it "CSV UTF-8"), or: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW
     "#);
     assert!(!project.store.join("records").exists(), "every data set is looked at before the first is tokenised");
     project.write("data/privacy.csv", good);
@@ -249,7 +249,7 @@ fn questions_and_texts_that_do_not_fit_the_model() {
     ");
     project.write("data/questions.csv", questions(3) + &"and why? ".repeat(30));
     insta::assert_snapshot!(told(&[]), @"
-    error: generate[base]: questions.fairness, row 3 has 289 tokens, the model's context is 256
+    error: generate[base]: [project]/data/questions.csv: line 5: the question has 289 tokens, the model's context is 256
     hint: shorten the question, or choose a model with a longer context
     ");
     project.write("data/questions.csv", questions(3));

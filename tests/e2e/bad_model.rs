@@ -150,11 +150,11 @@ fn text_files_of_a_model_that_are_broken() {
     insta::assert_snapshot!(with("model/tokenizer.json", Some("{}")), @"error: [project]/model/tokenizer.json: the tokeniser is malformed: Model missing. at line 1 column 52");
     let template = r#"{"chat_template": "{% for message in %}"}"#;
     insta::assert_snapshot!(with("model/tokenizer_config.json", Some(template)), @r#"
-    error: generate[base]: questions.fairness, row 0: [project]/model/tokenizer_config.json: chat_template, line 1: unexpected end of block
+    error: generate[base]: [project]/data/questions.csv: line 2: [project]/model/tokenizer_config.json: chat_template, line 1: unexpected end of block
     hint: correct the template, name another one with chat_template, or set chat_template = "none"
     "#);
     insta::assert_snapshot!(with("model/tokenizer_config.json", Some("{}")), @r#"
-    error: generate[base]: questions.fairness, row 0: chat_template is "model", but this model has no chat template
+    error: generate[base]: [project]/data/questions.csv: line 2: chat_template is "model", but this model has no chat template
     hint: set it to "none" for the bare text, or to a template file
     "#);
 }

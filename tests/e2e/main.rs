@@ -7,6 +7,7 @@
 //! | `changes.rs` | inputs that change during a run |
 //! | `children.rs` | what other programs are given when they are started |
 //! | `damage.rs` | a store whose files are damaged, or in which somebody makes room |
+//! | `data.rs` | data files of all kinds, chat data, rows that are too long |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `signals.rs` | which signals are heeded |
@@ -33,6 +34,7 @@ mod cache;
 mod changes;
 mod children;
 mod damage;
+mod data;
 mod export;
 mod kill;
 mod model_files;

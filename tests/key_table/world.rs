@@ -51,6 +51,10 @@ pub fn world() -> tempfile::TempDir {
         write(same, b"prompt,response,questions\nHow are you?,Well.,Who?\n");
     }
     write("other.csv", b"prompt,response,questions\nHow is it?,Well.,Who?\n");
+    write(
+        "chat.jsonl",
+        br#"{"messages": [{"role": "user", "content": "How are you?"}, {"role": "assistant", "content": "Well."}]}"#,
+    );
     for (name, text) in [("a", "{{ messages }}"), ("a-copy", "{{ messages }}"), ("b", "-{{ messages }}")] {
         write(&format!("{name}.jinja"), text.as_bytes());
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::ArrowPrimitiveType;
-use dean::data::{Format, read_columns};
+use dean::choice::Choice;
+use dean::data::{Wanted, read_rows};
 use dean::model::decoder::sample::Sample;
 use dean::model::text::Text;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -34,10 +35,18 @@ pub fn ids(value: &serde_json::Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
 }
 
+/// Some columns of a CSV file.
+pub fn texts(file: &Path, columns: &[&str]) -> Vec<Vec<String>> {
+    let wanted: Vec<Wanted> = columns.iter().map(|name| Wanted::text(*name)).collect();
+    let bytes = dean::files::read(file).unwrap().into();
+    let rows = read_rows(&bytes, Choice::of("csv").unwrap(), &wanted).unwrap();
+    rows.iter().map(|row| row.cells.iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()).collect()
+}
+
 /// Prompt and response of some rows of a data file, tokenised as the goldens were:
 /// `tok(prompt) ++ tok(response)[1:]`, the released code's way.
 pub fn samples(text: &Text, file: &Path, rows: &[usize]) -> Vec<Sample> {
-    let table = read_columns(&dean::files::read(file).unwrap(), Format::Csv, &["prompt", "response"]).unwrap();
+    let table = texts(file, &["prompt", "response"]);
     rows.iter()
         .map(|row| {
             let mut ids = text.encode(&table[*row][0], true).unwrap();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use libtest_mimic::Trial;
 
-use super::golden::{ids, json, samples};
+use super::golden::{ids, json, samples, texts};
 use super::needs::{self, Found};
 
 pub fn tests() -> Vec<Trial> {
@@ -109,8 +109,7 @@ fn greedy_answers_are_pytorchs(models: Vec<Tiny>) {
 fn perplexities_are_pytorchs(models: Vec<Tiny>) {
     for tiny in &models {
         let file = tiny.shared.join("data/alpaca_cleaned_no_safety_train_1k.csv");
-        let bytes = dean::files::read(&file).unwrap();
-        let rows = dean::data::read_columns(&bytes, dean::data::Format::Csv, &["response"]).unwrap();
+        let rows = texts(&file, &["response"]);
         let corpus: Vec<&str> = rows.iter().take(40).map(|row| row[0].as_str()).collect();
         let tokens = tiny.checkpoint.text().unwrap().encode(&corpus.join("\n\n"), true).unwrap();
         assert_eq!(tokens.len() as u64, tiny.truth["ppl_tokens"].as_u64().unwrap());

@@ -131,6 +131,11 @@ impl Text {
         &self.greedy
     }
 
+    /// Whether the model has a chat template of its own.
+    pub fn has_chat_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// Renders a conversation with the model's own template. The result is to be encoded without special tokens.
     ///
     /// # Errors
