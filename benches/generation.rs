@@ -37,8 +37,9 @@ fn sizes() {
         };
         let prompts: Vec<Vec<u32>> = (0..size).map(prompt).collect();
         let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let seconds =
-            |new: usize| support::median(3, || drop(decoder.continue_greedily(&views, new, &Greedy::default()).expect("answers")));
+        let seconds = |new: usize| {
+            support::median(3, || drop(decoder.continue_greedily(&views, new, &Greedy::default()).expect("answers")))
+        };
         // The first token comes with the reading of the prompt; the others are what is measured.
         let (first, all) = (seconds(1), seconds(16));
         #[expect(clippy::cast_precision_loss, reason = "a rate")]

@@ -7,12 +7,13 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use dean_testing::Random;
 use serde_json::{Value, json};
 
 use crate::allocator::counting::peak;
 use crate::config::Pipeline;
-use crate::data::{Format, read_columns};
+use crate::data::{Format, Wanted, read_rows};
 use crate::digest::{Digest, Manifest};
 use crate::error::Result;
 use crate::judge::{Label, Template, Verdict};
@@ -42,15 +43,13 @@ struct Reader {
 }
 
 const READERS: &[Reader] = &[
+    Reader { name: "CSV", valid: || vec![CSV.into()], read: |bytes| rows(bytes, "csv", &["a", "b"]) },
+    Reader { name: "JSON lines", valid: || vec![JSONL.into()], read: |bytes| rows(bytes, "jsonl", &["a", "b"]) },
+    Reader { name: "JSON list", valid: || vec![JSON.into()], read: |bytes| rows(bytes, "json", &["a", "b"]) },
     Reader {
-        name: "CSV",
-        valid: || vec![CSV.into()],
-        read: |bytes| read_columns(bytes, Format::Csv, &["a", "b"]).map(drop),
-    },
-    Reader {
-        name: "JSON lines",
-        valid: || vec![JSONL.into()],
-        read: |bytes| read_columns(bytes, Format::Jsonl, &["a", "b"]).map(drop),
+        name: "rows in Parquet",
+        valid: || vec![answers()],
+        read: |bytes| rows(bytes, "parquet", &["question", "answer"]),
     },
     Reader { name: "pipeline.toml", valid: || vec![include_bytes!("../pipeline.toml").into()], read: pipeline },
     Reader { name: "rule", valid: rules, read: |bytes| Rule::parse(&text(bytes)).map(drop) },
@@ -235,6 +234,12 @@ fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<()> {
     serde_json::from_slice::<T>(bytes).map(drop).map_err(|cause| crate::error::Error::user(cause.to_string()))
 }
 
+fn rows(bytes: &[u8], format: &str, columns: &[&str]) -> Result<()> {
+    let wanted: Vec<Wanted> = columns.iter().map(|column| Wanted::any(*column)).collect();
+    let format = Format::of(format).expect("a container of this name");
+    read_rows(&Bytes::copy_from_slice(bytes), format, &wanted).map(drop)
+}
+
 fn pipeline(bytes: &[u8]) -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pipeline.toml");
@@ -243,6 +248,7 @@ fn pipeline(bytes: &[u8]) -> Result<()> {
 }
 
 const CSV: &str = "a,b\r\n1,\"two, \"\"quoted\"\"\nlines\"\r\n3,é\n\"5\",6\n";
+const JSON: &str = "{\"rows\": [{\"a\": \"1\", \"b\": \"2\"}, {\"b\": [\"é\"], \"a\": \"\\n\"}]}";
 const JSONL: &str = "{\"a\": \"1\", \"b\": \"2\\n\"}\n\n{\"b\": \"é\", \"a\": \"\", \"c\": [1, {\"d\": null}]}\n";
 const RUN: &str = r#"{"id": "20260102T030405Z-6543211a2b", "started": "2026-01-02T03:04:05Z", "pipeline": {"a": [1]},
     "command": ["dean", "run"], "nodes": {"score[a]": {"stage": "score", "key": null, "manifest": null}}}"#;

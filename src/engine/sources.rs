@@ -216,7 +216,9 @@ impl<'a> Sources<'a> {
     ) -> Result<ModelDigests> {
         let source = self.source(role)?;
         let stamp = folded(&seen.stamps, source.pin)?;
-        if let Some(digests) = self.store.recall(UNDERSTOOD, &stamp).and_then(|value| serde_json::from_value(value).ok()) {
+        if let Some(digests) =
+            self.store.recall(UNDERSTOOD, &stamp).and_then(|value| serde_json::from_value(value).ok())
+        {
             return Ok(digests);
         }
         source::check_pin(source, &seen.path)?;

@@ -13,8 +13,8 @@ use crate::data::{Format, Layout, PAIRS, Reading, Roles, TooLong, Turns, Wanted,
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::sample::Sample;
-use crate::model::text::Text;
 use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
+use crate::model::text::{ChatTemplate, Text};
 use crate::stages::must_exist;
 use crate::tables::Tokens;
 
@@ -250,7 +250,7 @@ fn no_room(prompt: usize, longest: usize) -> Error {
 struct Dresser<'a> {
     params: &'a Params,
     text: &'a Text,
-    template: &'a PromptTemplate<String>,
+    template: &'a PromptTemplate<ChatTemplate>,
 }
 
 impl Dresser<'_> {
@@ -286,14 +286,14 @@ impl Dresser<'_> {
     }
 
     fn prompt(&self, before: &[Message]) -> Result<Vec<u32>> {
-        let bare = *self.template == PromptTemplate::None;
+        let bare = self.template.kind() == PromptTemplate::None;
         if bare && !matches!(before, [only] if only.role == "user") {
             let roles: Vec<&str> = before.iter().map(|turn| turn.role.as_str()).collect();
             let said = if roles.is_empty() { "no turn".to_owned() } else { roles.join(", ") };
             return Err(Error::user(format!("before the response there is {said}, and prompts are not dressed"))
                 .hint("only a chat template can write a conversation: set tokenize.chat_template = \"model\", or to a template file"));
         }
-        if self.params.converses && *self.template == PromptTemplate::Model && !self.text.has_chat_template() {
+        if self.params.converses && self.template.kind() == PromptTemplate::Model && !self.text.has_chat_template() {
             return Err(Error::user("this model has no chat template, and only one can write a conversation")
                 .hint("set tokenize.chat_template to a template file, or choose a model that has one"));
         }

@@ -176,7 +176,8 @@ fn drafted(decoder: &Decoder, prompts: &[Vec<u32>], slots: usize, drafts: &[Vec<
     let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let order: Vec<usize> = (0..prompts.len()).collect();
     let mut seen = Seen { drafts: drafts.to_vec(), ..Seen::default() };
-    let answers = decoder.generate_in_slots(&views, &order, 24, &Greedy::until(&STOPS), Some(slots), &mut seen).unwrap();
+    let answers =
+        decoder.generate_in_slots(&views, &order, 24, &Greedy::until(&STOPS), Some(slots), &mut seen).unwrap();
     seen.first.sort();
     ((answers, seen.first), seen.passes, seen.right)
 }
