@@ -125,7 +125,9 @@ impl Floats for Avx2 {
     #[inline(always)]
     unsafe fn totals(sums: [Self; 4]) -> [f32; 4] {
         unsafe {
-            let [p, q, r, s] = sums.map(|sum| _mm256_add_ps(sum.0, sum.1));
+            let [p, q, r, s] = sums;
+            let (p, q) = (_mm256_add_ps(p.0, p.1), _mm256_add_ps(q.0, q.1));
+            let (r, s) = (_mm256_add_ps(r.0, r.1), _mm256_add_ps(s.0, s.1));
             // Four floats of p and four of q in one register, then of r and s.
             let pq = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(p, q), _mm256_permute2f128_ps::<0x31>(p, q));
             let rs = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(r, s), _mm256_permute2f128_ps::<0x31>(r, s));
@@ -173,7 +175,7 @@ impl Floats for Avx512 {
     #[inline(always)]
     unsafe fn totals(sums: [Self; 4]) -> [f32; 4] {
         unsafe {
-            let [p, q, r, s] = sums.map(|sum| sum.0);
+            let [Self(p), Self(q), Self(r), Self(s)] = sums;
             // Eight floats of p and eight of q in one register, then of r and s.
             let pq = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(p, q), _mm512_shuffle_f32x4::<0xEE>(p, q));
             let rs = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(r, s), _mm512_shuffle_f32x4::<0xEE>(r, s));

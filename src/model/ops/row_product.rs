@@ -13,6 +13,7 @@
 //! are read as they lie in memory, along their rows: nothing is packed, and with few rows the rate is that of reading the
 //! weights once. Must not know: layers, sequences.
 #![expect(unsafe_code, reason = "kernels read by pointers, and threads write disjoint columns of one result")]
+#![expect(clippy::needless_range_loop, reason = "iterators take closures, which are compiled for no instruction set")]
 
 use rayon::prelude::*;
 
@@ -54,45 +55,66 @@ struct Target {
     stride: usize,
 }
 
+/// The last, incomplete sixteen floats of a row, with zeros behind them.
+///
+/// # Safety
+/// `count` floats lie there, less than [`WIDTH`], and the machine has the instruction set of F.
+#[inline(always)]
+unsafe fn rest<F: Floats>(at: *const f32, count: usize) -> F {
+    let mut padded = [0.0_f32; WIDTH];
+    // SAFETY: as the caller promises.
+    unsafe {
+        std::ptr::copy_nonoverlapping(at, padded.as_mut_ptr(), count);
+        F::load(padded.as_ptr())
+    }
+}
+
 /// R by C elements of the result over `depth` products each; onto what is there unless they are the `first` ones.
+///
+/// There is no closure here and in what calls it: a closure is a function of its own, which would not be compiled for the
+/// instruction set.
 ///
 /// # Safety
 /// x has R rows of that many columns, w has C, y is R by C, and the machine has the instruction set of F.
 #[inline(always)]
 unsafe fn tile<F: Floats, const R: usize, const C: usize>(x: Rows, w: Rows, depth: usize, y: Target, first: bool) {
-    // SAFETY: all addresses lie inside what the caller promises; the last, incomplete sixteen are copied first.
+    // SAFETY: all addresses lie inside what the caller promises.
     unsafe {
         let mut sums = [[F::splat(0.0); C]; R];
+        let mut weights = [F::splat(0.0); C];
         let mut at = 0;
         while at + WIDTH <= depth {
-            let weights: [F; C] = std::array::from_fn(|c| F::load(w.values.add(c * w.stride + at)));
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for c in 0..C {
+                weights[c] = F::load(w.values.add(c * w.stride + at));
+            }
+            for r in 0..R {
                 let value = F::load(x.values.add(r * x.stride + at));
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = sum.plus_product(value, weight);
+                for c in 0..C {
+                    sums[r][c] = sums[r][c].plus_product(value, weights[c]);
                 }
             }
             at += WIDTH;
         }
         if at < depth {
-            let rest = |rows: Rows, row: usize| {
-                let mut padded = [0.0_f32; WIDTH];
-                std::ptr::copy_nonoverlapping(rows.values.add(row * rows.stride + at), padded.as_mut_ptr(), depth - at);
-                F::load(padded.as_ptr())
-            };
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (c, sum) in sums.iter_mut().enumerate() {
-                    *sum = sum.plus_product(rest(x, r), rest(w, c));
+            for r in 0..R {
+                let value = rest::<F>(x.values.add(r * x.stride + at), depth - at);
+                for c in 0..C {
+                    let weight = rest::<F>(w.values.add(c * w.stride + at), depth - at);
+                    sums[r][c] = sums[r][c].plus_product(value, weight);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for c in (0..C).step_by(4) {
-                let totals = F::totals(std::array::from_fn(|i| sums[if c + i < C { c + i } else { c }]));
-                for (i, total) in totals.into_iter().enumerate().take(C - c) {
+        for r in 0..R {
+            let mut c = 0;
+            while c < C {
+                let last = C - 1;
+                let (two, three, four) = ((c + 1).min(last), (c + 2).min(last), (c + 3).min(last));
+                let totals = F::totals([sums[r][c], sums[r][two], sums[r][three], sums[r][four]]);
+                for i in 0..(C - c).min(4) {
                     let y = y.values.add(r * y.stride + c + i);
-                    *y = if first { total } else { *y + total };
+                    *y = if first { totals[i] } else { *y + totals[i] };
                 }
+                c += 4;
             }
         }
     }
@@ -136,30 +158,37 @@ unsafe fn tile_of<F: Floats, const R: usize, const C: usize>(
 /// The operands have these sizes, and the machine has the instruction set of F.
 #[inline(always)]
 unsafe fn tiles<F: Floats, const R: usize, const C: usize>(y: Target, [x, w]: [Rows; 2], [m, n, k]: [usize; 3]) {
-    let step = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>, depths: std::ops::Range<usize>| {
-        // SAFETY: the ranges lie inside the sizes.
-        unsafe {
-            let operands = [x.from(rows.start, depths.start), w.from(columns.start, depths.start)];
-            let y = Target { values: y.values.add(rows.start * y.stride + columns.start), ..y };
-            let size = (rows.len(), columns.len());
-            tile_of::<F, R, C>(size, operands, depths.len(), y, depths.start == 0);
-        }
-    };
-    let columns = || (0..n).step_by(C).map(|start| start..n.min(start + C));
-    let depths = || (0..k).step_by(DEPTH).map(|start| start..k.min(start + DEPTH));
-    if m <= R {
-        // W is read once, row by row.
-        columns().for_each(|columns| depths().for_each(|depths| step(0..m, columns.clone(), depths)));
-        return;
-    }
-    for depths in depths() {
-        for rows in (0..m).step_by(ROWS).map(|start| start..m.min(start + ROWS)) {
-            for columns in columns() {
-                for start in rows.clone().step_by(R) {
-                    step(start..rows.end.min(start + R), columns.clone(), depths.clone());
+    // With few rows, W is read once, row by row. With many, a block of W meets all rows before the next one.
+    let block = if m <= R { k } else { DEPTH };
+    let mut outer = 0;
+    while outer < k {
+        let mut top = 0;
+        while top < m {
+            let bottom = m.min(top + ROWS);
+            let mut column = 0;
+            while column < n {
+                let columns = C.min(n - column);
+                let mut row = top;
+                while row < bottom {
+                    let rows = R.min(bottom - row);
+                    let mut depth = outer;
+                    while depth < k.min(outer + block) {
+                        let count = DEPTH.min(k - depth);
+                        // SAFETY: rows, columns and depths lie inside the sizes.
+                        unsafe {
+                            let y = Target { values: y.values.add(row * y.stride + column), ..y };
+                            let operands = [x.from(row, depth), w.from(column, depth)];
+                            tile_of::<F, R, C>((rows, columns), operands, count, y, depth == 0);
+                        }
+                        depth += count;
+                    }
+                    row += rows;
                 }
+                column += columns;
             }
+            top = bottom;
         }
+        outer += block;
     }
 }
 

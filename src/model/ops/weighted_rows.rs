@@ -4,6 +4,7 @@
 //! sum are rounded once together. So a row of the result has the same bits whatever rows are beside it, on every instruction
 //! set, and a range may be taken in several parts. Must not know: sequences, masks.
 #![expect(unsafe_code, reason = "kernels read and write by pointers")]
+#![expect(clippy::needless_range_loop, reason = "iterators take closures, which are compiled for no instruction set")]
 
 use std::ops::Range;
 
@@ -37,20 +38,27 @@ struct Operands {
 unsafe fn tile<F: Floats, const R: usize, const C: usize>(on: Operands, range: Range<usize>) {
     // SAFETY: all addresses lie inside what the caller promises.
     unsafe {
-        let place = |r: usize, c: usize| on.sums.add(r * on.sums_stride + c * WIDTH);
-        let mut sums: [[F; C]; R] = std::array::from_fn(|r| std::array::from_fn(|c| F::load(place(r, c))));
+        let mut sums = [[F::splat(0.0); C]; R];
+        let mut values = [F::splat(0.0); C];
+        for r in 0..R {
+            for c in 0..C {
+                sums[r][c] = F::load(on.sums.add(r * on.sums_stride + c * WIDTH));
+            }
+        }
         for at in range {
-            let values: [F; C] = std::array::from_fn(|c| F::load(on.values.add(at * on.values_stride + c * WIDTH)));
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for c in 0..C {
+                values[c] = F::load(on.values.add(at * on.values_stride + c * WIDTH));
+            }
+            for r in 0..R {
                 let weight = F::splat(*on.weights.add(r * on.weights_stride + at));
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = sum.plus_product(weight, value);
+                for c in 0..C {
+                    sums[r][c] = sums[r][c].plus_product(weight, values[c]);
                 }
             }
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (c, sum) in sums.into_iter().enumerate() {
-                sum.store(place(r, c));
+        for r in 0..R {
+            for c in 0..C {
+                sums[r][c].store(on.sums.add(r * on.sums_stride + c * WIDTH));
             }
         }
     }
