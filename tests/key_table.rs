@@ -43,6 +43,7 @@ use Change::{Mask, Named, Output, Points, Rename, Set};
 
 const MD_JUDGE: &str = "judge.kind=\"md-judge\"";
 const OWN_FILE: &str = "judge.template=\"judge.txt\"";
+const DRAWN: &str = "generate.temperature=0.7";
 const DRESSED: &str = "tokenize.chat_template=\"model\"";
 
 /// One case a row: its name, the options that hold before and after, and the change.
@@ -96,6 +97,12 @@ const CASES: &[(&str, &[&str], Change)] = &[
         &["generate.chat_template=\"a.jinja\""],
         Set(&["generate.chat_template=\"b.jinja\""]),
     ),
+    ("generate.think", &[], Set(&["generate.think=\"off\""])),
+    ("generate.stop", &[], Set(&["generate.stop=[\"User:\"]"])),
+    ("generate.temperature", &[], Set(&[DRAWN])),
+    ("generate.top_k", &[DRAWN], Set(&["generate.top_k=40"])),
+    ("generate.top_p", &[DRAWN], Set(&["generate.top_p=0.9"])),
+    ("generate.seed", &[DRAWN], Set(&["generate.seed=7"])),
     ("judge.kind", &[], Set(&[MD_JUDGE])),
     ("judge.source", &[MD_JUDGE], Set(&["judge.source=\"sharded\""])),
     ("judge.template", &[MD_JUDGE], Set(&[OWN_FILE])),
@@ -168,6 +175,9 @@ const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     ("drawn", &[], &["score.seed=7"]),
+    ("default", &[], &["generate.think=\"model\"", "generate.stop=[]", "generate.temperature=0"]),
+    ("default", &[DRAWN], &[DRAWN, "generate.top_p=1"]),
+    ("greedy", &[], &["generate.top_k=40", "generate.top_p=0.9", "generate.seed=7"]),
     ("asked", &[], &["judge.source=\"weights\"", "judge.parse=\"released-code\"", OWN_FILE]),
     ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),
     ("file", &["tokenize.chat_template=\"a.jinja\""], &["tokenize.chat_template=\"a-copy.jinja\""]),

@@ -3,7 +3,9 @@
 //! Must not know: how nodes are computed, how the report is made.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use super::signals;
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::Result;
 use crate::report;
+use crate::report::lengths::Length;
 use crate::stages::REGISTRY;
 
 #[derive(ClapArgs, Debug)]
@@ -28,6 +31,9 @@ pub struct Args {
     /// Take every digest again, of models and of what is in the store, whatever is remembered
     #[arg(long)]
     rehash: bool,
+    /// Run the job once for each of these limits of new tokens, and compare: --lengths 64,256
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with = "until")]
+    lengths: Vec<NonZeroUsize>,
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -41,6 +47,9 @@ fn stage_names() -> clap::builder::PossibleValuesParser {
 
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
+    if !args.lengths.is_empty() {
+        return lengths(args, started);
+    }
     let mut job = args.pipeline.job()?;
     if args.rehash {
         job.store = job.store.rehashing();
@@ -52,14 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&in_json(&summary, seconds, report.as_deref()));
     }
-    print::line(wrap(&in_words(&summary, seconds), WIDTH, 2));
-    for damage in &summary.damage {
-        print::line(wrap(
-            &format!("repaired: the {} {} was damaged: {}", damage.what, damage.digest.short(), damage.reason),
-            WIDTH,
-            2,
-        ));
-    }
+    tell(&summary, seconds);
     match &report {
         Some(rows) => print::line(format_args!("\n{}", report::text::show(rows))),
         None => print::line("there is no report yet; `dean run` goes on to it"),
@@ -67,9 +69,56 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The same job once for each limit of new tokens, and the reports side by side. The longest comes first, because a shorter
+/// answer is the beginning of a longer one, so that the others cost next to nothing. All of them share what comes before.
+fn lengths(args: &Args, started: Instant) -> Result<()> {
+    let limits: BTreeSet<usize> = args.lengths.iter().map(|limit| limit.get()).collect();
+    heed_signals()?;
+    let (mut all, mut in_json) = (Vec::new(), Vec::new());
+    for max_new_tokens in limits.into_iter().rev() {
+        let begun = Instant::now();
+        let mut pipeline = args.pipeline.clone();
+        pipeline.sets.push(format!("generate.max_new_tokens={max_new_tokens}"));
+        let job = pipeline.job()?;
+        let summary = missing(&job, args.quiet, None)?;
+        let report = job.output(&summary.plan, "report", "report")?;
+        let rows = report::json::read(&report.ok_or_else(|| Error::fault("a run that ended well has no report"))?)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if !args.json.json {
+            print::line(format_args!("{}:", count(max_new_tokens, "token")));
+            tell(&summary, seconds);
+        }
+        let mut here = self::in_json(&summary, seconds, Some(&rows));
+        here["max_new_tokens"] = max_new_tokens.into();
+        in_json.insert(0, here);
+        all.insert(0, Length { max_new_tokens, rows });
+    }
+    if args.json.json {
+        return print::json(&json!({ "seconds": started.elapsed().as_secs_f64(), "lengths": in_json }));
+    }
+    print::line(format_args!("\n{}", report::lengths::show(&all)));
+    Ok(())
+}
+
+fn tell(summary: &Summary, seconds: f64) {
+    print::line(wrap(&in_words(summary, seconds), WIDTH, 2));
+    for damage in &summary.damage {
+        print::line(wrap(
+            &format!("repaired: the artifact {} was damaged: {}", damage.digest.short(), damage.reason),
+            WIDTH,
+            2,
+        ));
+    }
+}
+
 /// Computes what is missing up to a stage, showing progress and heeding signals.
 pub fn compute(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
     signals::heed()?;
+    missing(job, quiet, until)
+}
+
+/// Computes what is missing up to a stage, showing progress.
+fn missing(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
     let observer = observer(quiet);
     let runner = Runner {
         planner: job.planner(),

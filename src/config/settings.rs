@@ -11,15 +11,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
-use super::values::{Shares, Window, device, limit, named, positive, some_source, source};
+use super::values::{
+    Shares, Window, device, limit, named, positive, some_share, some_source, source, temperature, texts,
+};
 use crate::choice::Choice;
 use crate::data::{Join, Layout, TooLong, Turns};
 use crate::judge::{self, Entry, Parse};
+use crate::model::decoder::draw::Sampling;
 use crate::model::device::{Device, Precision};
 use crate::model::matrix::{Layers, Modules};
 use crate::model::patch::Action;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
+use crate::model::text::thoughts::Think;
 use crate::score::{self, Keep, Method};
 use crate::size::Budget;
 
@@ -47,7 +51,7 @@ pub struct Settings {
     /// What happens to a selected weight.
     #[serde(default)]
     pub patch: Patch,
-    /// Greedy answers to the questions.
+    /// Answers to the questions.
     #[serde(default)]
     pub generate: Generate,
     /// Who says whether an answer is safe.
@@ -320,11 +324,60 @@ pub struct Generate {
     /// Key: generate.
     #[schemars(with = "String")]
     pub chat_template: PromptTemplate<PathBuf>,
+    /// "off" or "on" sets the chat template's own switch for thoughts.
+    ///
+    /// Key: generate.
+    pub think: Think,
+    /// Texts that end an answer; it is cut before them.
+    ///
+    /// Key: generate.
+    #[serde(deserialize_with = "texts")]
+    pub stop: Vec<String>,
+    /// 0: the likeliest token each time. Above: tokens are drawn, more evenly the higher it is.
+    ///
+    /// Key: generate.
+    #[serde(deserialize_with = "temperature")]
+    #[schemars(range(min = 0))]
+    pub temperature: f64,
+    /// Only the likeliest so many tokens are drawn.
+    ///
+    /// Key: generate.
+    #[serde(deserialize_with = "limit")]
+    #[schemars(range(min = 1))]
+    pub top_k: Option<usize>,
+    /// Only the likeliest tokens are drawn, as few as have this share of the probability.
+    ///
+    /// Key: generate.
+    #[serde(deserialize_with = "some_share")]
+    #[schemars(range(max = 1))]
+    pub top_p: Option<f64>,
+    /// Which tokens are drawn; with the question and the position it decides each draw.
+    ///
+    /// Key: generate.
+    pub seed: u64,
 }
 
 impl Default for Generate {
     fn default() -> Self {
-        Self { max_new_tokens: 64, chat_template: PromptTemplate::Model }
+        Self {
+            max_new_tokens: 64,
+            chat_template: PromptTemplate::Model,
+            think: Think::Model,
+            stop: Vec::new(),
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            seed: 0,
+        }
+    }
+}
+
+impl Generate {
+    /// How tokens are drawn, if they are. The settings of a draw mean nothing at temperature 0.
+    pub fn sampling(&self) -> Option<Sampling> {
+        let Self { temperature, top_k, top_p, seed, .. } = *self;
+        let top_p = top_p.filter(|share| *share < 1.0);
+        (temperature > 0.0).then_some(Sampling { temperature, top_k, top_p, seed })
     }
 }
 

@@ -122,7 +122,13 @@ fn the_defaults_are_those_of_the_schema() {
       },
       "generate": {
         "max_new_tokens": 64,
-        "chat_template": "model"
+        "chat_template": "model",
+        "think": "model",
+        "stop": [],
+        "temperature": 0.0,
+        "top_k": null,
+        "top_p": null,
+        "seed": 0
       },
       "judge": {
         "kind": "refusal",

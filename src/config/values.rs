@@ -142,6 +142,29 @@ pub fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     positive(deserializer).map(Some)
 }
 
+/// A number that is not below 0.
+pub fn temperature<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    let wrong = || D::Error::invalid_value(Unexpected::Float(value), &"a number from 0 up");
+    Some(value).filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(wrong)
+}
+
+/// A share of a whole, which there need not be.
+pub fn some_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    let wrong = || D::Error::invalid_value(Unexpected::Float(value), &"above 0 and at most 1");
+    Some(value).filter(|value| *value > 0.0 && *value <= 1.0).map(Some).ok_or_else(wrong)
+}
+
+/// Texts of which none is empty.
+pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    match texts.iter().any(String::is_empty) {
+        true => Err(D::Error::custom("an empty text stands everywhere\nleave it out")),
+        false => Ok(texts),
+    }
+}
+
 /// A source as it was typed: a relative path stays one.
 pub fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
     let text = String::deserialize(deserializer)?;

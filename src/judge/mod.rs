@@ -65,8 +65,9 @@ pub trait Completer {
     ///
     /// * `chat`: the prompt is one user message, to be wrapped in the model's own chat template with a generation
     ///   prompt; otherwise it is the whole text, tokenised with the model's special tokens.
-    /// * `max_new_tokens`: the end-of-sequence token counts as one of them and is not part of the text.
-    /// * `candidates`: texts whose first token's probability, at the first generated position, is wanted.
+    /// * `max_new_tokens`: the end-of-sequence token counts as one of them and is not part of the text. A thought that
+    ///   the model begins with does not count; it has a limit of its own.
+    /// * `candidates`: texts whose first token's probability is wanted where the text begins, after a thought.
     fn complete(
         &self,
         prompts: &[String],
@@ -79,8 +80,12 @@ pub trait Completer {
 /// What a [`Completer`] wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Completion {
+    /// What was said, without a thought; empty if the thought was never ended.
     pub text: String,
-    /// One per candidate, in order: the softmax probability of its first token as the first generated token.
+    /// Everything that was written, with the thought.
+    pub raw: String,
+    /// One per candidate, in order: the softmax probability of its first token as the first one of the text. All 0 where
+    /// the text does not begin with a token of its own.
     pub candidate_probabilities: Vec<f64>,
 }
 

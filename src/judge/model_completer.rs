@@ -8,12 +8,13 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::{Completer, Completion};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::generate::Watch;
-use crate::model::text::Message;
-use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
+use crate::model::decoder::generate::{Stop, Watch};
+use crate::model::text::prompt_template::{Prompt, PromptTemplate, prompt};
+use crate::model::text::thoughts::{Said, Think, may_begin, split};
+use crate::model::text::{Message, Text};
 
 /// A loaded model that judges may ask.
 pub struct ModelCompleter {
@@ -22,6 +23,12 @@ pub struct ModelCompleter {
     /// The date that the chat template is given as today.
     pub chat_date: String,
 }
+
+/// The most tokens of a thought before a verdict. Thoughts of reasoning models about one answer have a few hundred.
+const THOUGHT_TOKENS: usize = 2048;
+
+/// The last tokens of a text hold the closing tag of a thought if it was just written: the longest has 11 bytes.
+const WINDOW: usize = 16;
 
 impl Completer for ModelCompleter {
     fn complete(
@@ -33,26 +40,128 @@ impl Completer for ModelCompleter {
     ) -> Result<Vec<Completion>> {
         let text = self.checkpoint.text()?;
         let template = if chat { PromptTemplate::Model } else { PromptTemplate::None };
-        let ids = prompts
+        let prompts = prompts
             .iter()
-            .map(|prompt| prompt_ids(text, &template, Some(&self.chat_date), &[Message::user(prompt)]))
+            .map(|content| {
+                let messages = [Message::user(content)];
+                prompt(text, &template, Think::Model, Some(&self.chat_date), &messages)
+            })
             .collect::<Result<Vec<_>>>()?;
         let firsts = candidates
             .iter()
             .map(|candidate| Ok(text.encode(candidate, false)?.first().copied()))
             .collect::<Result<Vec<Option<u32>>>>()?;
 
-        let views: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
         let order: Vec<usize> = (0..views.len()).collect();
-        let mut firsts = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
-        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.greedy(), &mut firsts)?;
-        answers
-            .iter()
-            .zip(firsts.probabilities)
-            .map(|(answer, candidate_probabilities)| {
-                Ok(Completion { text: text.decode(&answer.ids, true)?, candidate_probabilities })
-            })
-            .collect()
+        let mut first = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
+        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.greedy(), &mut first)?;
+        let mut completions = Vec::new();
+        for (answer, candidate_probabilities) in answers.iter().zip(first.probabilities) {
+            let written = text.decode(&answer.ids, true)?;
+            completions.push(Completion { text: written.clone(), raw: written, candidate_probabilities });
+        }
+        // Most models say their verdict at once. Those that think first begin anew, with room for the thought.
+        let mut thinking = Vec::new();
+        for (row, (prompt, answer)) in prompts.iter().zip(&answers).enumerate() {
+            if prompt.inside.is_some() || begins(&text.decode_answer(&answer.ids)?) {
+                thinking.push(row);
+            }
+        }
+        self.think(&prompts, &thinking, max_new_tokens, &first.candidates, &mut completions)?;
+        Ok(completions)
+    }
+}
+
+impl ModelCompleter {
+    /// Completes the prompts of some rows that a thought comes first in.
+    fn think(
+        &self,
+        prompts: &[Prompt],
+        rows: &[usize],
+        max_new_tokens: usize,
+        candidates: &[Option<u32>],
+        completions: &mut [Completion],
+    ) -> Result<()> {
+        let text = self.checkpoint.text()?;
+        let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+        let mut thoughts = Thoughts { text, prompts, max_new_tokens, said: vec![None; prompts.len()] };
+        let most = THOUGHT_TOKENS + max_new_tokens;
+        let answers = self.decoder.generate(&views, rows, most, text.greedy(), &mut thoughts)?;
+
+        // The distribution where the verdict begins is read once more, after the prompt and the thought together.
+        let mut begun: Vec<Vec<u32>> = vec![Vec::new(); prompts.len()];
+        for row in rows {
+            let (answer, completion) = (&answers[*row], &mut completions[*row]);
+            completion.raw = text.decode_answer(&answer.ids)?;
+            completion.text = split(prompts[*row].inside, &completion.raw, &[]).answer;
+            completion.candidate_probabilities = vec![0.0; candidates.len()];
+            // A token that ends the thought and begins the verdict has no distribution of the verdict before it.
+            let before = thoughts.said[*row].map(|at| &answer.ids[..at]);
+            if let Some(before) = before
+                && is_ended(&split(prompts[*row].inside, &text.decode_answer(before)?, &[]))
+            {
+                begun[*row] = [views[*row], before].concat();
+            }
+        }
+        let order: Vec<usize> = (0..begun.len()).filter(|row| !begun[*row].is_empty()).collect();
+        let views: Vec<&[u32]> = begun.iter().map(Vec::as_slice).collect();
+        let mut first = Firsts { candidates: candidates.to_vec(), probabilities: vec![Vec::new(); views.len()] };
+        self.decoder.generate(&views, &order, 0, text.greedy(), &mut first)?;
+        for row in order {
+            completions[row].candidate_probabilities = std::mem::take(&mut first.probabilities[row]);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text begins with a thought.
+fn begins(text: &str) -> bool {
+    let Said { thought, .. } = split(None, text, &[]);
+    thought.is_some() && may_begin(text)
+}
+
+/// Whether there was a thought, and it is over.
+fn is_ended(said: &Said) -> bool {
+    said.thought.is_some() && !said.open
+}
+
+/// Ends a completion so many tokens after its text has begun, or where its thought is too long.
+struct Thoughts<'a> {
+    text: &'a Text,
+    prompts: &'a [Prompt],
+    max_new_tokens: usize,
+    /// How many tokens came before the one with which the text begins, once it has begun.
+    said: Vec<Option<usize>>,
+}
+
+impl Watch for Thoughts<'_> {
+    fn ends(&mut self, row: usize, ids: &[u32]) -> Result<Option<Stop>> {
+        let begun = match self.said[row] {
+            Some(at) => Some(at),
+            None => self.begun(row, ids)?,
+        };
+        self.said[row] = begun;
+        let end = match begun {
+            Some(at) => ids.len() - at >= self.max_new_tokens,
+            None => ids.len() >= THOUGHT_TOKENS,
+        };
+        Ok(end.then_some(Stop::Length))
+    }
+}
+
+impl Thoughts<'_> {
+    /// How many tokens came before the last one, if the text begins with it.
+    fn begun(&self, row: usize, ids: &[u32]) -> Result<Option<usize>> {
+        let apart = |ids: &[u32], inside| Ok::<_, Error>(split(inside, &self.text.decode_answer(ids)?, &[]));
+        // Taking apart the whole at each token would take the square of its length.
+        let tail = &ids[ids.len().saturating_sub(WINDOW)..];
+        let is_blank = |ids: &[u32]| Ok::<_, Error>(self.text.decode_answer(ids)?.trim().is_empty());
+        if tail.len() < ids.len() && !is_ended(&apart(tail, None)?) && !is_blank(&tail[..tail.len() - 1])? {
+            return Ok(None);
+        }
+        let said = apart(ids, self.prompts[row].inside)?;
+        Ok((is_ended(&said) && !said.answer.is_empty()).then(|| ids.len() - 1))
     }
 }
 

@@ -108,7 +108,7 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
         .values()
         .filter_map(|measure| match measure.summary {
             Summary::ExpMean { per } => Some(per),
-            Summary::Share { .. } | Summary::Mean | Summary::Flaw { .. } => None,
+            Summary::Share { .. } | Summary::Mean | Summary::Portion { .. } | Summary::Flaw { .. } => None,
         })
         .collect();
     let mut findings = Vec::new();
@@ -116,7 +116,7 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
         let Some(measure) = measures.get(name) else { continue };
         let mut finding = Finding::nothing(by, set, name, values);
         match measure.summary {
-            Summary::Share { .. } | Summary::Flaw { .. } => finding.share(values)?,
+            Summary::Share { .. } | Summary::Portion { .. } | Summary::Flaw { .. } => finding.share(values)?,
             Summary::Mean => finding.mean(values),
             Summary::ExpMean { per } => finding.exp_mean(values, groups.get(&(*set, per)), per)?,
         }
@@ -209,7 +209,9 @@ pub fn compare(rows: &mut [VariantReport]) {
     for finding in others.iter_mut().flat_map(|row| &mut row.outcomes) {
         let (Some(after), Some(before)) = (finding.value, base.get(&key(finding))) else { continue };
         match find(&finding.measure).summary {
-            Summary::Share { .. } | Summary::Mean | Summary::Flaw { .. } => finding.change = Some(after - before),
+            Summary::Share { .. } | Summary::Mean | Summary::Portion { .. } | Summary::Flaw { .. } => {
+                finding.change = Some(after - before);
+            }
             Summary::ExpMean { .. } => finding.ratio = Some(after / before).filter(|ratio| ratio.is_finite()),
         }
     }

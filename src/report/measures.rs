@@ -14,6 +14,8 @@ pub const NLL: &str = "nll";
 pub const TOKENS: &str = "tokens";
 /// Whether an answer has no word in it.
 pub const EMPTY: &str = "empty";
+/// Whether an answer stops at the limit of new tokens, or never comes out of its thought.
+pub const CUT: &str = "cut";
 
 /// The meaning of the outcomes with one name.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +43,15 @@ pub enum Summary {
     Mean,
     /// Rows are sums of losses. The value is exp(their sum / the sum of the measure `per`). `per` then has no column.
     ExpMean { per: &'static str },
+    /// Rows are 0 or 1: the share of ones, in one narrow column. It says how the rows came about, not what they show. `of`
+    /// says what a one is. Where the share is above `many` percent, a note under the table says so, and what to do: `advice`.
+    Portion { of: &'static str, many: u32, advice: &'static str },
     /// Rows are 0 or 1, and a one is a flaw. If there are any, a note under the table says so: `3 of 48 …`.
     Flaw { told: &'static str },
 }
+
+/// Percent of answers that are cut, above which a note says so.
+const MANY_CUT: u32 = 10;
 
 /// Which of two values is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +68,18 @@ const OWN: &[Measure] = &[
         name: Cow::Borrowed(EMPTY),
         title: Cow::Borrowed("empty"),
         summary: Summary::Flaw { told: "answers are empty" },
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
+    Measure {
+        name: Cow::Borrowed(CUT),
+        title: Cow::Borrowed("cut"),
+        summary: Summary::Portion {
+            of: "answers that end at the limit of new tokens or inside a thought",
+            many: MANY_CUT,
+            advice: "what was cut off was not judged; `dean run --lengths 64,256` shows what longer answers give",
+        },
         better: Some(Better::Lower),
         unread: NOT_READ,
         limits: None,

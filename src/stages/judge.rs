@@ -18,7 +18,7 @@ use crate::judge::{Completer, Entry, Exchange, Label, ModelCompleter, Parse, Par
 use crate::model::device::Precision;
 use crate::model::text::Message;
 use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
-use crate::report::measures::EMPTY;
+use crate::report::measures::{CUT, EMPTY};
 use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
 
 pub struct Judge;
@@ -53,7 +53,7 @@ impl Stage for Judge {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn measures(&self) -> bool {
@@ -177,7 +177,8 @@ fn template_of(file: &FileInput) -> Result<Template> {
     Template::parse(file.text()?).map_err(|error| error.within(&file.origin))
 }
 
-/// Verdicts as outcomes, and for each answer whether it is empty. Empty answers are judged like any other.
+/// Verdicts as outcomes, and for each answer whether it is empty and whether it was cut. Such answers are judged like any
+/// other.
 fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<Outcome> {
     let both = |(answer, verdict): (&Answer, &VerdictRow)| {
         let safe = match verdict.verdict {
@@ -189,6 +190,7 @@ fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<O
         [
             Outcome::new(&answer.set, answer.row, measure, safe),
             Outcome::new(&answer.set, answer.row, EMPTY, Some(empty)),
+            Outcome::new(&answer.set, answer.row, CUT, answer.stop.is_cut().map(|cut| if cut { 1.0 } else { 0.0 })),
         ]
     };
     answers.iter().zip(verdicts).flat_map(both).collect()

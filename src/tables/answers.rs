@@ -1,13 +1,54 @@
 //! The table of answers that generate writes and judge reads.
 //!
-//! Columns: set, row, question, prompt_ids, answer_ids (with the stop id), answer, stop (eos or length).
+//! Columns: set, row, question, prompt_ids, answer_ids (with the stop id), answer, thought, stop ([`End`]). What is judged is
+//! `answer`. A thought before it is kept apart, and is null where there is none.
 //! Must not know: judges.
 
 use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
 
 use super::{Row, ids, text, whole};
+use crate::choice::choices;
 use crate::model::decoder::generate::Stop;
+use crate::model::text::thoughts::Said;
+
+choices! {
+    /// Why an answer ends where it does.
+    End {
+        /// The model ended it.
+        Eos = "eos",
+        /// One of the texts that end answers.
+        Text = "text",
+        /// The limit of new tokens, or the end of the context.
+        Length = "length",
+        /// The model ended its turn inside a thought, before any answer.
+        Thought = "thought",
+        /// Nobody knows: it was made elsewhere.
+        Unknown = "unknown",
+    }
+}
+
+impl End {
+    /// The end of a text that was taken apart, of which generation ended so.
+    pub fn of(stop: Stop, said: &Said) -> Self {
+        match stop {
+            _ if said.stopped => Self::Text,
+            Stop::Length => Self::Length,
+            Stop::Eos | Stop::Text if said.open => Self::Thought,
+            Stop::Eos => Self::Eos,
+            Stop::Text => Self::Text,
+        }
+    }
+
+    /// Whether more would have come, or no answer came at all; `None` if that is not known.
+    pub fn is_cut(self) -> Option<bool> {
+        match self {
+            Self::Eos | Self::Text => Some(false),
+            Self::Length | Self::Thought => Some(true),
+            Self::Unknown => None,
+        }
+    }
+}
 
 /// What a variant said to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +63,9 @@ pub struct Answer {
     pub answer_ids: Vec<u32>,
     /// Stripped of white space.
     pub answer: String,
-    pub stop: Stop,
+    /// What the model thought before, stripped of white space and tags.
+    pub thought: Option<String>,
+    pub stop: End,
 }
 
 impl Row for Answer {
@@ -36,6 +79,7 @@ impl Row for Answer {
             ids("prompt_ids"),
             ids("answer_ids"),
             text("answer"),
+            text("thought").with_nullable(true),
             text("stop"),
         ]
     }
@@ -54,11 +98,29 @@ mod tests {
             prompt_ids: vec![1, 2],
             answer_ids: vec![3],
             answer: text.into(),
-            stop: Stop::Eos,
+            thought: (row > 0).then(String::new),
+            stop: End::Eos,
         };
         let answers = [answer(0, "No."), answer(1, "")];
         let bytes = Answer::to_parquet(&answers).unwrap();
         assert_eq!(Answer::from_parquet(bytes).unwrap(), answers);
         assert_eq!(Answer::from_parquet(Answer::to_parquet(&[]).unwrap()).unwrap(), []);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_or_stops_short_is_cut() {
+        let said = |open, stopped| Said { open, stopped, ..Said::default() };
+        for (stop, open, stopped, end, cut) in [
+            (Stop::Eos, false, false, End::Eos, Some(false)),
+            (Stop::Eos, true, false, End::Thought, Some(true)),
+            (Stop::Length, true, false, End::Length, Some(true)),
+            (Stop::Length, false, false, End::Length, Some(true)),
+            (Stop::Length, false, true, End::Text, Some(false)),
+            (Stop::Text, false, true, End::Text, Some(false)),
+        ] {
+            let found = End::of(stop, &said(open, stopped));
+            assert_eq!((found, found.is_cut()), (end, cut));
+        }
+        assert_eq!(End::Unknown.is_cut(), None);
     }
 }

@@ -19,7 +19,7 @@ mod outcomes;
 mod tokens;
 mod verdicts;
 
-pub use answers::Answer;
+pub use answers::{Answer, End};
 pub use outcomes::{Joined, OUTCOMES, Outcome};
 pub use tokens::Tokens;
 pub use verdicts::VerdictRow;
@@ -84,7 +84,8 @@ mod tests {
             prompt_ids: vec![1, 2],
             answer_ids: vec![3; row as usize],
             answer: "No.".into(),
-            stop: crate::model::decoder::generate::Stop::Eos,
+            thought: None,
+            stop: End::Eos,
         };
         let verdict = |label, score, category: Option<&str>| {
             let category = category.map(str::to_owned);
@@ -97,17 +98,21 @@ mod tests {
         ];
         let mut tokens = Tokens::default();
         (0..3).for_each(|row| tokens.push(row, vec![1; row], row).unwrap());
-        for (bytes, expected) in [
-            (
-                Answer::to_parquet(&[0, 1].map(answer)),
-                "1cbd8369d144c9fed6aa190ee4fedceeedcd211a8e85ef3c6ff03c2714f9c5c5",
-            ),
-            (Answer::to_parquet(&[]), "57e167e9e467fc51f5603cf4e29cbeb348cebfec3fc4829a90810a849e9c679d"),
-            (VerdictRow::to_parquet(&verdicts), "6b200323d5dff67fa393c86391f3053c6caeeaca7a6185f1c224f8bfa4fefda1"),
-            (tokens.to_parquet(), "85dc4408f70af6bd6589f070452e6e52ad2d2f43e642e1be16f860d5d9d96d41"),
-        ] {
-            assert_eq!(Digest::of(&bytes.unwrap()).to_string(), expected);
-        }
+        let files = [
+            Answer::to_parquet(&[0, 1].map(answer)),
+            Answer::to_parquet(&[]),
+            VerdictRow::to_parquet(&verdicts),
+            tokens.to_parquet(),
+        ];
+        assert_eq!(
+            files.map(|bytes| Digest::of(&bytes.unwrap()).to_string()),
+            [
+                "bc4528fa7a2aa28d4f7e0df434f7cfa3576672d90e55e24d783d50f495edca6d",
+                "77320ea91d3431d6dba884ab9a1d815c644c63e257bca015e5f5e085b196254e",
+                "6b200323d5dff67fa393c86391f3053c6caeeaca7a6185f1c224f8bfa4fefda1",
+                "85dc4408f70af6bd6589f070452e6e52ad2d2f43e642e1be16f860d5d9d96d41",
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! | file | what it proves |
 //! | --- | --- |
+//! | `answers.rs` | what of an answer is judged, and where it ends |
 //! | `cache.rs` | what is computed again, and what is not |
 //! | `changes.rs` | inputs that change during a run |
 //! | `children.rs` | what other programs are given when they are started |
@@ -27,6 +28,7 @@
     reason = "tests set up, spoil and look into directories"
 )]
 
+mod answers;
 mod bad_input;
 mod bad_model;
 mod bad_surroundings;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use candle_core::quantized::gguf_file::Content;
 use dean::files;
+use dean::model::text::thoughts::Think;
 use dean::model::{Checkpoint, Message};
 use libtest_mimic::Trial;
 
@@ -72,6 +73,6 @@ fn scores_become_the_merges_of_sentence_piece(shared: PathBuf) {
         assert_eq!(text.decode(&found, true).unwrap(), line);
     }
     assert_eq!(text.stop_ids(), [2]);
-    let error = text.render_chat(&[Message::user("x")], true, "").unwrap_err();
+    let error = text.render_chat(&[Message::user("x")], true, Think::Model, "").unwrap_err();
     assert!(error.hint_text().unwrap().contains("\"none\""));
 }

@@ -7,9 +7,11 @@
 mod gguf;
 mod llama;
 mod random;
+mod script;
 mod tokenizer;
 
 pub use gguf::{Format, Gguf, Meta, quantised};
 pub use llama::{Tensor, config, safetensors, tensors};
 pub use random::{Random, noise};
+pub use script::Script;
 pub use tokenizer::{bpe, byte_level};

@@ -1,4 +1,4 @@
-//! Greedy generation of many answers at once, with a cache of keys and values.
+//! Generation of many answers at once, with a cache of keys and values. Tokens are the likeliest ones, or drawn.
 //!
 //! A sequence is read, then continued token by token. When it has ended, its slot in the cache goes to the next prompt. That
 //! prompt is read in the same pass in which the other sequences take their next step. The bits of a row do not depend on the
@@ -19,6 +19,7 @@ use super::Decoder;
 use super::batch::{Batch, Products};
 use super::cache::LayerCache;
 use super::draft::{Draft, Record};
+use super::draw::Draws;
 use super::tap::Closed;
 use crate::choice::choices;
 use crate::error::{Error, Result};
@@ -53,6 +54,8 @@ choices! {
         Eos = "eos",
         /// The limit of new tokens, or the end of the context.
         Length = "length",
+        /// A text that ends answers was written.
+        Text = "text",
     }
 }
 
@@ -69,6 +72,17 @@ pub trait Watch {
     /// The logits `[vocabulary]` of the token that would follow a prompt.
     fn first(&mut self, _prompt: usize, _logits: &Tensor<1>) -> Result<()> {
         Ok(())
+    }
+
+    /// The draws that choose the tokens. Without them, the likeliest token is taken.
+    fn draws(&self) -> Option<&Draws> {
+        None
+    }
+
+    /// Why an answer ends with the last of its new tokens, if it does. It is told of each token, in their order, unless the
+    /// token ends the sequence anyway.
+    fn ends(&mut self, _prompt: usize, _ids: &[u32]) -> Result<Option<Stop>> {
+        Ok(None)
     }
 
     /// One step was taken, in which `tokens` sequences got a token each.
@@ -213,8 +227,8 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// Reads what every active sequence has not read yet, and what is supposed to follow. Returns for each sequence the likeliest
-    /// token behind the last certain one, and behind each supposed one.
+    /// Reads what every active sequence has not read yet, and what is supposed to follow. Returns for each sequence the token
+    /// behind the last certain one, and behind each supposed one: the likeliest, or the one that is drawn.
     fn pass(&mut self, greedy: &Greedy, watch: &mut dyn Watch) -> Result<Vec<Vec<u32>>> {
         let (decoder, shared) = (self.decoder, self.shared_tokens());
         let unread = |active: &Active| {
@@ -252,7 +266,7 @@ impl<'a> Generation<'a> {
             for (active, row, _) in some.iter().filter(|(active, ..)| active.ids.is_empty()) {
                 watch.first(active.prompt, &logits.clone().narrow(0, *row, 1).squeeze_dim::<1>(0))?;
             }
-            let next = choose(decoder, self.prompts, logits, &some, greedy)?;
+            let next = choose(decoder, self.prompts, logits, &some, greedy, watch.draws())?;
             tokens.extend(some.iter().map(|(_, row, count)| next[*row..row + count].to_vec()));
         }
         Ok(tokens)
@@ -271,7 +285,7 @@ impl<'a> Generation<'a> {
             let mut ended = Vec::new();
             for (mut active, tokens) in std::mem::take(&mut self.active).into_iter().zip(tokens) {
                 let before = active.ids.len();
-                let stop = active.take(&tokens, &greedy.stops);
+                let stop = active.take(&tokens, &greedy.stops, watch)?;
                 let taken = active.ids.len() - before;
                 active.draft.learn(&active.ids, taken, &mut self.record);
                 new += taken;
@@ -301,36 +315,41 @@ impl<'a> Generation<'a> {
 impl Active {
     /// Takes the tokens that follow, up to the first that was supposed otherwise. Returns why the answer ends with them, if it
     /// does.
-    fn take(&mut self, tokens: &[u32], stops: &[u32]) -> Option<Stop> {
+    fn take(&mut self, tokens: &[u32], stops: &[u32], watch: &mut dyn Watch) -> Result<Option<Stop>> {
         for (index, id) in tokens.iter().enumerate() {
             // With a limit of 0, the prompt was read for its logits alone.
             if self.limit > 0 {
                 self.ids.push(*id);
                 if stops.contains(id) {
-                    return Some(Stop::Eos);
+                    return Ok(Some(Stop::Eos));
+                }
+                if let Some(stop) = watch.ends(self.prompt, &self.ids)? {
+                    return Ok(Some(stop));
                 }
             }
             if self.ids.len() >= self.limit {
-                return Some(Stop::Length);
+                return Ok(Some(Stop::Length));
             }
             if self.supposed.get(index) != Some(id) {
                 break;
             }
         }
-        None
+        Ok(None)
     }
 }
 
-/// The token behind each of the rows of logits `[rows, vocabulary]`. `some` are the sequences that they belong to, each with its
-/// first row and the number of its rows: one behind what is certain, and one behind each supposed token.
+/// The token behind each of the rows of logits `[rows, vocabulary]`: the likeliest, or the one that is drawn. `some` are the
+/// sequences that they belong to, each with its first row and the number of its rows: one behind what is certain, and one
+/// behind each supposed token.
 fn choose(
     decoder: &Decoder,
     prompts: &[&[u32]],
     logits: Tensor<2>,
     some: &[(&Active, usize, usize)],
     greedy: &Greedy,
+    draws: Option<&Draws>,
 ) -> Result<Vec<u32>> {
-    if greedy.adjustments.are_none() {
+    if greedy.adjustments.are_none() && draws.is_none() {
         return Ok(decoder.ops.argmax(logits));
     }
     // Each row by the rules for its own sequence, in f32 as in transformers.
@@ -342,8 +361,13 @@ fn choose(
         let mut answer = active.ids.clone();
         for supposed in 0..*count {
             let row = &mut values[(first + supposed) * width..][..width];
-            greedy.adjust(row, prompts[active.prompt], &answer);
-            tokens[first + supposed] = highest(row);
+            if !greedy.adjustments.are_none() {
+                greedy.adjust(row, prompts[active.prompt], &answer);
+            }
+            tokens[first + supposed] = match draws {
+                None => highest(row),
+                Some(draws) => draws.token(active.prompt, answer.len(), row),
+            };
             answer.extend(active.supposed.get(supposed));
         }
     }
@@ -384,7 +408,7 @@ fn slots(decoder: &Decoder, positions: usize) -> usize {
 }
 
 impl Decoder {
-    /// Continues the prompts that `order` names greedily, each until it ends. They begin in that order. The continuations of all
+    /// Continues the prompts that `order` names, each until it ends, with the likeliest tokens or with those that `watch` draws. They begin in that order. The continuations of all
     /// other prompts are empty. If `max_new_tokens` is 0, prompts are only read.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! | `load` | from a checkpoint onto the device |
 //! | `forward` | the one pass through the layers, with or without a cache, taps and memory |
 //! | `attention`, `cache` | attention of one layer; keys and values of what was read |
-//! | `generate`, `draft` | greedy answers; what an answer probably says next |
+//! | `generate`, `draft`, `draw` | answers; what an answer probably says next; how tokens are drawn |
 //! | `loss` | the loss of plain text |
 //! | `backward`, `layer_groups` | gradients of samples; the same with less memory |
 //! | `tap`, `gradient_sums` | what a pass shows to score methods; the sums of SNIP |
@@ -21,6 +21,7 @@ pub mod backward;
 pub mod batch;
 mod cache;
 mod draft;
+pub mod draw;
 pub mod edit;
 pub mod forward;
 pub mod generate;

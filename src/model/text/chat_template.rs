@@ -9,6 +9,7 @@ use minijinja::ErrorKind;
 use minijinja::value::{Enumerator, Object, Value};
 
 use super::jinja;
+use super::thoughts::Think;
 use crate::bounded::{self, Limits};
 use crate::error::{Error, Result};
 
@@ -21,6 +22,10 @@ const FUEL: u64 = 1_000_000;
 
 /// The most bytes of a prompt, besides what a template that repeats every message four times makes of them.
 const LONGEST_PROMPT: usize = 1 << 20;
+
+/// What published templates call the variable that says whether the model is to think. Qwen3, SmolLM3 and most others have
+/// the first, Granite and DeepSeek-V3.1 the second.
+const THINK_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +91,7 @@ impl ChatTemplate {
         messages: &[Message],
         specials: &[(&'static str, String)],
         add_generation_prompt: bool,
+        think: Think,
         chat_date: &str,
     ) -> Result<String> {
         let place = &self.place;
@@ -99,7 +105,7 @@ impl ChatTemplate {
         let date = chat_date.to_owned();
         // A template comes with a model. Fuel bounds what it does, but not how deep it and its values are nested.
         let rendered = bounded::within(Limits::SMALL, move || {
-            template.render_here(&messages, &specials, add_generation_prompt, &date)
+            template.render_here(&messages, &specials, add_generation_prompt, think, &date)
         });
         let text = rendered.map_err(|excess| refused(place, "", &excess.to_string()))??;
         match text.len() <= most {
@@ -115,6 +121,7 @@ impl ChatTemplate {
         messages: &[Message],
         specials: &[(&'static str, String)],
         add_generation_prompt: bool,
+        think: Think,
         chat_date: &str,
     ) -> Result<String> {
         let mut environment = jinja::environment(chat_date)?;
@@ -127,10 +134,31 @@ impl ChatTemplate {
         environment.add_global("documents", ());
         environment.add_global("messages", Value::from_iter(messages.iter().cloned().map(Value::from_object)));
         environment.add_global("add_generation_prompt", add_generation_prompt);
-        environment
-            .template_from_named_str("chat_template", &jinja::prepared(&self.source))
-            .and_then(|template| template.render(()))
-            .map_err(|cause| failure(&self.place, &cause))
+        let source = jinja::prepared(&self.source);
+        let template = environment
+            .template_from_named_str("chat_template", &source)
+            .map_err(|cause| failure(&self.place, &cause))?;
+        let switches = match think {
+            Think::Model => Vec::new(),
+            Think::On | Think::Off => self.switches(&template)?,
+        };
+        let switches = switches.into_iter().map(|switch| (switch, Value::from(think == Think::On)));
+        template.render(Value::from_pairs(switches)).map_err(|cause| failure(&self.place, &cause))
+    }
+
+    /// The variables of the template that say whether the model is to think.
+    fn switches(&self, template: &minijinja::Template<'_, '_>) -> Result<Vec<&'static str>> {
+        let used = template.undeclared_variables(false);
+        let switches: Vec<&str> = THINK_SWITCHES.into_iter().filter(|switch| used.contains(*switch)).collect();
+        if switches.is_empty() {
+            let names = THINK_SWITCHES.join(" nor ");
+            return Err(Error::user(format!(
+                "{}: the template has no switch for thoughts: it reads neither {names}",
+                self.place
+            ))
+            .hint("set generate.think = \"model\", which leaves it to the template, or name a template that has the switch"));
+        }
+        Ok(switches)
     }
 }
 
@@ -153,8 +181,35 @@ mod tests {
     use super::*;
 
     fn with(source: &str, messages: &[Message]) -> Result<String> {
+        thinking(source, messages, Think::Model)
+    }
+
+    fn thinking(source: &str, messages: &[Message], think: Think) -> Result<String> {
         let specials = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
-        ChatTemplate::new("m: chat template", source).render(messages, &specials, true, "26 Jul 2024")
+        ChatTemplate::new("m: chat template", source).render(messages, &specials, true, think, "26 Jul 2024")
+    }
+
+    /// The ends of Qwen3's and Granite's templates.
+    #[test]
+    fn thoughts_are_switched_by_the_templates_own_variable() {
+        let qwen3 = "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n    {%- if enable_thinking is \
+            defined and enable_thinking is false %}\n        {{- '<think>\\n\\n</think>\\n\\n' }}\n    {%- endif %}\n{%- endif %}";
+        let begun = "<|im_start|>assistant\n";
+        let closed = format!("{begun}<think>\n\n</think>\n\n");
+        for (think, expected) in [(Think::Model, begun), (Think::On, begun), (Think::Off, &closed)] {
+            assert_eq!(thinking(qwen3, &[], think).unwrap(), expected, "{think}");
+        }
+        let granite = "{%- if thinking %}think{%- endif %}!";
+        assert_eq!(thinking(granite, &[], Think::Model).unwrap(), "!");
+        assert_eq!(thinking(granite, &[], Think::On).unwrap(), "think!");
+        for without in ["<think>\n", "{% set thinking = true %}{{ thinking }}", "{{ '{{ enable_thinking }}' }}"] {
+            assert!(thinking(without, &[], Think::Model).is_ok());
+            let error = thinking(without, &[], Think::Off).unwrap_err();
+            assert!(
+                error.message().starts_with("m: chat template: the template has no switch for thoughts"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -14,8 +14,10 @@ mod parts;
 mod pieces;
 pub mod prompt_template;
 mod settings;
+pub mod thoughts;
 mod tokenizer_model;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -24,6 +26,7 @@ use tokenizers::Tokenizer;
 pub use self::chat_template::{ChatTemplate, Message};
 pub(in crate::model) use self::parts::Parts;
 use self::parts::Specials;
+use self::thoughts::Think;
 use crate::bounded::{self, Limits};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -46,6 +49,8 @@ pub struct Text {
     specials: Specials,
     greedy: Greedy,
     cleans_up: bool,
+    /// Special tokens that are tags of thoughts.
+    tags: BTreeMap<u32, String>,
     vocab_size: usize,
     digest: Digest,
     notes: Vec<String>,
@@ -67,8 +72,11 @@ impl Text {
         let Parts { place, definition, template, named, specials, greedy, splits_special, cleans_up, notes } = parts;
         let mut tokenizer = definition.build(&place)?;
         tokenizer.set_encode_special_tokens(splits_special);
+        let added = tokenizer.get_added_tokens_decoder().into_iter();
+        let tags = added.filter(|(_, token)| token.special && thoughts::is_tag(&token.content));
+        let tags = tags.map(|(id, token)| (id, token.content)).collect();
         let tokenizer = Arc::new(tokenizer);
-        Ok(Self { place, tokenizer, template, named, specials, greedy, cleans_up, vocab_size, digest, notes })
+        Ok(Self { place, tokenizer, template, named, specials, greedy, cleans_up, tags, vocab_size, digest, notes })
     }
 
     /// Token ids of a text. With `special_tokens` the model's own additions come too, such as a BOS;
@@ -120,8 +128,27 @@ impl Text {
         &self.notes
     }
 
+    /// The text of an answer's ids as it is read: without special tokens, but with the tags of thoughts, which are special
+    /// tokens in some vocabularies.
+    pub fn decode_answer(&self, ids: &[u32]) -> Result<String> {
+        let mut text = String::new();
+        for piece in ids.split_inclusive(|id| self.tags.contains_key(id)) {
+            let tag = piece.last().and_then(|last| self.tags.get(last));
+            text.push_str(&self.decode(&piece[..piece.len() - usize::from(tag.is_some())], true)?);
+            text.extend(tag.map(String::as_str));
+        }
+        Ok(text)
+    }
+
+    /// The id of a special token that is spelled so.
+    pub fn special_id(&self, text: &str) -> Option<u32> {
+        let added = self.tokenizer.get_added_tokens_decoder().into_iter();
+        added.filter(|(_, token)| token.special && token.content == text).map(|(id, _)| id).min()
+    }
+
     /// The ids that end an answer, ascending: `eos_token_id` of generation_config.json, else of config.json,
-    /// and the tokeniser's `eos_token`; in GGUF the end of the sequence and of the turn.
+    /// the tokeniser's `eos_token`, and the end of a turn that the chat template writes; in GGUF the end of the sequence and
+    /// of the turn.
     pub fn stop_ids(&self) -> &[u32] {
         &self.greedy.stops
     }
@@ -140,7 +167,13 @@ impl Text {
     ///
     /// # Errors
     /// There is no template, or it fails.
-    pub fn render_chat(&self, messages: &[Message], add_generation_prompt: bool, chat_date: &str) -> Result<String> {
+    pub fn render_chat(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        think: Think,
+        chat_date: &str,
+    ) -> Result<String> {
         let template = self.template.as_ref().ok_or_else(|| match &self.named {
             None => Error::user("chat_template is \"model\", but this model has no chat template")
                 .hint("set it to \"none\" for the bare text, or to a template file"),
@@ -150,7 +183,7 @@ impl Text {
                 Error::user(message).hint("save the one that you want as a file, and set chat_template to the file's path")
             }
         })?;
-        self.render_with(template, messages, add_generation_prompt, chat_date)
+        self.render_with(template, messages, add_generation_prompt, think, chat_date)
     }
 
     /// As [`Self::render_chat`], with a template of the caller's.
@@ -159,9 +192,10 @@ impl Text {
         template: &ChatTemplate,
         messages: &[Message],
         add_generation_prompt: bool,
+        think: Think,
         chat_date: &str,
     ) -> Result<String> {
-        template.render(messages, &self.specials, add_generation_prompt, chat_date)
+        template.render(messages, &self.specials, add_generation_prompt, think, chat_date)
     }
 
     /// The digest of tokeniser, chat template, special and stop ids.

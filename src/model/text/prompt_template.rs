@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::text::thoughts::{Tags, Think, opened_by};
 use crate::model::text::{ChatTemplate, Message, Text};
 
 /// The template that a prompt is put into before it is tokenised. `F` is what is known of a template file: in settings its
@@ -89,26 +90,54 @@ impl<'de> Deserialize<'de> for PromptTemplate<()> {
     }
 }
 
-/// The ids of a prompt.
+/// A prompt as a model reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    pub ids: Vec<u32>,
+    /// The tags of the thought in which the answer begins, where the prompt opens one.
+    pub inside: Option<Tags>,
+}
+
+/// A prompt that a model is to answer.
 ///
 /// # Errors
-/// The model's own template where the model has none, and whatever a template raises.
+/// The model's own template where the model has none, whatever a template raises, and thoughts that are switched where
+/// there is no switch.
+pub fn prompt(
+    text: &Text,
+    template: &PromptTemplate<ChatTemplate>,
+    think: Think,
+    date: Option<&str>,
+    messages: &[Message],
+) -> Result<Prompt> {
+    let date = date.unwrap_or_default();
+    let rendered = match template {
+        PromptTemplate::None if think != Think::Model => {
+            return Err(Error::user(format!("think = \"{think}\" needs a chat template, whose switch it sets"))
+                .hint("set generate.chat_template, or generate.think = \"model\""));
+        }
+        PromptTemplate::None => {
+            let raw: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+            let raw = raw.join("\n");
+            return Ok(Prompt { ids: text.encode(&raw, true)?, inside: opened_by(&raw) });
+        }
+        PromptTemplate::Model => text.render_chat(messages, true, think, date)?,
+        PromptTemplate::File(template) => text.render_with(template, messages, true, think, date)?,
+    };
+    Ok(Prompt { ids: text.encode(&rendered, false)?, inside: opened_by(&rendered) })
+}
+
+/// The ids of a prompt, with thoughts as the template has them by itself.
+///
+/// # Errors
+/// Those of [`prompt`].
 pub fn prompt_ids(
     text: &Text,
     template: &PromptTemplate<ChatTemplate>,
     date: Option<&str>,
     messages: &[Message],
 ) -> Result<Vec<u32>> {
-    let date = date.unwrap_or_default();
-    let rendered = match template {
-        PromptTemplate::None => {
-            let raw: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
-            return text.encode(&raw.join("\n"), true);
-        }
-        PromptTemplate::Model => text.render_chat(messages, true, date)?,
-        PromptTemplate::File(template) => text.render_with(template, messages, true, date)?,
-    };
-    text.encode(&rendered, false)
+    Ok(prompt(text, template, Think::Model, date, messages)?.ids)
 }
 
 #[cfg(test)]

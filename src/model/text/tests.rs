@@ -71,7 +71,7 @@ fn templates_and_tokens_may_sit_in_tokenizer_config() {
         "added_tokens_decoder": {"5": {"content": "<x>", "special": true}, "3": {"content": "<s>", "special": true}},
     });
     let text = directory(json!({}), settings).unwrap();
-    let chat = text.render_chat(&[Message::user("b")], false, "").unwrap();
+    let chat = text.render_chat(&[Message::user("b")], false, Think::Model, "").unwrap();
     assert_eq!(text.encode(&chat, false).unwrap(), [1, 5]);
     assert_eq!(text.decode(&[1, 5], true).unwrap(), "b");
 }
@@ -388,5 +388,16 @@ fn templates_that_never_end_or_take_everything_are_refused() {
             Ok(text) => assert!(text.len() <= (1 << 20) + 4000, "{shown} made {} bytes", text.len()),
             Err(error) => assert!(error.message().starts_with("m: chat template"), "{shown}: {error}"),
         }
+    }
+}
+
+#[test]
+fn tags_of_thoughts_are_read_even_where_they_are_special_tokens() {
+    for special in [true, false] {
+        let added = json!({"added_tokens": [added_token(3, "<think>", special), added_token(4, "</think>", special),
+            added_token(5, "<x>", true)], "decoder": {"type": "Fuse"}});
+        let text = directory(added, json!({})).unwrap();
+        assert_eq!(text.decode_answer(&[3, 0, 4, 5, 1, 5]).unwrap().replace(' ', ""), "<think>a</think>b");
+        assert_eq!((text.special_id("<x>"), text.special_id("a"), text.special_id("<y>")), (Some(5), None, None));
     }
 }

@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use super::*;
 use crate::model::arch::config::DecoderConfig;
 use crate::model::decoder::Edit;
+use crate::model::decoder::draw::Sampling;
 use crate::model::greedy::Adjustments;
 use crate::model::matrix::MatrixId;
 use crate::model::testing::{kinds, random, small};
@@ -124,6 +125,54 @@ fn only_what_is_asked_for_is_continued() {
     let mut seen = Seen::default();
     let read = decoder.generate(&views, &[0, 3], 0, &Greedy::default(), &mut seen).unwrap();
     assert!(read.iter().all(|answer| answer.ids.is_empty()) && seen.first.len() == 2);
+}
+
+/// Draws, and ends each answer where two tokens in a row are of one kind.
+struct Drawn<'a> {
+    draws: Draws,
+    drafts: &'a [Vec<u32>],
+}
+
+impl Watch for Drawn<'_> {
+    fn draws(&self) -> Option<&Draws> {
+        Some(&self.draws)
+    }
+
+    fn draft(&mut self, prompt: usize) -> Vec<u32> {
+        self.drafts.get(prompt).cloned().unwrap_or_default()
+    }
+
+    fn ends(&mut self, _: usize, ids: &[u32]) -> Result<Option<Stop>> {
+        Ok(matches!(ids, [.., one, other] if one % 5 == other % 5).then_some(Stop::Text))
+    }
+}
+
+#[test]
+fn drawn_answers_depend_neither_on_their_batch_nor_on_drafts() {
+    let decoder = random(&small(), &Device::flex(), 3);
+    let prompts = prompts(&small(), 60);
+    let drawn = |order: &[usize], slots: usize, seed: u64, drafts: &[Vec<u32>]| {
+        let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let sampling = Sampling { temperature: 1.3, top_k: Some(40), top_p: Some(0.95), seed };
+        let mut watch = Drawn { draws: Draws::new(sampling, &views), drafts };
+        decoder.generate_in_slots(&views, order, 9, &[5, 11], Some(slots), &mut watch).unwrap()
+    };
+    let order: Vec<usize> = (0..prompts.len()).collect();
+    let alone = drawn(&order, 1, 0, &[]);
+    let mut shuffled = order.clone();
+    shuffled.sort_by_key(|prompt| (prompt * 37) % 61);
+    let right: Vec<Vec<u32>> = alone.iter().map(|answer| answer.ids.clone()).collect();
+    let others = drawn(&order, 7, 1, &[]);
+    assert!(others != alone, "another seed draws other tokens");
+    let wrong: Vec<Vec<u32>> = others.into_iter().map(|answer| answer.ids).collect();
+    for slots in [7, 32] {
+        for drafts in [&[][..], &right, &wrong] {
+            assert!(drawn(&order, slots, 0, drafts) == alone, "{slots} slots");
+            assert!(drawn(&shuffled, slots, 0, drafts) == alone, "{slots} slots, shuffled");
+        }
+    }
+    let stops: BTreeSet<&str> = alone.iter().map(|answer| answer.stop.name()).collect();
+    assert_eq!(stops.into_iter().collect::<Vec<_>>(), ["eos", "length", "text"]);
 }
 
 #[test]
