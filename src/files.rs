@@ -68,7 +68,8 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
 /// that never ends is none.
 pub fn read_text(path: &Path, most: u64) -> Result<String> {
     let mut bytes = Vec::new();
-    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
+    let file = fs::File::open(path).at("read", path)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() as u64 > most {
         let most = crate::size::size(most);
         return Err(Error::user(format!("{} is larger than {most}, the most for such a file", path.display())));

@@ -21,9 +21,9 @@ use crate::model::Dtype;
 use crate::model::decoder::generate::Stop;
 use crate::model::patch::{Patch, PatchedTensor};
 use crate::rank::{Mask, RankTable, Rule, SelectedPoint, Selection, top};
+use crate::report;
 use crate::store::{Record, Run};
 use crate::tables::{Answer, Joined, Outcome, Row, Tokens, VerdictRow};
-use crate::{report, tensors};
 
 /// Broken inputs of each reader, and of each file of a model.
 pub(crate) const CASES: usize = 800;
@@ -90,7 +90,6 @@ const READERS: &[Reader] = &[
         valid: || vec![a_patch()],
         read: |bytes| Patch::from_safetensors(bytes).and_then(|patch| patch.edits().map(drop)),
     },
-    Reader { name: "score tensors", valid: || vec![a_patch()], read: |bytes| tensors::read(bytes).map(drop) },
     Reader { name: "report.json", valid: || vec![REPORT.into()], read: |bytes| report::json::read(bytes).map(drop) },
     Reader { name: "record", valid: || vec![record()], read: json::<Record> },
     Reader { name: "run", valid: || vec![RUN.into()], read: json::<Run> },

