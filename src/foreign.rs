@@ -18,12 +18,11 @@ use crate::digest::{Digest, Manifest};
 use crate::error::Result;
 use crate::judge::{Label, Template, Verdict};
 use crate::model::Dtype;
-use crate::model::decoder::generate::Stop;
 use crate::model::patch::{Patch, PatchedTensor};
 use crate::rank::{Mask, RankTable, Rule, SelectedPoint, Selection, top};
 use crate::report;
 use crate::store::{Record, Run};
-use crate::tables::{Answer, Joined, Outcome, Row, Tokens, VerdictRow};
+use crate::tables::{Answer, End, Joined, Outcome, Row, Tokens, VerdictRow};
 
 /// Broken inputs of each reader, and of each file of a model.
 pub(crate) const CASES: usize = 800;
@@ -283,7 +282,8 @@ fn answers() -> Vec<u8> {
         prompt_ids: vec![1, 2],
         answer_ids: vec![3; 5],
         answer: "No.".into(),
-        stop: Stop::Eos,
+        thought: (row % 2 == 0).then(|| "Hm.".into()),
+        stop: End::Eos,
     };
     Answer::to_parquet(&(0..20).map(answer).collect::<Vec<_>>()).unwrap()
 }

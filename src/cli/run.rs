@@ -4,8 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::print;
 use super::progress::{Bars, Lines};
 use super::signals;
 use crate::engine::{Observer, Runner, State, Summary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report;
 use crate::report::lengths::Length;
 use crate::stages::REGISTRY;
@@ -73,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// answer is the beginning of a longer one, so that the others cost next to nothing. All of them share what comes before.
 fn lengths(args: &Args, started: Instant) -> Result<()> {
     let limits: BTreeSet<usize> = args.lengths.iter().map(|limit| limit.get()).collect();
-    heed_signals()?;
+    signals::heed()?;
     let (mut all, mut in_json) = (Vec::new(), Vec::new());
     for max_new_tokens in limits.into_iter().rev() {
         let begun = Instant::now();
@@ -104,7 +103,7 @@ fn tell(summary: &Summary, seconds: f64) {
     print::line(wrap(&in_words(summary, seconds), WIDTH, 2));
     for damage in &summary.damage {
         print::line(wrap(
-            &format!("repaired: the artifact {} was damaged: {}", damage.digest.short(), damage.reason),
+            &format!("repaired: the {} {} was damaged: {}", damage.what, damage.digest.short(), damage.reason),
             WIDTH,
             2,
         ));

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::allocator::counting::peak;
 use crate::foreign::{Breaker, CASES, LONGEST, broken};
+use crate::model::text::thoughts::Think;
 use crate::model::{Checkpoint, Message};
 
 /// What a model may take besides its files, and how often their bytes: names and shapes of the thousands of layers that a
@@ -63,7 +64,7 @@ fn exercise(model: &Path) -> crate::error::Result<()> {
     text.decode(&ids, true)?;
     let turns = [Message::system("Be brief."), Message::user("Once upon a time")];
     // A model without a template is none the worse for it.
-    let _ = text.render_chat(&turns, true, "26 Jul 2024");
+    let _ = text.render_chat(&turns, true, Think::Model, "26 Jul 2024");
     outcome.and(opened.weights_digest(&|_, _| ()).map(drop))
 }
 

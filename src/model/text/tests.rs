@@ -177,7 +177,7 @@ fn a_template_is_named_by_the_file_that_it_is_in() {
     let fails = "{{ raise_exception('no') }}";
     let told = |settings: Value, more: &[(&str, &str)]| {
         let text = directory_with(json!({}), settings, more).unwrap();
-        without_place(&text.render_chat(&[], true, "").unwrap_err())
+        without_place(&text.render_chat(&[], true, Think::Model, "").unwrap_err())
     };
     let setting = json!({"chat_template": fails});
     assert_eq!(told(setting.clone(), &[]), "_config.json: chat_template, line 1: the template says: no");
@@ -187,7 +187,11 @@ fn a_template_is_named_by_the_file_that_it_is_in() {
     let both = [("chat_template.jinja", fails), ("chat_template.json", "{")];
     assert_eq!(told(json!({"chat_template": "never"}), &both), "_template.jinja, line 1: the template says: no");
     let first = directory_with(json!({}), json!({"chat_template": "a"}), &other).unwrap();
-    assert_eq!(first.render_chat(&[], true, "").unwrap(), "a", "transformers' tokenisers do not read the other one");
+    assert_eq!(
+        first.render_chat(&[], true, Think::Model, "").unwrap(),
+        "a",
+        "transformers' tokenisers do not read the other one"
+    );
 }
 
 #[test]
@@ -195,7 +199,7 @@ fn templates_without_a_default_are_listed() {
     let list = json!([{"name": "tool_use", "template": "x"}, {"name": "rag", "template": "y"}]);
     for several in [list, json!({"tool_use": "x", "rag": "y"})] {
         let text = directory(json!({}), json!({"chat_template": several})).unwrap();
-        let error = text.render_chat(&[Message::user("b")], true, "").unwrap_err();
+        let error = text.render_chat(&[Message::user("b")], true, Think::Model, "").unwrap_err();
         let names = ["tool_use, rag", "rag, tool_use"];
         let told = names.iter().any(|names| {
             error.message().ends_with(&format!("tokenizer_config.json are named {names}, and none is the default"))
@@ -204,7 +208,7 @@ fn templates_without_a_default_are_listed() {
         assert!(error.hint_text().unwrap().contains("save the one that you want as a file"));
     }
     let with = directory(json!({}), json!({"chat_template": {"default": "d", "rag": "y"}})).unwrap();
-    assert_eq!(with.render_chat(&[], true, "").unwrap(), "d");
+    assert_eq!(with.render_chat(&[], true, Think::Model, "").unwrap(), "d");
 }
 
 #[test]
@@ -381,7 +385,8 @@ fn templates_that_never_end_or_take_everything_are_refused() {
     let message = [Message::user("a".repeat(1000))];
     for source in &sources {
         let begun = std::time::Instant::now();
-        let outcome = ChatTemplate::new("m: chat template", source.as_str()).render(&message, &[], true, "");
+        let outcome =
+            ChatTemplate::new("m: chat template", source.as_str()).render(&message, &[], true, Think::Model, "");
         let shown = &source[..source.floor_char_boundary(150)];
         assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{shown} took {:?}", begun.elapsed());
         match outcome {

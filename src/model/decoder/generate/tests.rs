@@ -155,7 +155,7 @@ fn drawn_answers_depend_neither_on_their_batch_nor_on_drafts() {
         let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let sampling = Sampling { temperature: 1.3, top_k: Some(40), top_p: Some(0.95), seed };
         let mut watch = Drawn { draws: Draws::new(sampling, &views), drafts };
-        decoder.generate_in_slots(&views, order, 9, &[5, 11], Some(slots), &mut watch).unwrap()
+        decoder.generate_in_slots(&views, order, 9, &Greedy::until(&[5, 11]), Some(slots), &mut watch).unwrap()
     };
     let order: Vec<usize> = (0..prompts.len()).collect();
     let alone = drawn(&order, 1, 0, &[]);

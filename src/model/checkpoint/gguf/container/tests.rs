@@ -10,6 +10,7 @@ use crate::model::Checkpoint;
 use crate::model::arch::config::Norms;
 use crate::model::arch::rope::{Rope, RopeScaling};
 use crate::model::text::Text;
+use crate::model::text::thoughts::Think;
 
 const WIDTH: usize = 256;
 
@@ -320,7 +321,7 @@ fn turns_end_with_tokens_of_known_names_whatever_else_the_file_names() {
 fn names_of_templates_are_listed_where_there_is_no_default() {
     let mut meta = tokenizer_meta(&committed("qwen2-tied").join("tokenizer.json"), "qwen2", false);
     meta.push(("tokenizer.chat_template.rag".into(), Meta::String("{{ 1 }}".into())));
-    let error = |meta: &[(String, Meta)]| text_of(meta).unwrap().render_chat(&[], true, "").unwrap_err();
+    let error = |meta: &[(String, Meta)]| text_of(meta).unwrap().render_chat(&[], true, Think::Model, "").unwrap_err();
     assert!(error(&meta).message().ends_with("m.gguf are named rag, and none is the default"));
     meta.push(("tokenizer.chat_template".into(), Meta::String("{{ raise_exception('no') }}".into())));
     assert!(error(&meta).message().ends_with("m.gguf: tokenizer.chat_template, line 1: the template says: no"));
