@@ -3,163 +3,128 @@
 //! Must not know: any particular stage, how a plan is made, claims.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::inputs::{Inputs, missing_input, roles};
 use super::plan::Plan;
-use super::planner::Planner;
-use super::sources::ModelDigests;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Kind, Result};
-use crate::model::Checkpoint;
-use crate::stages::{Context, Fill, Input, Node, Outlet, Outputs, Progress, Relative, Role, Shards, Stage};
+use crate::stages::{Context, Fill, Input, Node, Outlet, Outputs, Progress, Relative, Shards, Stage};
+use crate::store::Store;
 
-impl Planner<'_> {
-    /// An opened model and its three digests.
-    ///
-    /// # Errors
-    /// User: the model is not on this machine, or cannot be read.
-    pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
-        let source = self.sources.source(role)?;
-        let missing = || Error::user(format!("{source} is not on this machine")).hint("`dean run` fetches it");
-        let checkpoint = self.models.checkpoint(&self.sources.located(role)?.ok_or_else(missing)?)?;
-        let digests = self.sources.model(role, &|_, _| ())?;
-        Ok((checkpoint, digests.ok_or_else(|| Error::fault("an opened model has no digests"))?))
-    }
-
-    /// Computes a node anew from what its inputs are now, whatever the store holds of it, and publishes nothing.
-    ///
-    /// # Errors
-    /// User: an input that is not there yet. Those of the stage.
-    pub fn anew(&self, plan: &Plan, node: &str) -> Result<Outputs> {
-        let planned = plan.find(node).ok_or_else(|| Error::user(format!("{node} is not a node of this pipeline")))?;
-        let Some(manifest) = &planned.manifest else {
-            return Err(Error::user(format!("{node} waits for {}", planned.waits_for.join(", ")))
-                .hint("`dean run` computes what it waits for"));
-        };
-        self.alone(plan, &planned.node, planned.stage, manifest)
-    }
-
-    /// Runs a stage in memory: it keeps no shards and reports no progress.
-    pub(super) fn alone(&self, plan: &Plan, node: &Node, stage: &dyn Stage, manifest: &Manifest) -> Result<Outputs> {
-        let outlet = InMemory::default();
-        let place = Place {
-            shards: &InMemory::default(),
-            outlet: &outlet,
-            progress: &NoProgress,
-            stop: &|| false,
-            checkpoint_every: Duration::MAX,
-        };
-        let mut outputs = self.execute(plan, node, stage, manifest, &place)?;
-        outputs.extend(outlet.0.into_inner());
-        Ok(outputs)
-    }
-
-    /// Runs a stage on the inputs that the plan names. Every stage is run by this function. If the files of a model changed in
-    /// the meantime, the outputs are not returned, and no shard is kept.
-    pub(super) fn execute(
-        &self,
-        plan: &Plan,
-        node: &Node,
-        stage: &dyn Stage,
-        manifest: &Manifest,
-        place: &Place<'_>,
-    ) -> Result<Outputs> {
-        let missing = |name: &str| missing_input(node, name);
-        let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
-            Input::Output { node, output } | Input::Part { node, output, .. } => {
-                self.output_bytes(plan, node, output)?.ok_or_else(|| missing(name))
-            }
-            Input::File(_) | Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
-        };
-        let file = |name: &str| self.file(node, name, manifest.inputs.get(name));
-        let unchanged = || roles(node).into_iter().try_for_each(|role| self.sources.unchanged(role));
-        let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
-            for record in self.store.records(stage.name())? {
-                let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
-                if same
-                    && accepts(&record.manifest.params)
-                    && let Some(output) = record.outputs.get(output)
-                    && self.store.verify(&output.digest)?
-                    // A collection may have taken it at this moment, because this run does not name it.
-                    && let Ok(bytes) = self.store.map(&output.digest)
-                {
-                    return Ok(Some(bytes));
-                }
-            }
-            Ok(None)
-        };
-        let relatives = |input: &str, output: &str| self.relatives(stage, manifest, input, output);
-        let outputs = stage
-            .run(&Context {
-                node: &node.name,
-                params: &node.params,
-                unkeyed: &node.unkeyed,
-                input: &input,
-                inputs: &manifest.inputs,
-                file: &file,
-                earlier: &earlier,
-                relatives: &relatives,
-                models: self.models,
-                model_path: &|role| self.sources.located(role),
-                shards: &Guarded { shards: place.shards, unchanged: &unchanged },
-                outlet: place.outlet,
-                progress: place.progress,
-                stop: place.stop,
-                checkpoint_every: place.checkpoint_every,
-            })
-            .map_err(|error| match error.kind() {
-                // It names its place itself.
-                Kind::Stopped => error,
-                Kind::User | Kind::Fault => error.within(&node.name),
-            });
-        // If files changed, that is the error to report, whatever the stage returned.
-        if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
-            unchanged().map_err(|error| error.within(&node.name))?;
-        }
-        outputs
-    }
+/// Runs a stage in memory: it keeps no shards and reports no progress.
+pub(super) fn alone(
+    inputs: &Inputs<'_>,
+    plan: &Plan,
+    node: &Node,
+    stage: &dyn Stage,
+    manifest: &Manifest,
+) -> Result<Outputs> {
+    let outlet = InMemory::default();
+    let place = Place {
+        shards: &InMemory::default(),
+        outlet: &outlet,
+        progress: &NoProgress,
+        stop: &|| false,
+        checkpoint_every: Duration::MAX,
+    };
+    let mut outputs = execute(inputs, plan, node, stage, manifest, &place)?;
+    outputs.extend(outlet.0.into_inner());
+    Ok(outputs)
 }
 
-impl Planner<'_> {
-    /// See [`Context::relatives`].
-    fn relatives(&self, stage: &dyn Stage, own: &Manifest, input: &str, output: &str) -> Result<Vec<Relative>> {
-        let others = |manifest: &Manifest| {
-            let mut inputs = manifest.inputs.clone();
-            inputs.remove(input);
-            inputs
-        };
-        let mut found = Vec::new();
-        for record in self.store.records(stage.name())? {
-            let other = &record.manifest;
-            let Some(output) = record.outputs.get(output) else { continue };
-            if (other.version, &other.params, others(other)) != (own.version, &own.params, others(own)) {
-                continue;
-            }
-            // What is gone or damaged helps nobody, and is no reason to stop.
-            let there = |digest: &Digest| self.store.verify(digest).is_ok_and(|there| there);
-            let differing = other.inputs.get(input);
-            if there(&output.digest) && differing.is_none_or(there) {
-                // A collection may take a relative at any moment, because no run names it.
-                let input = differing.map(|digest| self.store.map(digest)).transpose();
-                if let (Ok(input), Ok(output)) = (input, self.store.map(&output.digest)) {
-                    found.push(Relative { input, output });
-                }
+/// Runs a stage on the inputs that the plan names. Every stage is run by this function. If the files of a model changed in
+/// the meantime, the outputs are not returned, and no shard is kept.
+pub(super) fn execute(
+    inputs: &Inputs<'_>,
+    plan: &Plan,
+    node: &Node,
+    stage: &dyn Stage,
+    manifest: &Manifest,
+    place: &Place<'_>,
+) -> Result<Outputs> {
+    let missing = |name: &str| missing_input(node, name);
+    let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
+        Input::Output { node, output } | Input::Part { node, output, .. } => {
+            inputs.output(plan, node, output)?.ok_or_else(|| missing(name))
+        }
+        Input::File(_) | Input::Model { .. } | Input::Unknown { .. } => Err(missing(name)),
+    };
+    let file = |name: &str| inputs.file(node, name, manifest.inputs.get(name));
+    let unchanged = || roles(node).into_iter().try_for_each(|role| inputs.sources.unchanged(role));
+    let earlier = |accepts: &dyn Fn(&serde_json::Value) -> bool, output: &str| {
+        for record in inputs.store.records(stage.name())? {
+            let same = record.manifest.inputs == manifest.inputs && record.manifest.version == manifest.version;
+            if same
+                && accepts(&record.manifest.params)
+                && let Some(output) = record.outputs.get(output)
+                && inputs.store.verify(&output.digest)?
+                // A collection may have taken it at this moment, because this run does not name it.
+                && let Ok(bytes) = inputs.store.map(&output.digest)
+            {
+                return Ok(Some(bytes));
             }
         }
-        Ok(found)
+        Ok(None)
+    };
+    let relatives = |input: &str, output: &str| relatives(inputs.store, stage, manifest, input, output);
+    let outputs = stage
+        .run(&Context {
+            node: &node.name,
+            params: &node.params,
+            unkeyed: &node.unkeyed,
+            input: &input,
+            inputs: &manifest.inputs,
+            file: &file,
+            earlier: &earlier,
+            relatives: &relatives,
+            models: inputs.models,
+            model_path: &|role| inputs.sources.located(role),
+            shards: &Guarded { shards: place.shards, unchanged: &unchanged },
+            outlet: place.outlet,
+            progress: place.progress,
+            stop: place.stop,
+            checkpoint_every: place.checkpoint_every,
+        })
+        .map_err(|error| match error.kind() {
+            // It names its place itself.
+            Kind::Stopped => error,
+            Kind::User | Kind::Fault => error.within(&node.name),
+        });
+    // If files changed, that is the error to report, whatever the stage returned.
+    if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
+        unchanged().map_err(|error| error.within(&node.name))?;
     }
+    outputs
 }
 
-pub(super) fn missing_input(node: &Node, name: &str) -> Error {
-    Error::fault(format!("{} has no input {name}", node.name))
-}
-
-/// The models that a node reads.
-pub(super) fn roles(node: &Node) -> BTreeSet<Role> {
-    let role = |input: &Input| if let Input::Model { role, .. } = input { Some(*role) } else { None };
-    node.inputs.values().filter_map(role).collect()
+/// See [`Context::relatives`].
+fn relatives(store: &Store, stage: &dyn Stage, own: &Manifest, input: &str, output: &str) -> Result<Vec<Relative>> {
+    let others = |manifest: &Manifest| {
+        let mut inputs = manifest.inputs.clone();
+        inputs.remove(input);
+        inputs
+    };
+    let mut found = Vec::new();
+    for record in store.records(stage.name())? {
+        let other = &record.manifest;
+        let Some(output) = record.outputs.get(output) else { continue };
+        if (other.version, &other.params, others(other)) != (own.version, &own.params, others(own)) {
+            continue;
+        }
+        // What is gone or damaged helps nobody, and is no reason to stop.
+        let there = |digest: &Digest| store.verify(digest).is_ok_and(|there| there);
+        let differing = other.inputs.get(input);
+        if there(&output.digest) && differing.is_none_or(there) {
+            // A collection may take a relative at any moment, because no run names it.
+            let input = differing.map(|digest| store.map(digest)).transpose();
+            if let (Ok(input), Ok(output)) = (input, store.map(&output.digest)) {
+                found.push(Relative { input, output });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The surroundings of a running stage: where its shards and outputs go, and who hears of its progress.
@@ -241,11 +206,12 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::engine::Planner;
     use crate::engine::testing::job;
     use crate::files;
     use crate::model::Loaded;
     use crate::model::device::Device;
-    use crate::store::{Acquired, Store};
+    use crate::store::Acquired;
 
     #[test]
     fn no_shard_is_kept_of_a_model_that_changed() {
@@ -283,8 +249,8 @@ mod tests {
             stop: &stop,
             checkpoint_every: Duration::ZERO,
         };
-        let error =
-            planner.execute(&plan, &score.node, score.stage, score.manifest.as_ref().unwrap(), &place).unwrap_err();
+        let manifest = score.manifest.as_ref().unwrap();
+        let error = execute(&planner.inputs, &plan, &score.node, score.stage, manifest, &place).unwrap_err();
         assert!(error.message().ends_with("model.safetensors changed while it was used"), "{error}");
         let names = shards.names().unwrap();
         assert!(matches!(names.as_slice(), [name] if name.starts_with("sums-")), "{names:?}");

@@ -107,7 +107,7 @@ fn last_time(
     manifest: Option<&Manifest>,
 ) -> Result<Option<(String, Manifest)>> {
     let mut found = None;
-    planner.store.each_run(&mut |mut run| {
+    planner.inputs.store.each_run(&mut |mut run| {
         let known = run.nodes.remove(&planned.node.name).and_then(|node| node.manifest);
         found = known.map(|known| (format!("run {}", run.id), known));
         if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -116,7 +116,7 @@ fn last_time(
         return Ok(found);
     }
     let Some(manifest) = manifest else { return Ok(None) };
-    let records = planner.store.records(planned.stage.name())?;
+    let records = planner.inputs.store.records(planned.stage.name())?;
     let distance = |other: &Manifest| differences(planned, other, manifest).len();
     let nearest = records.into_iter().map(|record| record.manifest).min_by_key(distance);
     Ok(nearest.map(|manifest| ("the nearest record".to_owned(), manifest)))

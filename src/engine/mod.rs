@@ -8,6 +8,7 @@
 pub mod events;
 mod execute;
 pub mod explain;
+mod inputs;
 pub mod plan;
 mod planner;
 mod questions;

@@ -11,21 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::execute::alone;
+use super::inputs::Inputs;
 use super::plan::{Evaluated, Plan, Planned, State};
-use super::sources::Sources;
+use super::sources::ModelDigests;
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
-use crate::error::Result;
-use crate::model::Loaded;
-use crate::stages::{Input, Node, Parsed, Planning, REGISTRY, Stage};
+use crate::error::{Error, Result};
+use crate::model::{Checkpoint, Loaded};
+use crate::stages::{Input, Node, Outputs, Parsed, Planning, REGISTRY, Role, Stage};
 use crate::store::{Record, Store};
 
 /// Makes plans of one pipeline over one store.
 pub struct Planner<'a> {
     pub(super) pipeline: &'a Pipeline,
-    pub(super) store: &'a Store,
-    pub(super) models: &'a Loaded,
-    pub(super) sources: Sources<'a>,
+    pub(super) inputs: Inputs<'a>,
     last: Mutex<Last>,
     /// Outputs of cheap stages by key, so that planning again costs nothing.
     evaluated: Mutex<HashMap<Digest, Arc<[Evaluated]>>>,
@@ -47,9 +47,7 @@ impl<'a> Planner<'a> {
     pub fn new(pipeline: &'a Pipeline, store: &'a Store, models: &'a Loaded) -> Self {
         Self {
             pipeline,
-            store,
-            models,
-            sources: Sources::new(pipeline, store, models),
+            inputs: Inputs::new(pipeline, store, models),
             last: Mutex::default(),
             evaluated: Mutex::default(),
             parsed: Parsed::default(),
@@ -103,7 +101,7 @@ impl<'a> Planner<'a> {
             if output.is_none_or(|output| !record.outputs.contains_key(output)) {
                 let missing =
                     output.map_or("an output is missing".to_owned(), |output| format!("it has no output `{output}`"));
-                self.store.disown(stage.name(), key, &missing)?;
+                self.inputs.store.disown(stage.name(), key, &missing)?;
                 found = true;
             }
         }
@@ -119,7 +117,7 @@ impl<'a> Planner<'a> {
             let nodes = stage.nodes(&Planning {
                 pipeline: self.pipeline,
                 digest: &|node, output| plan.find(node).and_then(|planned| planned.output(output)),
-                output: &|node, output| self.output_bytes(&plan, node, output),
+                output: &|node, output| self.inputs.output(&plan, node, output),
                 parsed: &self.parsed,
                 measured: &measured,
             })?;
@@ -211,11 +209,14 @@ impl<'a> Planner<'a> {
     }
 
     fn look_up(&self, stage: &dyn Stage, key: &Digest, verify: bool) -> Result<(State, Option<Record>)> {
-        let record =
-            if verify { self.store.peek_verified(stage.name(), key)? } else { self.store.peek(stage.name(), key)? };
+        let record = if verify {
+            self.inputs.store.peek_verified(stage.name(), key)?
+        } else {
+            self.inputs.store.peek(stage.name(), key)?
+        };
         let state = match &record {
             Some(_) => State::Hit,
-            None if self.store.partial_exists(key) => State::Partial,
+            None if self.inputs.store.partial_exists(key) => State::Partial,
             None => State::Miss,
         };
         Ok((state, record))
@@ -225,7 +226,7 @@ impl<'a> Planner<'a> {
     fn resolve<'i>(&self, plan: &Plan, input: &'i Input, files: &Files) -> Result<Result<Digest, &'i str>> {
         Ok(match input {
             Input::File(path) => Ok(self.digest_of(path, files)?),
-            Input::Model { role, part } => match self.sources.model(*role, &|_, _| ())? {
+            Input::Model { role, part } => match self.inputs.sources.model(*role, &|_, _| ())? {
                 Some(digests) => Ok(digests.part(*part)),
                 None => Err(role.name()),
             },
@@ -241,21 +242,35 @@ impl<'a> Planner<'a> {
         if let Some(digest) = files.borrow().get(path) {
             return Ok(*digest);
         }
-        let digest = self.sources.file(path)?;
+        let digest = self.inputs.sources.file(path)?;
         files.borrow_mut().insert(path.to_owned(), digest);
         Ok(digest)
     }
 
     /// Bytes of an output that is known.
     pub fn output_bytes(&self, plan: &Plan, node: &str, output: &str) -> Result<Option<Bytes>> {
-        let Some(planned) = plan.find(node) else { return Ok(None) };
-        if let Some(outputs) = &planned.evaluated {
-            return Ok(outputs.iter().find(|known| known.name == output).map(|known| known.bytes.clone()));
-        }
-        match planned.record.as_ref().and_then(|record| record.outputs.get(output)) {
-            Some(output) => self.store.map(&output.digest).map(Some),
-            None => Ok(None),
-        }
+        self.inputs.output(plan, node, output)
+    }
+
+    /// An opened model and its three digests.
+    ///
+    /// # Errors
+    /// User: the model is not on this machine, or cannot be read.
+    pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
+        self.inputs.model(role)
+    }
+
+    /// Computes a node anew from what its inputs are now, whatever the store holds of it, and publishes nothing.
+    ///
+    /// # Errors
+    /// User: an input that is not there yet. Those of the stage.
+    pub fn anew(&self, plan: &Plan, node: &str) -> Result<Outputs> {
+        let planned = plan.find(node).ok_or_else(|| Error::user(format!("{node} is not a node of this pipeline")))?;
+        let Some(manifest) = &planned.manifest else {
+            return Err(Error::user(format!("{node} waits for {}", planned.waits_for.join(", ")))
+                .hint("`dean run` computes what it waits for"));
+        };
+        alone(&self.inputs, plan, &planned.node, planned.stage, manifest)
     }
 
     fn evaluate(&self, plan: &Plan, planned: &Planned, manifest: &Manifest, key: Digest) -> Result<Arc<[Evaluated]>> {
@@ -263,7 +278,7 @@ impl<'a> Planner<'a> {
         if let Some(outputs) = memo().get(&key) {
             return Ok(outputs.clone());
         }
-        let outputs = self.alone(plan, &planned.node, planned.stage, manifest)?;
+        let outputs = alone(&self.inputs, plan, &planned.node, planned.stage, manifest)?;
         let evaluated =
             |(name, bytes): (String, Vec<u8>)| Evaluated { name, digest: Digest::of(&bytes), bytes: bytes.into() };
         let outputs: Arc<[Evaluated]> = outputs.into_iter().map(evaluated).collect();

@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::execute::{missing_input, roles};
+use super::inputs::roles;
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::model::source::spec::SourceKind;
-use crate::stages::{FileInput, Forecast, Input, Node, Preview, Role};
+use crate::stages::{Forecast, Input, Node, Preview, Role};
 
 impl Planner<'_> {
     /// Asks the stages of missing nodes whether they can do their work, before anything is computed. Returns warnings for a
@@ -35,7 +34,7 @@ impl Planner<'_> {
                 continue;
             }
             if wanted(planned) {
-                roles(node).into_iter().try_for_each(|role| self.sources.can_be_had(role))?;
+                roles(node).into_iter().try_for_each(|role| self.inputs.sources.can_be_had(role))?;
             }
             if wanted(planned) && self.has_models_of(node)? {
                 if answered.insert(question) {
@@ -57,15 +56,15 @@ impl Planner<'_> {
         let missing: BTreeSet<Role> = missing.flat_map(|planned| roles(&planned.node)).collect();
         let mut notes = Vec::new();
         for role in all {
-            let Some(path) = self.sources.located(role)? else { continue };
-            if let SourceKind::Path(given) = &self.sources.source(role)?.kind
+            let Some(path) = self.inputs.sources.located(role)? else { continue };
+            if let SourceKind::Path(given) = &self.inputs.sources.source(role)?.kind
                 && *given != path
             {
                 let (given, path) = (given.display(), path.display());
                 notes.push(format!("{given} is a folder of the Hugging Face cache; the model in {path} is used"));
             }
             if missing.contains(&role) {
-                notes.extend(self.models.checkpoint(&path)?.notes());
+                notes.extend(self.inputs.models.checkpoint(&path)?.notes());
             }
         }
         let mut told = HashSet::new();
@@ -88,35 +87,27 @@ impl Planner<'_> {
         let node = &planned.node;
         let digest = |name: &str| planned.manifest.as_ref().and_then(|manifest| manifest.inputs.get(name));
         let known = |name: &str| match node.inputs.get(name) {
-            Some(Input::Output { node, output }) => self.output_bytes(plan, node, output),
+            Some(Input::Output { node, output }) => self.inputs.output(plan, node, output),
             _ => Ok(None),
         };
         let preview = Preview {
             node: &node.name,
             params: &node.params,
             unkeyed: &node.unkeyed,
-            file: &|name| self.file(node, name, digest(name)),
+            file: &|name| self.inputs.file(node, name, digest(name)),
             known: &known,
-            models: self.models,
-            model_path: &|role| self.sources.located(role),
+            models: self.inputs.models,
+            model_path: &|role| self.inputs.sources.located(role),
         };
         question(&preview).map_err(|error| error.within(&node.name))
     }
 
     fn has_models_of(&self, node: &Node) -> Result<bool> {
         for role in roles(node) {
-            if self.sources.located(role)?.is_none() {
+            if self.inputs.sources.located(role)?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// The content of an input that is a file.
-    pub(super) fn file(&self, node: &Node, name: &str, planned: Option<&Digest>) -> Result<FileInput> {
-        match node.inputs.get(name) {
-            Some(Input::File(path)) => self.sources.read(path, planned),
-            _ => Err(missing_input(node, name)),
-        }
     }
 }

@@ -11,7 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::events::Observer;
-use super::execute::{Place, roles};
+use super::execute::{Place, execute};
+use super::inputs::roles;
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
 use crate::digest::Digest;
@@ -56,7 +57,7 @@ impl Runner<'_> {
             Some(name) => Some(stage_position(name)?),
             None => None,
         };
-        self.planner.models.device()?;
+        self.planner.inputs.models.device()?;
         let mut noted = Noted::new(self)?;
         self.bring_models()?;
         let mut computed = Vec::new();
@@ -109,7 +110,7 @@ impl Runner<'_> {
                     (plan, is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
                     continue;
                 }
-                let damage = self.planner.store.damage();
+                let damage = self.planner.inputs.store.damage();
                 return Ok(Summary { run: noted.run.id, plan, computed, damage });
             };
             if (self.stop)() {
@@ -143,7 +144,7 @@ impl Runner<'_> {
     fn last_is_sound(&self, plan: &Plan) -> Result<bool> {
         let outputs = plan.nodes.last().and_then(|planned| planned.record.as_ref()).into_iter();
         for output in outputs.flat_map(|record| record.outputs.values()) {
-            if self.planner.store.map(&output.digest).is_err() {
+            if self.planner.inputs.store.map(&output.digest).is_err() {
                 return Ok(false);
             }
         }
@@ -159,9 +160,9 @@ impl Runner<'_> {
         }
         let read: BTreeSet<Role> = plan.nodes.iter().flat_map(|planned| roles(&planned.node)).collect();
         for role in read {
-            self.planner.sources.fetched(role, &|text| self.observer.note("model", text))?;
+            self.planner.inputs.sources.fetched(role, &|text| self.observer.note("model", text))?;
             let progress = |done: u64, total: u64| self.observer.progress("model", done, total, "bytes hashed");
-            self.planner.sources.model(role, &progress)?;
+            self.planner.inputs.sources.model(role, &progress)?;
         }
         Ok(())
     }
@@ -172,7 +173,7 @@ impl Runner<'_> {
         let wanted: Vec<_> = ready.iter().filter_map(|planned| Some((planned.stage.name(), planned.key?))).collect();
         let name = |place: usize| ready.get(place).map_or("", |planned| planned.node.name.as_str());
         let waiting = &mut |place: usize, owner: &Owner| self.observer.waiting(name(place), owner);
-        let (place, acquired) = self.planner.store.acquire_any(&wanted, &|| (self.stop)(), waiting)?;
+        let (place, acquired) = self.planner.inputs.store.acquire_any(&wanted, &|| (self.stop)(), waiting)?;
         match acquired {
             Acquired::Hit(record) => {
                 self.planner.learn(record);
@@ -192,7 +193,7 @@ impl Runner<'_> {
         let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
         self.observer.started(name, position, plan.nodes.len());
         let started = Instant::now();
-        let outlet = ClaimOutlet { claim: &claim, store: self.planner.store, written: RefCell::default() };
+        let outlet = ClaimOutlet { claim: &claim, store: self.planner.inputs.store, written: RefCell::default() };
         let outputs = {
             let place = Place {
                 shards: &ClaimShards(&claim),
@@ -201,11 +202,11 @@ impl Runner<'_> {
                 stop: &|| (self.stop)(),
                 checkpoint_every: Duration::from_secs(self.planner.pipeline.run.checkpoint_seconds),
             };
-            let work = || self.planner.execute(plan, &planned.node, planned.stage, manifest, &place);
+            let work = || execute(&self.planner.inputs, plan, &planned.node, planned.stage, manifest, &place);
             catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(name, panic.as_ref())))?
         };
         let seconds = started.elapsed().as_secs_f64();
-        let backend = self.planner.models.device()?.is.to_string();
+        let backend = self.planner.inputs.models.device()?.is.to_string();
         let written = outlet.written.into_inner().into_iter().map(|(name, written)| (name, Output::from(written)));
         let outputs = outputs.into_iter().map(|(name, bytes)| (name, Output::from(bytes))).chain(written).collect();
         self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);
@@ -227,7 +228,7 @@ struct Noted<'a> {
 impl<'a> Noted<'a> {
     fn new(runner: &'a Runner<'a>) -> Result<Self> {
         let id = new_run_id();
-        let live = runner.planner.store.live(&id)?;
+        let live = runner.planner.inputs.store.live(&id)?;
         let run = Run {
             id,
             started: now_rfc3339(),
@@ -244,12 +245,12 @@ impl<'a> Noted<'a> {
     /// Makes a plan, and names in the file what it found, before a collection can take it.
     fn look(&mut self, plan: impl FnOnce(&Planner<'a>) -> Result<Plan>) -> Result<Plan> {
         let planner = &self.runner.planner;
-        let _together = planner.store.together(self.runner.stop)?;
+        let _together = planner.inputs.store.together(self.runner.stop)?;
         let plan = plan(planner)?;
         for planned in plan.nodes.iter().filter(|planned| planned.state == State::Hit) {
             // What was written since the run began is kept without being named.
             let Some(key) = planned.key.filter(|key| !self.keys.contains(key)) else { continue };
-            let is_kept = |live: &Live| planner.store.is_recorded_since(live, planned.stage.name(), &key);
+            let is_kept = |live: &Live| planner.inputs.store.is_recorded_since(live, planned.stage.name(), &key);
             if !self.live.as_ref().map_or(Ok(false), is_kept)? {
                 // If the store cannot be written, `write` says so where it matters.
                 let _ = self.write(&plan, false);
@@ -268,7 +269,7 @@ impl<'a> Noted<'a> {
         let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
         let before = std::mem::replace(&mut self.run.nodes, nodes);
         self.run.finished = finished;
-        if let Err(error) = self.runner.planner.store.write_run(&self.run) {
+        if let Err(error) = self.runner.planner.inputs.store.write_run(&self.run) {
             self.run.nodes = before;
             return Err(error);
         }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`matrix`] | what the scored matrices are called |
 //! | [`source`] | where a model is, and how it gets to this machine |
+//! | `gguf` | what lies in a GGUF file, which holds both weights and text |
 //! | [`checkpoint`] | what its weights are: one tensor at a time, as f32, in Hugging Face's names and layout |
 //! | [`arch`] | which decoder it is: the configuration, read by one file a family |
 //! | [`text`] | how text is turned into ids and back |
@@ -17,6 +18,8 @@ pub mod arch;
 pub mod checkpoint;
 pub mod decoder;
 pub mod device;
+mod floats;
+mod gguf;
 pub mod greedy;
 pub mod loaded;
 pub mod matrix;

@@ -48,7 +48,7 @@ fn advance(planner: &Planner<'_>, plan: &Plan) -> bool {
     let missing = plan.nodes.iter().find(|planned| planned.state != State::Hit && planned.key.is_some());
     let Some(planned) = missing else { return false };
     let key = planned.key.unwrap();
-    match planner.store.acquire(planned.stage.name(), &key, &|| false, &mut |_| ()).unwrap() {
+    match planner.inputs.store.acquire(planned.stage.name(), &key, &|| false, &mut |_| ()).unwrap() {
         Acquired::Hit(record) => planner.learn(record),
         Acquired::Claim(claim) => {
             let outputs = outputs(planner, plan, planned);

@@ -24,11 +24,12 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::model::arch::config::{DecoderConfig, Linear};
 use crate::model::arch::families;
-use crate::model::checkpoint::gguf::{GgufFile, GgufWeights};
+use crate::model::checkpoint::gguf::GgufWeights;
 use crate::model::checkpoint::pytorch::PytorchFiles;
 use crate::model::checkpoint::safetensors::SafetensorsFiles;
-pub use crate::model::checkpoint::weights::Dtype;
 use crate::model::checkpoint::weights::Weights;
+pub use crate::model::floats::Dtype;
+use crate::model::gguf::GgufFile;
 use crate::model::source::layout::{self, Format, Layout};
 use crate::model::text::{Parts, Text};
 

@@ -19,7 +19,8 @@ use zip::{CompressionMethod, ZipArchive};
 use super::pickle;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::checkpoint::weights::{Dtype, Stored, Weights, floats};
+use crate::model::checkpoint::weights::{Stored, Weights};
+use crate::model::floats::{Dtype, floats};
 use crate::model::source::impostor;
 use crate::model::source::layout::Layout;
 

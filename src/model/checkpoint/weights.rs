@@ -1,4 +1,4 @@
-//! What every format of weights can be asked for, and the small types of the answers.
+//! What every format of weights can be asked for.
 //!
 //! Must not know: which formats there are, which tensors a decoder needs.
 
@@ -7,25 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-
-/// The float format of a tensor as stored; GGUF's quantised formats count as what they expand to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
-    F32,
-    F16,
-    BF16,
-}
-
-impl Dtype {
-    /// What config.json calls it.
-    pub fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-            Self::BF16 => "bfloat16",
-        }
-    }
-}
+use crate::model::floats::Dtype;
 
 /// What a file says of one tensor.
 pub(in crate::model) struct Stored {
@@ -53,14 +35,4 @@ pub(in crate::model) trait Weights: Send + Sync {
         None
     }
     fn files(&self) -> Vec<PathBuf>;
-}
-
-/// Little-endian floats of any of the three formats; a trailing part of a float is dropped.
-pub(in crate::model) fn floats(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
-    let two = |pair: &[u8; 2]| u16::from_le_bytes(*pair);
-    match dtype {
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|pair| half::f16::from_bits(two(pair)).to_f32()).collect(),
-        Dtype::BF16 => bytes.as_chunks().0.iter().map(|pair| half::bf16::from_bits(two(pair)).to_f32()).collect(),
-    }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::model::checkpoint::gguf::{GgufFile, Meta};
+use crate::model::gguf::{GgufFile, Meta};
 use crate::model::text::definition::{Definition, post_processor};
 use crate::model::text::gguf_rules;
 use crate::model::text::pieces::{CONTROL, NORMAL, Pieces, Prefix, Search, UNKNOWN, USER_DEFINED, spaces};

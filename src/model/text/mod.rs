@@ -30,7 +30,7 @@ use self::thoughts::Think;
 use crate::bounded::{self, Limits};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::gguf::GgufFile;
 use crate::model::greedy::Greedy;
 use crate::model::source::layout::Layout;
 

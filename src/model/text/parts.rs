@@ -14,7 +14,7 @@ use super::gguf_vocabulary::GgufVocabulary;
 use super::settings;
 use super::tokenizer_model::TokenizerModel;
 use crate::error::{Error, Result};
-use crate::model::checkpoint::gguf::GgufFile;
+use crate::model::gguf::GgufFile;
 use crate::model::greedy::Greedy;
 use crate::model::source::layout::{self, Layout};
 use crate::model::standing;

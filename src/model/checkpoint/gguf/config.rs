@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::arch::config::{Block, DecoderConfig};
 use crate::model::arch::families::{self, Header};
 use crate::model::arch::rope::{Rope, RopeScaling, YARN_BETAS, llama3_frequency, yarn_magnitude};
-use crate::model::checkpoint::gguf::{GgufFile, Meta};
+use crate::model::gguf::{GgufFile, Meta};
 
 /// Llama 3.1's frequency factors come as a tensor instead of as settings.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";

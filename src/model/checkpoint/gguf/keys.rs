@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::container::{GgufFile, Meta};
 use crate::error::Result;
+use crate::model::gguf::{GgufFile, Meta};
 use crate::model::standing::Standing::{Harmless, Neutral, Read};
 use crate::model::standing::{self, Table};
 

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::config::ROPE_FACTORS;
-use super::container::GgufFile;
 use crate::error::{Error, Result};
 use crate::model::arch::config::{DecoderConfig, Norms};
 use crate::model::arch::families;
-use crate::model::checkpoint::weights::{Dtype, Stored, Weights};
+use crate::model::checkpoint::weights::{Stored, Weights};
+use crate::model::floats::Dtype;
+use crate::model::gguf::GgufFile;
 
 /// The Hugging Face name of a tensor, if it is part of the decoder. llama.cpp calls norms by what they stand before,
 /// Hugging Face in the order in which they came up.

@@ -1,14 +1,18 @@
 //! GGUF files made by candle's writer: every format, families with a header of their own, tokenisers
 //! carried over from a tokenizer.json, and headers that lie.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use candle_core::quantized::QTensor;
 use dean_testing::{Format, Gguf, Meta, noise, quantised};
 
-use super::*;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Checkpoint;
 use crate::model::arch::config::Norms;
 use crate::model::arch::rope::{Rope, RopeScaling};
+use crate::model::gguf::GgufFile;
 use crate::model::text::Text;
 use crate::model::text::thoughts::Think;
 

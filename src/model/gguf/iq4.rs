@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn blocks_give_the_values_that_the_reference_gives() {
-        let all: Vec<Reference> = serde_json::from_str(include_str!("../../../../tests/gguf/iq4.json")).unwrap();
+        let all: Vec<Reference> = serde_json::from_str(include_str!("../../../tests/gguf/iq4.json")).unwrap();
         let mut formats = Vec::new();
         for Reference { format, bytes, values } in all {
             let found = if format == "IQ4_NL" { nl(&bytes) } else { xs(&bytes) };

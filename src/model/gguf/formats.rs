@@ -6,7 +6,7 @@ use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 
 use super::iq4;
 use crate::error::{Error, Result};
-use crate::model::checkpoint::weights::{Dtype, floats};
+use crate::model::floats::{Dtype, floats};
 
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

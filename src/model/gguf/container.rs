@@ -339,6 +339,3 @@ impl<'a> Cursor<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
