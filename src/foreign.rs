@@ -282,7 +282,7 @@ fn answers() -> Vec<u8> {
         prompt_ids: vec![1, 2],
         answer_ids: vec![3; 5],
         answer: "No.".into(),
-        thought: (row % 2 == 0).then(|| "Hm.".into()),
+        thought: row.is_multiple_of(2).then(|| "Hm.".into()),
         stop: End::Eos,
     };
     Answer::to_parquet(&(0..20).map(answer).collect::<Vec<_>>()).unwrap()

@@ -100,17 +100,19 @@ impl Store {
         self.check_small(&mut report)?;
         let mut present = BTreeMap::new();
         for (digest, _) in self.all_blobs()? {
+            let bytes = self.blob_bytes(&digest)?.unwrap_or_default();
             match self.check(&digest, true) {
                 Ok(true) => {
-                    let bytes = self.blob_bytes(&digest)?.unwrap_or_default();
                     report.count(bytes);
                     present.insert(digest, bytes);
                 }
                 Ok(false) => {
                     // One that is nowhere else was collected meanwhile.
                     let damage = self.damage().into_iter().rfind(|damage| damage.digest == digest);
-                    report.blobs += u64::from(damage.is_some());
-                    report.damaged.extend(damage);
+                    if let Some(damage) = damage {
+                        report.count(bytes);
+                        report.damaged.push(damage);
+                    }
                 }
                 Err(error) => report.failed.push(error.to_string()),
             }

@@ -47,7 +47,7 @@ fn errors_show_what_others_wrote() {
     refused(|project| project.configure("rope_scaling", json!({ "rope_type": EVIL })), &["run"]);
     refused(|project| project.write("data/fairness.csv", format!("\"{EVIL}\",response\na,b\n")), &["run"]);
     refused(|project| project.edit("[run]", &format!("[run]\n{in_toml} = 1")), &["run"]);
-    refused(|project| project.edit("\"../store\"", &format!("\"../store\"\nthreads = {in_toml}")), &["run"]);
+    refused(|project| project.edit("device = \"cpu\"", &format!("device = {in_toml}")), &["run"]);
     refused(|project| project.edit("\"data/text.txt\"", &in_toml), &["run"]);
     refused(|project| project.edit("source = \"model\"", &format!("source = {in_toml}")), &["run"]);
     refused(
