@@ -63,7 +63,8 @@ fn errors_show_what_others_wrote() {
     assert_eq!(harmless(&project, &["run"]).0, Some(1));
     refused(|_| (), &["run", "--set", &format!("run.{EVIL}=1")]);
     refused(|_| (), &["run", "--config", EVIL]);
-    refused(|_| (), &["run", &format!("--{EVIL}")]);
+    // clap takes colours out of what it repeats.
+    assert_eq!(harmless(&Project::new(), &["run", &format!("--{EVIL}")]).0, Some(1));
     refused(|_| (), &["explain", EVIL]);
 }
 
