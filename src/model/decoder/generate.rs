@@ -11,10 +11,13 @@
 //! Those that do not follow are forgotten: a pass that goes on behind the last right one writes over their keys. Must not know:
 //! text, templates, judges.
 
+mod choose;
+
 use std::collections::VecDeque;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
+use self::choose::choose;
 use super::Decoder;
 use super::batch::{Batch, Products};
 use super::cache::LayerCache;
@@ -338,48 +341,6 @@ impl Active {
     }
 }
 
-/// The token behind each of the rows of logits `[rows, vocabulary]`: the likeliest, or the one that is drawn. `some` are the
-/// sequences that they belong to, each with its first row and the number of its rows: one behind what is certain, and one
-/// behind each supposed token.
-fn choose(
-    decoder: &Decoder,
-    prompts: &[&[u32]],
-    logits: Tensor<2>,
-    some: &[(&Active, usize, usize)],
-    greedy: &Greedy,
-    draws: Option<&Draws>,
-) -> Result<Vec<u32>> {
-    if greedy.adjustments.are_none() && draws.is_none() {
-        return Ok(decoder.ops.argmax(logits));
-    }
-    // Each row by the rules for its own sequence, in f32 as in transformers.
-    let [rows, width] = logits.dims();
-    let values = logits.cast(DType::F32).to_data().try_to_vec();
-    let mut values: Vec<f32> = values.map_err(|cause| Error::fault(format!("logits cannot be read: {cause:?}")))?;
-    let mut tokens = vec![0; rows];
-    for (active, first, count) in some {
-        let mut answer = active.ids.clone();
-        for supposed in 0..*count {
-            let row = &mut values[(first + supposed) * width..][..width];
-            if !greedy.adjustments.are_none() {
-                greedy.adjust(row, prompts[active.prompt], &answer);
-            }
-            tokens[first + supposed] = match draws {
-                None => highest(row),
-                Some(draws) => draws.token(active.prompt, answer.len(), row),
-            };
-            answer.extend(active.supposed.get(supposed));
-        }
-    }
-    Ok(tokens)
-}
-
-/// The first of the highest logits.
-fn highest(logits: &[f32]) -> u32 {
-    let first = (0, f32::NEG_INFINITY);
-    (0_u32..).zip(logits).fold(first, |highest, (id, logit)| if *logit > highest.1 { (id, *logit) } else { highest }).0
-}
-
 /// How many tokens all these prompts begin with, so far as each has one more; 0 if they are not worth a pass of their own.
 fn shared_tokens(prompts: &[&[u32]], order: &[usize]) -> usize {
     let [first, others @ ..] = order else { return 0 };
@@ -408,8 +369,8 @@ fn slots(decoder: &Decoder, positions: usize) -> usize {
 }
 
 impl Decoder {
-    /// Continues the prompts that `order` names, each until it ends, with the likeliest tokens or with those that `watch` draws. They begin in that order. The continuations of all
-    /// other prompts are empty. If `max_new_tokens` is 0, prompts are only read.
+    /// Continues the prompts that `order` names, each until it ends, with the likeliest tokens or with those that `watch`
+    /// draws. They begin in that order. The continuations of all other prompts are empty. If `max_new_tokens` is 0, prompts are only read.
     ///
     /// # Errors
     /// An empty prompt, one that fills the context, a token outside the vocabulary, or what `watch` returns.
