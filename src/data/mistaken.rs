@@ -53,8 +53,7 @@ const STRANGERS: &[(&[u8], &str, &str)] = &[
 /// User: says what it is.
 pub fn refuse(bytes: &[u8]) -> Result<()> {
     if bytes.starts_with(b"PK\x03\x04") {
-        let mut names = bytes.windows(3);
-        let workbook = names.any(|name| name == b"xl/");
+        let workbook = bytes.windows(11).any(|name| name == b"xl/workbook");
         return Err(if workbook {
             Error::user("this is an Excel workbook").hint("save the sheet as \"CSV UTF-8\"")
         } else {

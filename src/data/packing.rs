@@ -38,11 +38,14 @@ fn within(bytes: &Bytes, limit: usize) -> Result<Bytes> {
     let content = content.map_err(|cause| {
         let how =
             if cause.kind() == io::ErrorKind::UnexpectedEof { "it ends too early".into() } else { cause.to_string() };
-        Error::user(format!("it cannot be unpacked with {name}: {how}"))
-            .hint("the file is damaged or was not fetched whole: fetch it again")
+        let hint = match how.contains("too much memory") {
+            true => "it was packed with a window of more than 128 MiB: unpack it with `zstd -d --long=31`, and give that file",
+            false => "the file is damaged or was not fetched whole: fetch it again",
+        };
+        Error::user(format!("it cannot be unpacked with {name}: {how}")).hint(hint)
     })?;
     if content.len() > limit {
-        return Err(too_large().hint("give a smaller part of the data, or check where the file comes from: a small file that unpacks to so much is often an attack"));
+        return Err(too_large());
     }
     if packer(&content).is_some() {
         return Err(Error::user(format!("it was packed twice: the {name} file holds another packed one"))
@@ -54,6 +57,7 @@ fn within(bytes: &Bytes, limit: usize) -> Result<Bytes> {
 /// That a file holds more than is taken from one.
 pub fn too_large() -> Error {
     Error::user(format!("it unpacks to more than {}, the most that is taken from one file", size::size(LIMIT as u64)))
+        .hint("give a smaller part of the data, or check where the file comes from: a small file that unpacks to so much is often an attack")
 }
 
 /// What packed these bytes.

@@ -69,7 +69,9 @@ impl Wanted {
     /// User: something other than text where only text may be.
     pub fn cell(&self, what: &str, place: Place, value: Value) -> Result<Value> {
         if self.text && !value.is_string() {
-            return Err(Error::user(format!("{place}: {what} `{}` is {}, not text", self.name, kind(&value))));
+            let found = kind(&value);
+            return Err(Error::user(format!("{place}: {what} `{}` is {found}, not text", self.name))
+                .hint(format!("write text there, leave the row out, or name another {what} in the pipeline file")));
         }
         Ok(value)
     }

@@ -204,14 +204,14 @@ fn lines_are_counted_the_same_with_crlf() {
 #[test]
 fn malformed_json_names_the_line() {
     insta::assert_snapshot!(message("x.jsonl", b"{\"a\":\"1\"}\n{\"a\":\n", &["a"]), @"line 2, column 5: not JSON: EOF while parsing a value | a .jsonl file holds one complete JSON object on every line");
-    insta::assert_snapshot!(message("x.jsonl", b"\n{\"a\":1}\n", &["a"]), @"line 2: field `a` is a number, not text");
+    insta::assert_snapshot!(message("x.jsonl", b"\n{\"a\":1}\n", &["a"]), @"line 2: field `a` is a number, not text | write text there, leave the row out, or name another field in the pipeline file");
     insta::assert_snapshot!(message("x.jsonl", b"{\"a\":\"1\"}\n[]\n", &["a"]), @r#"line 2: a list where an object is expected | a row is a JSON object, like {"prompt": "…", "response": "…"}"#);
     insta::assert_snapshot!(message("x.json", b"[{\"a\":\"1\"},\n {\"a\": tru}]", &["a"]), @"line 2, column 11: not JSON: expected ident | a .json file holds one list of JSON objects, or one object a line; was it fetched whole?");
     insta::assert_snapshot!(message("x.json", b"[{\"a\":\"1\"}\n {\"a\":\"2\"}]", &["a"]), @"line 2: not JSON: expected `]` | a .json file holds one list of JSON objects, or one object a line; was it fetched whole?");
     insta::assert_snapshot!(message("x.json", b"[{\"a\":\"1\"},\n", &["a"]), @"line 2: not JSON: the text ends too early | a .json file holds one list of JSON objects, or one object a line; was it fetched whole?");
     insta::assert_snapshot!(message("x.json", b"[{\"a\":\"1\"}] x", &["a"]), @"line 1: not JSON: more text behind the end of the list | a .json file holds one list of JSON objects, or one object a line; was it fetched whole?");
     insta::assert_snapshot!(message("x.json", b"{\"train\": [{\"a\":\"1\"}], \"test\": [{\"a\":\"1\"}]}", &["a"]), @"the object has 2 lists of objects: `train`, `test` | write the one that is meant into a file of its own");
-    insta::assert_snapshot!(message("x.json", b"{\"a\": [\"1\", \"2\"]}", &["a"]), @"line 1: field `a` is a list, not text");
+    insta::assert_snapshot!(message("x.json", b"{\"a\": [\"1\", \"2\"]}", &["a"]), @"line 1: field `a` is a list, not text | write text there, leave the row out, or name another field in the pipeline file");
     insta::assert_snapshot!(message("x.json", b"a,b\n1,2\n", &["a"]), @"line 1, column 1: not JSON: expected value | a .jsonl file holds one complete JSON object on every line");
 }
 
@@ -222,10 +222,10 @@ fn malformed_parquet_is_a_sentence() {
     insta::assert_snapshot!(message("x.parquet", b"a,b\n1,2\n", &["a"]), @"this is not a Parquet file | its name ends as such a file's; name it as what it is, or fetch it again");
     let numbers: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![1]));
     let numbers = written(RecordBatch::try_from_iter([("a", numbers)]).unwrap(), Compression::SNAPPY);
-    insta::assert_snapshot!(message("x.parquet", &numbers, &["a"]), @"row 0 (counted from 0): column `a` is a number, not text");
+    insta::assert_snapshot!(message("x.parquet", &numbers, &["a"]), @"row 0 (counted from 0): column `a` is a number, not text | write text there, leave the row out, or name another column in the pipeline file");
     let gap: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
     let gap = written(RecordBatch::try_from_iter([("a", gap)]).unwrap(), Compression::SNAPPY);
-    insta::assert_snapshot!(message("x.parquet", &gap, &["a"]), @"row 1 (counted from 0): column `a` is null, not text");
+    insta::assert_snapshot!(message("x.parquet", &gap, &["a"]), @"row 1 (counted from 0): column `a` is null, not text | write text there, leave the row out, or name another column in the pipeline file");
 }
 
 /// Runs of one value take a few bytes, whatever they stand for.
@@ -253,6 +253,24 @@ fn parquet_that_expands_to_too_much_is_refused() {
         .unwrap_err();
     assert!(error.message().ends_with("unpacks to more than 1.0 GiB, the most that is taken from one file"), "{error}");
     assert_eq!(seen, 1024);
+}
+
+/// A megabyte of empty objects takes hundreds as rows, and a few bytes of runs stand for millions of rows.
+#[test]
+fn rows_that_take_far_more_memory_than_their_file_are_refused() {
+    let objects = format!("{{\"a\": [{}{{\"b\": 1}}]}}\n", "{\"b\": 1}, ".repeat(800_000));
+    let nulls: ArrayRef = Arc::new(StringArray::from(vec![""; 8_000_000]));
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let batch = RecordBatch::try_from_iter([("a", nulls)]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    let empty = writer.into_inner().unwrap();
+    assert!(empty.len() < 100_000);
+    for (name, content) in [("x.jsonl", gzip(objects.as_bytes())), ("x.parquet", empty)] {
+        let error = rows_of(name, &content, &[Wanted::any("a")]).unwrap_err();
+        assert!(error.message().starts_with("the rows cannot be read: it takes more than "), "{name}: {error}");
+        assert!(error.hint_text().unwrap().contains("a smaller part"), "{name}");
+    }
 }
 
 #[test]

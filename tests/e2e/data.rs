@@ -341,7 +341,10 @@ fn what_cannot_be_used_is_told_with_its_place() {
     error: tokenize[privacy]: [project]/data/x.csv.gz: it cannot be unpacked with gzip: it ends too early
     hint: the file is damaged or was not fetched whole: fetch it again
     ");
-    insta::assert_snapshot!(file("x.json", b"[{\"prompt\": \"a\", \"response\": \"b\"},\n {\"prompt\": \"a\", \"response\": 3}]"), @"error: tokenize[privacy]: [project]/data/x.json: item [1], line 2: field `response` is a number, not text");
+    insta::assert_snapshot!(file("x.json", b"[{\"prompt\": \"a\", \"response\": \"b\"},\n {\"prompt\": \"a\", \"response\": 3}]"), @"
+    error: tokenize[privacy]: [project]/data/x.json: item [1], line 2: field `response` is a number, not text
+    hint: write text there, leave the row out, or name another field in the pipeline file
+    ");
     insta::assert_snapshot!(file("x.jsonl", br#"{"messages": [{"role": "user", "content": "a"}]}"#), @"
     error: tokenize[privacy]: [project]/data/x.jsonl: line 1: there is no response: no turn is the assistant's
     hint: every row needs a response; remove the row or complete it
@@ -363,7 +366,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
     hint: name one of these in the pipeline file, or rename the field in the data
     ");
     insta::assert_snapshot!(with("x.jsonl", br#"{"prompt": "a", "response": "b"}"#, &["data.privacy.format=chatml"]), @r#"
-    error: --set data.privacy.format: `format` must be "pairs", "messages", "sharegpt" or "alpaca", found "chatml"
+    error: --set data.privacy.format: `format` must be "messages", "sharegpt", "alpaca" or "pairs", found "chatml"
     hint: format: how columns make a conversation; found by their names unless it is set
     "#);
     assert!(!project.store.join("records").exists());

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::mistaken;
 use super::packing::{ENDINGS, unpacked};
 use super::row::{Column, Row, Wanted};
+use crate::bounded::{self, Excess, Limits};
 use crate::choice::{Choice, Member};
 use crate::error::{Error, Result};
 
@@ -86,8 +87,23 @@ pub fn glance(path: &Path, bytes: &Bytes) -> Result<Glance> {
         Ok(content) => by_content(content, Sure::Likely).ok_or_else(|| unknown(path)),
         Err(error) => Err(error.clone().within(path.display())),
     })?;
-    let columns = content.and_then(|content| actual(format, &content).columns(&content)).unwrap_or_default();
+    let columns =
+        content.and_then(|content| metered(content.len(), move || actual(format, &content).columns(&content)));
+    let columns = columns.unwrap_or_default();
     Ok(Glance { format, columns })
+}
+
+/// Memory that a byte of a file may take as rows. Honest text takes a few times its size, and what Parquet has packed more. A few
+/// bytes can also stand for millions of empty values.
+const BYTES_OF_BYTE: usize = 32;
+
+/// What reading gives, if it takes no more than so many bytes of content warrant.
+fn metered<R: Send + 'static>(bytes: usize, read: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
+    let costly = |excess: Excess| {
+        Error::user(format!("the rows cannot be read: {excess}"))
+            .hint("give a smaller part of the data, or check where the file comes from: a small file that takes so much is often an attack")
+    };
+    bounded::within(Limits::of_input(bytes, BYTES_OF_BYTE), read).unwrap_or_else(|excess| Err(costly(excess)))
 }
 
 /// Every row of a file, with the cells of the wanted columns in their order.
@@ -98,10 +114,14 @@ pub fn glance(path: &Path, bytes: &Bytes) -> Result<Glance> {
 /// User: what is wrong, with the line or row.
 pub fn read_rows(bytes: &Bytes, format: Format, wanted: &[Wanted]) -> Result<Vec<Row>> {
     let content = content(bytes)?;
-    let mut rows = Vec::new();
-    actual(format, &content).rows(&content, wanted, &mut |row| {
-        rows.push(row);
-        Ok(())
+    let wanted = wanted.to_vec();
+    let rows = metered(content.len(), move || {
+        let mut rows = Vec::new();
+        actual(format, &content).rows(&content, &wanted, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
     })?;
     if rows.is_empty() {
         return Err(Error::user("there are no rows")

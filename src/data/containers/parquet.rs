@@ -64,8 +64,9 @@ impl Container for Parquet {
             let metadata = open(bytes)?;
             let places = wanted.iter().map(|wanted| place_of(wanted, metadata.schema())).collect::<Result<Vec<_>>>()?;
             let roots = ProjectionMask::roots(metadata.parquet_schema(), places.iter().flatten().copied());
+            let mut room = LIMIT;
             for group in metadata.metadata().row_groups() {
-                must_fit(bytes, group, &roots)?;
+                must_fit(bytes, group, &roots, &mut room)?;
             }
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata);
             let (mut row, mut taken) = (0, 0);
@@ -131,18 +132,18 @@ fn place_of(wanted: &Wanted, schema: &Schema) -> Result<Option<usize>> {
     }
 }
 
-/// Refuses a row group whose pages hold more values than may be read. Only the pages' headers are looked at.
-fn must_fit(bytes: &Bytes, group: &RowGroupMetaData, roots: &ProjectionMask) -> Result<()> {
+/// Refuses a row group whose pages hold more values than there is room for, and takes from the room what they need. Only the
+/// pages' headers are looked at.
+fn must_fit(bytes: &Bytes, group: &RowGroupMetaData, roots: &ProjectionMask, room: &mut usize) -> Result<()> {
     let rows = usize::try_from(group.num_rows()).unwrap_or_default();
-    let mut room = LIMIT;
     let columns = group.columns().iter().enumerate();
     for (_, chunk) in columns.filter(|(leaf, _)| roots.leaf_included(*leaf)) {
         let expanded = usize::try_from(chunk.uncompressed_size()).unwrap_or(usize::MAX);
-        room = room.checked_sub(expanded).ok_or_else(packing::too_large)?;
+        *room = room.checked_sub(expanded).ok_or_else(packing::too_large)?;
         let mut pages = SerializedPageReader::new(Arc::new(bytes.clone()), chunk, rows, None).map_err(malformed)?;
         while let Some(page) = pages.peek_next_page().map_err(malformed)? {
             let values = page.num_levels.or(page.num_rows).unwrap_or_default();
-            room = room.checked_sub(values.saturating_mul(VALUE)).ok_or_else(packing::too_large)?;
+            *room = room.checked_sub(values.saturating_mul(VALUE)).ok_or_else(packing::too_large)?;
             pages.skip_next_page().map_err(malformed)?;
         }
     }
@@ -163,7 +164,10 @@ fn value(array: &dyn Array, row: usize, taken: &mut usize) -> Result<Value> {
         DataType::Utf8View => Value::String(counted(array.as_string_view().value(row), taken)?),
         DataType::BinaryView => {
             let bytes = array.as_binary_view().value(row);
-            let text = std::str::from_utf8(bytes).map_err(|_| Error::user("a column holds bytes that are not text"))?;
+            let text = std::str::from_utf8(bytes).map_err(|_| {
+                Error::user("a column holds bytes that are not text")
+                    .hint("write it as UTF-8 text, or name another column in the pipeline file")
+            })?;
             Value::String(counted(text, taken)?)
         }
         DataType::List(_) => {

@@ -64,10 +64,12 @@ fn no_history() -> Error {
 }
 
 fn text<'a>(name: &str, cell: &'a Value) -> Result<&'a str> {
-    cell.as_str().ok_or_else(|| Error::user(format!("`{name}` is {}, not text", kind(cell))))
+    cell.as_str().ok_or_else(|| {
+        Error::user(format!("`{name}` is {}, not text", kind(cell))).hint("write text there, or leave the row out")
+    })
 }
 
 /// A text that may be empty or absent.
-fn optional<'a>(name: &str, cell: &'a Value) -> Result<Option<&'a str>> {
+pub(super) fn optional<'a>(name: &str, cell: &'a Value) -> Result<Option<&'a str>> {
     if cell.is_null() { Ok(None) } else { text(name, cell).map(|text| Some(text).filter(|text| !text.is_empty())) }
 }

@@ -52,8 +52,9 @@ pub struct Roles<'a> {
 /// The names where a pipeline names none.
 pub const USUAL: Roles<'static> = Roles { prompt: "prompt", response: Some("response") };
 
-/// Every layout. Where a file's columns fit several, the first is taken.
-pub const LAYOUTS: &[&dyn Layout] = &[&pairs::Pairs, &messages::Messages, &sharegpt::ShareGpt, &alpaca::Alpaca];
+/// Every layout. Where a file's columns fit several, the first is taken, but for [`USUAL`] names. The names of pairs are general
+/// words, so that they come last.
+pub const LAYOUTS: &[&dyn Layout] = &[&messages::Messages, &sharegpt::ShareGpt, &alpaca::Alpaca, &pairs::Pairs];
 
 impl Member for dyn Layout {
     fn name(&self) -> &'static str {
@@ -100,9 +101,7 @@ impl Reading {
                 let usual = has(&USUAL).then_some((PAIRS, USUAL));
                 let known =
                     |layout: &&'static dyn Layout| Some((Choice(*layout), layout.known().iter().copied().find(has)?));
-                // Names of pairs are general words, so that they come last.
-                let mut others = LAYOUTS[1..].iter().chain(&LAYOUTS[..1]);
-                usual.or_else(|| others.find_map(known)).unwrap_or((PAIRS, USUAL))
+                usual.or_else(|| LAYOUTS.iter().find_map(known)).unwrap_or((PAIRS, USUAL))
             }
         };
         let lists = |name: &str| columns.iter().any(|column| column.name == name && column.holds == Holds::List);
@@ -142,7 +141,7 @@ pub fn turns_of(layout: Choice<dyn Layout>, response: bool, row: &Row) -> Result
 /// User: neither text nor a list of turns.
 pub fn prompt_turns(cell: &Value) -> Result<Vec<Message>> {
     match cell {
-        Value::String(text) => Ok(vec![Message::user(text)]),
+        Value::String(text) => Ok(vec![Message::user(turns::plain(text)?)]),
         other => turns::of(other),
     }
 }

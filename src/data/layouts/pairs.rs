@@ -26,7 +26,7 @@ impl Layout for Pairs {
 
     fn turns(&self, cells: &Cells<'_>) -> Result<Vec<Message>> {
         let response = match cells.response {
-            Value::String(text) => vec![Message::assistant(text)],
+            Value::String(text) => vec![Message::assistant(turns::plain(text)?)],
             other => turns::of(other)?,
         };
         let prompt = prompt_turns(cells.prompt)?;

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::alpaca::optional;
 use super::{Cells, Layout, Roles, turns};
 use crate::error::Result;
 use crate::model::Message;
@@ -29,7 +30,7 @@ impl Layout for ShareGpt {
 
     fn turns(&self, cells: &Cells<'_>) -> Result<Vec<Message>> {
         let turns = turns::of(cells.prompt)?;
-        let system = cells.beside.first().and_then(Value::as_str).filter(|text| !text.is_empty());
+        let system = optional("system", cells.beside.first().unwrap_or(&Value::Null))?;
         Ok(system.map(Message::system).into_iter().chain(turns).collect())
     }
 }

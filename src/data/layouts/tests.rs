@@ -87,3 +87,17 @@ fn every_layout_gives_turns() {
         "item [0], line 1: a number where a list of turns is expected"
     );
 }
+
+#[test]
+fn turns_that_were_written_as_text_are_not_taken_for_what_is_said() {
+    for text in [r#" [{"role": "user", "content": "a"}]"#, "[{'from': 'human', 'value': 'a'}]\n"] {
+        for row in [json!({"prompt": text, "response": "b"}), json!({"prompt": "a", "response": text})] {
+            let error = turns_in("pairs", json!([row])).unwrap_err();
+            assert!(error.message().ends_with("where a text is expected"), "{error}");
+            assert!(error.hint_text().unwrap().contains("JSON lines"));
+        }
+        assert!(prompt_turns(&json!(text)).is_err());
+    }
+    let said = "What does [{\"role\": \"user\"}] mean?";
+    assert_eq!(prompt_turns(&json!(said)).unwrap(), [Message::user(said)]);
+}

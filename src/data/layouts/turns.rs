@@ -37,6 +37,22 @@ pub fn of(cell: &Value) -> Result<Vec<Message>> {
     }
 }
 
+/// A text that is not a whole list of turns, written as JSON or as Python shows it.
+///
+/// # Errors
+/// User: it is one, so that its brackets and names would be read as what is said.
+pub fn plain(text: &str) -> Result<&str> {
+    let list = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let first = list.and_then(|list| list.trim_start().strip_prefix('{')).map(str::trim_start);
+    let speaks = |first: &str| ["\"role\"", "'role'", "\"from\"", "'from'"].iter().any(|name| first.starts_with(name));
+    if first.is_some_and(speaks) {
+        return Err(Error::user("a list of turns that is written as text, where a text is expected").hint(
+            "in CSV and TSV, `messages` and `conversations` hold the JSON of turns, and other columns a text each; or write the data as JSON lines",
+        ));
+    }
+    Ok(text)
+}
+
 fn turn(item: &Value) -> Result<Message> {
     let Value::Object(fields) = item else {
         return Err(Error::user(format!("{} where an object is expected", kind(item)))
