@@ -53,7 +53,8 @@ impl Completer for ModelCompleter {
             .collect::<Result<Vec<Option<u32>>>>()?;
 
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
-        let order: Vec<usize> = (0..views.len()).collect();
+        // Where the prompt opens a thought, what comes first is no verdict.
+        let order: Vec<usize> = (0..views.len()).filter(|row| prompts[*row].inside.is_none()).collect();
         let mut first = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
         let answers = self.decoder.generate(&views, &order, max_new_tokens, text.greedy(), &mut first)?;
         let mut completions = Vec::new();

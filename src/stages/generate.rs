@@ -121,8 +121,10 @@ impl Stage for Generate {
         let draws = params.sampling.clone().map(|sampling| Draws::new(sampling, &prompts));
         let known = known(context, &params, &asked)?;
         let mut finished = Finished::resume(context, &prompts, known, params.max_new_tokens, &ending, draws)?;
-        finished.drafts = drafts::of_nearest(context)?;
         let missing: Vec<usize> = (0..prompts.len()).filter(|row| finished.rows[*row].is_none()).collect();
+        if !missing.is_empty() && decoder.uses_drafts() {
+            finished.drafts = drafts::of_nearest(context)?;
+        }
         let greedy = Greedy { stops: ending.ids.clone(), ..text.greedy().clone() };
         let made = decoder.generate(&prompts, &missing, params.max_new_tokens, &greedy, &mut finished);
         // What is done is kept, whatever ended the work.

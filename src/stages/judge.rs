@@ -190,7 +190,7 @@ fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<O
         [
             Outcome::new(&answer.set, answer.row, measure, safe),
             Outcome::new(&answer.set, answer.row, EMPTY, Some(empty)),
-            Outcome::new(&answer.set, answer.row, CUT, answer.stop.is_cut().map(|cut| if cut { 1.0 } else { 0.0 })),
+            Outcome::new(&answer.set, answer.row, CUT, Some(f64::from(u8::from(answer.stop.is_cut())))),
         ]
     };
     answers.iter().zip(verdicts).flat_map(both).collect()

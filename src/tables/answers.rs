@@ -23,8 +23,6 @@ choices! {
         Length = "length",
         /// The model ended its turn inside a thought, before any answer.
         Thought = "thought",
-        /// Nobody knows: it was made elsewhere.
-        Unknown = "unknown",
     }
 }
 
@@ -40,13 +38,9 @@ impl End {
         }
     }
 
-    /// Whether more would have come, or no answer came at all; `None` if that is not known.
-    pub fn is_cut(self) -> Option<bool> {
-        match self {
-            Self::Eos | Self::Text => Some(false),
-            Self::Length | Self::Thought => Some(true),
-            Self::Unknown => None,
-        }
+    /// Whether more would have come, or no answer came at all.
+    pub fn is_cut(self) -> bool {
+        matches!(self, Self::Length | Self::Thought)
     }
 }
 
@@ -111,16 +105,15 @@ mod tests {
     fn an_answer_that_does_not_come_or_stops_short_is_cut() {
         let said = |open, stopped| Said { open, stopped, ..Said::default() };
         for (stop, open, stopped, end, cut) in [
-            (Stop::Eos, false, false, End::Eos, Some(false)),
-            (Stop::Eos, true, false, End::Thought, Some(true)),
-            (Stop::Length, true, false, End::Length, Some(true)),
-            (Stop::Length, false, false, End::Length, Some(true)),
-            (Stop::Length, false, true, End::Text, Some(false)),
-            (Stop::Text, false, true, End::Text, Some(false)),
+            (Stop::Eos, false, false, End::Eos, false),
+            (Stop::Eos, true, false, End::Thought, true),
+            (Stop::Length, true, false, End::Length, true),
+            (Stop::Length, false, false, End::Length, true),
+            (Stop::Length, false, true, End::Text, false),
+            (Stop::Text, false, true, End::Text, false),
         ] {
             let found = End::of(stop, &said(open, stopped));
             assert_eq!((found, found.is_cut()), (end, cut));
         }
-        assert_eq!(End::Unknown.is_cut(), None);
     }
 }

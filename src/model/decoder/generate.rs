@@ -207,8 +207,7 @@ impl<'a> Generation<'a> {
             rows += self.prompts[prompt].len() - shared;
             // The limit depends on the sequence's own prompt only, not on those beside it.
             let limit = self.max_new_tokens.min(self.decoder.config.context - self.prompts[prompt].len());
-            // Only where a row has the same bits in any company would a draft lead to the same answer.
-            let draft = if self.decoder.ops.rows_are_alone() { watch.draft(prompt) } else { Vec::new() };
+            let draft = if self.decoder.uses_drafts() { watch.draft(prompt) } else { Vec::new() };
             let draft = Draft::new(draft);
             self.active.push(Active {
                 prompt,
@@ -369,6 +368,11 @@ fn slots(decoder: &Decoder, positions: usize) -> usize {
 }
 
 impl Decoder {
+    /// Whether drafts are read: only where a row has the same bits in any company does a draft lead to the same answer.
+    pub fn uses_drafts(&self) -> bool {
+        self.ops.rows_are_alone()
+    }
+
     /// Continues the prompts that `order` names, each until it ends, with the likeliest tokens or with those that `watch`
     /// draws. They begin in that order. The continuations of all other prompts are empty. If `max_new_tokens` is 0, prompts are only read.
     ///

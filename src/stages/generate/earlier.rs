@@ -38,7 +38,7 @@ pub fn known(context: &Context<'_>, params: &Params, asked: &[Asked]) -> Result<
             _ if ids.len() > limit => Some(Stop::Length),
             End::Eos | End::Thought => Some(Stop::Eos),
             End::Text => Some(Stop::Text),
-            End::Length | End::Unknown => None,
+            End::Length => None,
         };
         ids.truncate(limit);
         *place = stop.map(|stop| Continuation { ids, stop });
