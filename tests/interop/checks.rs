@@ -212,7 +212,7 @@ pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
         .iter()
         .map(|(name, matrices)| (name.clone(), RankTable { cap, matrices: matrices.iter().map(rank).collect() }))
         .collect();
-    let mut differing = 0;
+    let mut differing = 0_u32;
     for point in list(&golden.truth["selections"]) {
         let (p, q) = (point["p"].as_f64().unwrap(), point["q"].as_f64().unwrap());
         for (key, rule) in [("true", "fairness & privacy - general"), ("ref", "released-code")] {
@@ -240,7 +240,12 @@ pub fn sets(model: &Model, golden: &Golden, scores: &Scores) -> Check {
             }
         }
     }
-    Ok(f64::from(differing))
+    match golden.differing_in_f32() {
+        Some(theirs) if u64::from(differing) > theirs => {
+            Err(format!("{differing} weights differ from the sets of f64, and {theirs} in transformers' f32"))
+        }
+        _ => Ok(f64::from(differing)),
+    }
 }
 
 /// Whether some set's cut is so narrow that the numbers need not agree about which side of it a weight, or any, is on.

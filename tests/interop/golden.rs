@@ -74,6 +74,11 @@ impl Golden {
         Some(Distance { whole: numbers[0].as_f64()?, farthest: numbers[1].as_f64()? })
     }
 
+    /// Where sets are those of f64: how many weights transformers' own f32 scores would select otherwise.
+    pub fn differing_in_f32(&self) -> Option<u64> {
+        self.truth["rounding"]["sets"][0].as_u64()
+    }
+
     /// Whether the scores of a layer's matrices are here.
     pub fn has_scores_of(&self, layer: usize) -> bool {
         self.truth["layers"].as_array().is_none_or(|layers| layers.contains(&layer.into()))
