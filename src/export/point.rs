@@ -5,6 +5,7 @@
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::rank::SelectedPoint;
 
 /// So many points are listed where none fits.
@@ -19,7 +20,7 @@ pub fn find<'a>(points: &'a [SelectedPoint], text: &str) -> Result<&'a SelectedP
     if label == "base" {
         return Err(Error::user("the base is the model itself; there is nothing to patch").hint(listed(points)));
     }
-    let found: Vec<&SelectedPoint> = match values(label) {
+    let found: Vec<&SelectedPoint> = match layout::point_of(label) {
         Some(wanted) if points.iter().any(|point| is(point, wanted)) => {
             points.iter().filter(|point| is(point, wanted)).collect()
         }
@@ -43,15 +44,6 @@ pub fn name(point: &SelectedPoint) -> String {
     match point.p {
         Some(p) => format!("{p:e},{:e}", point.q),
         None => format!("{:e}", point.q),
-    }
-}
-
-/// p, where there is one, and q.
-fn values(text: &str) -> Option<(Option<f64>, f64)> {
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|value| value.is_finite());
-    match text.split_once(',') {
-        Some((p, q)) => Some((Some(number(p)?), number(q)?)),
-        None => number(text).map(|q| (None, q)),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn look(file: &str, settings: &Map<String, Value>, table: &Table) -> Result<
             Some(standing) if standing.allows(value) => {}
             Some(_) => {
                 return Err(Error::user(format!("{file}: {key} is {}, which is not supported", brief(value)))
-                    .hint("the model's texts would be read differently; use a model without this setting"));
+                    .hint("dean would read the model differently than it is meant; use a model without this setting"));
             }
             None => notes.push(unknown(file, key, value)),
         }

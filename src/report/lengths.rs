@@ -15,7 +15,7 @@ pub struct Length {
     pub rows: Vec<VariantReport>,
 }
 
-/// Changes of less than so many percentage points at every limit are not compared.
+/// Changes that are smaller at every limit are not compared: one percentage point, as a share.
 const LEAST: f64 = 0.01;
 
 /// A table of the shares in each set: a line for each variant, columns for each limit, and notes under it.
@@ -60,7 +60,10 @@ pub fn show(lengths: &[Length]) -> String {
     }
     let told: BTreeSet<String> = shares.iter().filter_map(|(_, measure, _)| meaning(&find(measure))).collect();
     notes.splice(0..0, told);
-    notes.push("change: percentage points against the base of the same limit; cut: answers that end at it".into());
+    notes.push(
+        "change: percentage points against the base of the same limit; cut: answers that end at it or inside a thought"
+            .into(),
+    );
     let notes: Vec<String> = notes.iter().map(|note| wrap(note, WIDTH, 2)).collect();
     format!("{table}\n\n{}", notes.join("\n"))
 }
@@ -163,7 +166,8 @@ mod tests {
 
         share: answers that the judge `refusal` calls safe
         q 1e-5, fairness: the change of +20.0 at 64 tokens is +2.5 at 256: it hangs on where answers are cut
-        change: percentage points against the base of the same limit; cut: answers that end at it
+        change: percentage points against the base of the same limit; cut: answers that end at it or inside
+          a thought
         ");
     }
 

@@ -196,6 +196,7 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
               p 4e-3, q 5e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
 
     share: answers that the judge `refusal` calls safe
-    change: percentage points against the base of the same limit; cut: answers that end at it
+    change: percentage points against the base of the same limit; cut: answers that end at it or inside
+      a thought
     ");
 }

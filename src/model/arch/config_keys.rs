@@ -84,6 +84,7 @@ pub const SETTINGS: &Table = &[
     ("max_length", Harmless(GENERATION)),
     ("max_new_tokens", Harmless(GENERATION)),
     ("min_length", Harmless(GENERATION)),
+    ("min_new_tokens", Harmless(GENERATION)),
     ("no_repeat_ngram_size", Harmless(GENERATION)),
     ("num_beam_groups", Harmless(GENERATION)),
     ("num_beams", Harmless(GENERATION)),

@@ -1,7 +1,7 @@
 //! generation_config.json: what a model's makers say about how its answers are made. Of it count the ends of answers, and
 //! the settings that transformers heeds even where the most likely token is taken.
 //!
-//! Settings of sampling are harmless, because answers are never drawn here. Must not know: how answers are made, tokenisers.
+//! Settings of sampling are harmless, because a job's own settings say whether and how tokens are drawn. Must not know: how answers are made, tokenisers.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::model::greedy::Adjustments;
 use crate::model::standing::Standing::{self, Harmless, Neutral, Read};
 use crate::model::standing::{Table, brief, unknown};
 
-const SAMPLING: &str = "shapes draws; answers are not drawn here, and greedy ones do not depend on it";
+const SAMPLING: &str = "shapes draws; how tokens are drawn is said by the settings of [generate] alone";
 const BEAMS: &str = "means something beside num_beams only";
 const LENGTH: &str = "generate.max_new_tokens says how long answers may be";
 const MANNER: &str = "says how something is computed, not what";
@@ -40,7 +40,7 @@ pub const SETTINGS: &Table = &[
     ("eta_cutoff", Harmless(SAMPLING)),
     ("num_return_sequences", Harmless(SAMPLING)),
     ("renormalize_logits", Harmless("keeps the order of tokens")),
-    ("remove_invalid_values", Harmless("weights and logits that are no numbers are refused")),
+    ("remove_invalid_values", Harmless("weights that are no numbers are refused")),
     ("diversity_penalty", Harmless(BEAMS)),
     ("early_stopping", Harmless(BEAMS)),
     ("length_penalty", Harmless(BEAMS)),

@@ -147,8 +147,7 @@ impl Text {
     }
 
     /// The ids that end an answer, ascending: `eos_token_id` of generation_config.json, else of config.json,
-    /// the tokeniser's `eos_token`, and the end of a turn that the chat template writes; in GGUF the end of the sequence and
-    /// of the turn.
+    /// and the tokeniser's `eos_token`; in GGUF the end of the sequence and of the turn.
     pub fn stop_ids(&self) -> &[u32] {
         &self.greedy.stops
     }
