@@ -51,6 +51,8 @@ pub enum Excess {
     Time(Duration),
     Memory(usize),
     Depth,
+    /// The system starts no thread for it.
+    NoThread,
     /// It panicked: a library met what it thought impossible.
     Broken,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Excess {
         match self {
             Self::Time(limit) => write!(f, "it takes longer than {} s", limit.as_secs_f64()),
             Self::Memory(limit) => write!(f, "it takes more than {} of memory", size::size(*limit as u64)),
+            Self::NoThread => f.write_str("the system starts no thread to read it on (see `ulimit -a`)"),
             Self::Depth => f.write_str("it is nested too deeply"),
             Self::Broken => f.write_str("it breaks the library that reads it"),
         }
@@ -79,7 +82,7 @@ pub fn within<R: Send + 'static>(limits: Limits, work: impl FnOnce() -> R + Send
         move || drop(sender.send(meter.run(|| catch_unwind(AssertUnwindSafe(work)))))
     });
     if worker.is_err() {
-        return Err(Excess::Memory(STACK));
+        return Err(Excess::NoThread);
     }
     let begun = Instant::now();
     loop {

@@ -72,7 +72,8 @@ pub fn read_text(path: &Path, most: u64) -> Result<String> {
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() as u64 > most {
         let most = crate::size::size(most);
-        return Err(Error::user(format!("{} is larger than {most}, the most for such a file", path.display())));
+        return Err(Error::user(format!("{} is larger than {most}, the most for such a file", path.display()))
+            .hint("check that it is the file that is meant, or fetch it again"));
     }
     text(path, bytes)
 }

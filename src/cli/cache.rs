@@ -192,7 +192,8 @@ fn collect(args: &Gc) -> Result<()> {
     match report.failed.as_slice() {
         [] => Ok(()),
         [first, ..] => {
-            Err(Error::user(format!("{} could not be removed: {first}", count(report.failed.len(), "file"))))
+            let error = Error::user(format!("{} could not be removed: {first}", count(report.failed.len(), "file")));
+            Err(error.hint("see who owns them; the rest was collected, and the next `dean cache gc` tries again"))
         }
     }
 }
@@ -247,7 +248,10 @@ fn fsck(place: &Where) -> Result<()> {
         return Ok(());
     }
     Err(Error::user(format!("the store {} is damaged", store.root().display()))
-        .hint("`dean run` computes again what is missing"))
+        .hint(match report.unusable.iter().any(|unusable| unusable.moved_to.is_none()) {
+            false => "`dean run` computes again what is missing",
+            true => "`dean run` computes again what is missing; of a run that cannot be read, take the pin away (`dean cache pin --remove RUN`) and delete the file",
+        }))
 }
 
 fn found(report: &FsckReport) -> String {

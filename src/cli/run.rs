@@ -49,10 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.lengths.is_empty() {
         return lengths(args, started);
     }
-    let mut job = args.pipeline.job()?;
-    if args.rehash {
-        job.store = job.store.rehashing();
-    }
+    let job = job(&args.pipeline, args.rehash)?;
     let summary = compute(&job, args.quiet, args.until.as_deref())?;
     let report = job.output(&summary.plan, "report", "report")?;
     let report = report.as_deref().map(report::json::read).transpose()?;
@@ -68,6 +65,15 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The job, with a store that believes nothing that was remembered if it is to `rehash`.
+fn job(pipeline: &PipelineArgs, rehash: bool) -> Result<Job> {
+    let mut job = pipeline.job()?;
+    if rehash {
+        job.store = job.store.rehashing();
+    }
+    Ok(job)
+}
+
 /// The same job once for each limit of new tokens, and the reports side by side. The longest comes first, because a shorter
 /// answer is the beginning of a longer one, so that the others cost next to nothing. All of them share what comes before.
 fn lengths(args: &Args, started: Instant) -> Result<()> {
@@ -78,7 +84,8 @@ fn lengths(args: &Args, started: Instant) -> Result<()> {
         let begun = Instant::now();
         let mut pipeline = args.pipeline.clone();
         pipeline.sets.push(format!("generate.max_new_tokens={max_new_tokens}"));
-        let job = pipeline.job()?;
+        // Once is enough: what was hashed for the first limit serves all.
+        let job = job(&pipeline, args.rehash && all.is_empty())?;
         let summary = missing(&job, args.quiet, None)?;
         let report = job.output(&summary.plan, "report", "report")?;
         let rows = report::json::read(&report.ok_or_else(|| Error::fault("a run that ended well has no report"))?)?;

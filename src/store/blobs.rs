@@ -190,9 +190,6 @@ impl Store {
             let now = Stamp::of(place).ok();
             now.is_some_and(|now| (now.bytes, now.modified, now.inode) == (seen.bytes, seen.modified, seen.inode))
         };
-        if !is_it(&path) {
-            return None;
-        }
         let moved_to = self.set_aside(&path, &digest.to_string(), is_it);
         if moved_to.is_none() && !is_it(&path) {
             return None;

@@ -80,7 +80,8 @@ impl Store {
     /// User: the store cannot be listed, or others look something up all the time. That a single file cannot be removed is no
     /// error but in [`GcReport::failed`], and that a run is damaged is in [`GcReport::damaged`].
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
-        let _alone = self.alone()?;
+        // Who only asks holds nobody up.
+        let _alone = if options.dry_run { None } else { Some(self.alone()?) };
         let living = self.living()?;
         let mut sweep = Sweep { root: self.root(), options, since: living.since, failed: Vec::new() };
         let mut report = GcReport::default();
@@ -99,19 +100,19 @@ impl Store {
             }
         }
 
-        let mut used = HashSet::new();
+        let blobs: HashSet<Digest> = self.all_blobs()?.into_iter().map(|(digest, _)| digest).collect();
+        let (mut used, mut published) = (HashSet::new(), HashSet::new());
         for file in self.record_files()? {
-            if !doomed.contains(&file.path) {
-                let record = file.read()?.and_then(std::result::Result::ok);
-                used.extend(
-                    record.into_iter().flat_map(|record| record.outputs.into_values()).map(|output| output.digest),
-                );
+            if !doomed.contains(&file.path)
+                && let Some(Ok(record)) = file.read()?
+            {
+                let digests = || record.outputs.values().map(|output| output.digest);
+                used.extend(digests());
+                published.extend(digests().all(|digest| blobs.contains(&digest)).then_some(file.key));
             }
         }
-        for (digest, _) in self.all_blobs()? {
-            if !used.contains(&digest) {
-                sweep.remove(&self.blob_path(&digest), &mut report.blobs);
-            }
+        for digest in blobs.difference(&used) {
+            sweep.remove(&self.blob_path(digest), &mut report.blobs);
         }
 
         for (path, text) in living.dead.iter().chain(&self.dead_claims(options.grace)?) {
@@ -120,7 +121,7 @@ impl Store {
         for (name, path, metadata) in place::entries(&self.dir("partial"))? {
             let Ok(key) = name.parse::<Digest>() else { continue };
             let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
-            let wanted = needed.has(&key, modified) && !self.is_published(&key)?;
+            let wanted = needed.has(&key, modified) && !published.contains(&key);
             if !wanted && place::metadata(&self.claim_path(&key))?.is_none() {
                 sweep.remove(&path, &mut report.partials);
             }
@@ -169,15 +170,6 @@ impl Store {
             needed.damaged.push(Unusable { path: pin, reason, moved_to: None });
         }
         Ok(needed)
-    }
-
-    fn is_published(&self, key: &Digest) -> Result<bool> {
-        for (stage, _, metadata) in place::entries(&self.dir("records"))? {
-            if metadata.is_dir() && self.peek(&stage, key)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Removes the memos of blobs that are gone. Those of other files may be another machine's, and stay.

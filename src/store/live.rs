@@ -82,13 +82,13 @@ impl Store {
     /// Stopped: `stop` said so while waiting.
     pub fn together(&self, stop: &dyn Fn() -> bool) -> Result<Together> {
         let Some(file) = self.lock_file() else { return Ok(Together { _lock: None }) };
-        let begun = Instant::now();
         loop {
             match file.try_lock_shared() {
                 Ok(()) => return Ok(Together { _lock: Some(file) }),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < LONGEST => {}
-                // No locks here, or a collection that stands still: the grace period protects as it does without locks.
-                Err(_) => return Ok(Together { _lock: None }),
+                // However long it takes: the lock of a collection that died is gone with it.
+                Err(TryLockError::WouldBlock) => {}
+                // No locks here: the grace period protects.
+                Err(TryLockError::Error(_)) => return Ok(Together { _lock: None }),
             }
             if stop() {
                 return Err(Error::stopped("stopped while a garbage collection was under way"));

@@ -63,7 +63,7 @@ impl Claim<'_> {
         self.store().replace(file, &path, Keep::Content)
     }
 
-    /// The payload of a shard; `None` when there is none or it is damaged, and then it is deleted.
+    /// The payload of a shard; `None` when there is none or it is damaged, and then it is moved to quarantine.
     pub fn shard(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.shard_path(name)?;
         match read_shard(&path)? {

@@ -150,16 +150,6 @@ impl Store {
         Ok(())
     }
 
-    /// Every run, newest first, in memory. One that is damaged is left out with a warning.
-    pub fn runs(&self) -> Result<Vec<Run>> {
-        let mut runs = Vec::new();
-        self.each_run(&mut |run| {
-            runs.push(run);
-            ControlFlow::Continue(())
-        })?;
-        Ok(runs)
-    }
-
     /// Keeps a run, and all that it needs, from every garbage collection. `id` may be the beginning of one. Returns the whole
     /// of it.
     ///

@@ -175,12 +175,16 @@ fn what_a_run_publishes_was_made_of_the_inputs_in_its_key() {
             assert_eq!(&found, expected, "{} holds results of other inputs", record.display());
         }
     }
+    changing.put(Weights::Base, 2);
+    changing.project.ok(&["run"]);
+    let key = |changing: &Changing| changing.project.status(&[])["score[fairness]"]["key"].clone();
     for (way, to) in [(1, Weights::Other), (2, Weights::Base), (3, Weights::Patched)] {
         // Size and time of the weights are the same each time, and the run is another's.
+        let before = key(&changing);
         changing.put(to, way);
         changing.project.ok(&["run"]);
+        assert_ne!(key(&changing), before, "the weights of way {way} were not noticed");
     }
-    // Each of them was noticed, or its keys would hold what the one before it made.
     let found = outputs(&changing.project.store);
     assert!(expected.iter().all(|(record, outputs)| found.get(record).is_none_or(|found| found == outputs)));
 }

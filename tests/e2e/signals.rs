@@ -76,4 +76,6 @@ fn the_second_signal_ends_at_once() {
     let (code, said) = ended(run);
     assert_eq!(code, Some(75), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(5));
+    // A run that stops by itself says so.
+    assert!(!said.contains("stopped in") && !said.contains("stopped before"), "{said}");
 }

@@ -7,7 +7,7 @@
 //!
 //! What all prompts begin with is read once, and its keys are shared by all sequences.
 //!
-//! Where a similar model's answer is known, its tokens may be read before it is certain that they follow ([`super::draft`]).
+//! Where a similar model's answer is known, its tokens may be read before it is certain that they follow (`draft.rs`).
 //! Those that do not follow are forgotten: a pass that goes on behind the last right one writes over their keys. Must not know:
 //! text, templates, judges.
 

@@ -144,7 +144,9 @@ pub(super) fn download(
         Ok(snapshot.join(name))
     };
     // An index says which weights are wanted, so it comes first.
-    let layout = Layout::of(&snapshot, &names, &mut |index| files::read(&obtain(index)?));
+    let layout = Layout::of(&snapshot, &names, &mut |index| {
+        files::read_text(&obtain(index)?, super::layout::LONGEST).map(String::into_bytes)
+    });
     for name in layout.map_err(|error| error.within(wanted.repo))?.names() {
         obtain(name)?;
     }

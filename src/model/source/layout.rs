@@ -41,7 +41,7 @@ const COMPANIONS: [&str; 9] = [
 ];
 
 /// The most bytes of a file beside the weights that is read. The largest tokenizer.json of the families here has 33 MB.
-const LONGEST: u64 = 128 << 20;
+pub(super) const LONGEST: u64 = 128 << 20;
 /// Memory that a byte of JSON may take. An honest file takes five times its size.
 const BYTES_OF_BYTE: usize = 10;
 
@@ -157,7 +157,7 @@ impl Layout {
             let index = format.index();
             let content = read(index)?;
             impostor::check(Path::new(index), &content)?;
-            let shards = read_index(&content, format, &listed).map_err(|error| error.within(index))?;
+            let shards = read_index(content, format, &listed).map_err(|error| error.within(index))?;
             (Some(index), shards)
         };
         Ok(Self { root: root.to_owned(), listed, format, index, shards })
@@ -223,11 +223,9 @@ impl Layout {
     /// As of [`Self::text`], and it is not JSON.
     pub fn json(&self, name: &str) -> Result<Option<(PathBuf, Value)>> {
         let Some((file, text)) = self.text(name)? else { return Ok(None) };
-        let limits = Limits::of_input(text.len(), BYTES_OF_BYTE);
-        let value = bounded::within(limits, move || serde_json::from_str(&text).map_err(|cause| cause.to_string()));
-        match value.unwrap_or_else(|excess| Err(excess.to_string())) {
+        match parsed(text.into_bytes()) {
             Ok(value) => Ok(Some((file, value))),
-            Err(cause) => Err(Error::user(format!("{} is not JSON: {cause}", file.display()))),
+            Err(cause) => Err(malformed(format!("{} is not JSON: {cause}", file.display()))),
         }
     }
 
@@ -258,14 +256,20 @@ impl Layout {
     }
 }
 
+/// JSON that comes with a model, or why it is none.
+fn parsed(text: Vec<u8>) -> std::result::Result<Value, String> {
+    let limits = Limits::of_input(text.len(), BYTES_OF_BYTE);
+    bounded::within(limits, move || serde_json::from_slice(&text).map_err(|cause| cause.to_string()))
+        .unwrap_or_else(|excess| Err(excess.to_string()))
+}
+
 /// The shards that an index names, and the tensors that it puts into each.
 fn read_index(
-    content: &[u8],
+    content: Vec<u8>,
     format: Format,
     listed: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Option<BTreeSet<String>>>> {
-    let value: Value =
-        serde_json::from_slice(content).map_err(|cause| malformed(format!("it is not JSON: {cause}")))?;
+    let value = parsed(content).map_err(|cause| malformed(format!("it is not JSON: {cause}")))?;
     let map = value.get("weight_map").and_then(Value::as_object).filter(|map| !map.is_empty());
     let map = map.ok_or_else(|| malformed("weight_map is missing, empty or not a table"))?;
     let mut shards = BTreeMap::new();

