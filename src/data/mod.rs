@@ -7,6 +7,7 @@
 //!
 //! Must not know: tokens, templates, stages, the store.
 
+pub mod alike;
 mod containers;
 mod corpus;
 mod delimited;
