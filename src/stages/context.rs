@@ -20,6 +20,7 @@ use crate::data::{Format, Glance, Row, Wanted, glance, read_rows};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
+use crate::model::decoder::Edit;
 use crate::model::device::Precision;
 use crate::model::patch::Patch;
 use crate::model::text::ChatTemplate;
@@ -284,18 +285,24 @@ impl Context<'_> {
 
     /// A model of the pipeline on the device.
     pub fn decoder(&self, role: Role, precision: Precision) -> Result<Arc<Decoder>> {
-        let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
-        self.models.decoder(&here(role, (self.model_path)(role)?)?, precision, &mut loading)
+        self.patched(role, precision, None)
     }
 
     /// The base model, or the base with this node's patch.
     pub fn variant(&self, precision: Precision) -> Result<Arc<Decoder>> {
-        let base = self.decoder(Role::Subject, precision)?;
-        if !self.inputs.contains_key("patch") {
-            return Ok(base);
-        }
-        let patch = Patch::from_safetensors(&self.read("patch")?)?;
-        Ok(Arc::new(base.edited(&patch.edits()?)?))
+        let edits = || Patch::from_safetensors(&self.read("patch")?)?.edits();
+        let edits: &dyn Fn() -> Result<Vec<Edit>> = &edits;
+        self.patched(Role::Subject, precision, self.inputs.get("patch").map(|digest| (*digest, edits)))
+    }
+
+    fn patched(
+        &self,
+        role: Role,
+        precision: Precision,
+        patch: Option<(Digest, &dyn Fn() -> Result<Vec<Edit>>)>,
+    ) -> Result<Arc<Decoder>> {
+        let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
+        self.models.decoder(&here(role, (self.model_path)(role)?)?, precision, patch, &mut loading)
     }
 }
 

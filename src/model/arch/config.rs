@@ -206,6 +206,12 @@ impl DecoderConfig {
         ]
     }
 
+    /// The weights that a token is multiplied with on its way to the next one.
+    pub fn weights(&self) -> usize {
+        let layer: usize = self.layer_linears().iter().map(|(_, _, out, input, ..)| out * input).sum();
+        layer * self.layers() + self.vocab_size * self.hidden_size
+    }
+
     /// Every tensor the decoder reads, by Hugging Face name.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let spec = |name: String, shape: Vec<usize>, keys| TensorSpec { name, shape, keys };

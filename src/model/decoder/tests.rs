@@ -13,7 +13,7 @@ use crate::model::arch::families::{self, FAMILIES, Family};
 use crate::model::decoder::generate::Stop;
 use crate::model::decoder::sample::Sample;
 use crate::model::decoder::tap::{SITES, Tap};
-use crate::model::decoder::{Decoder, Edit, Linear};
+use crate::model::decoder::{Decoder, Linear};
 use crate::model::greedy::Greedy;
 use crate::model::matrix::{MatrixId, Projection};
 use crate::model::ops::rows::Rows;
@@ -235,21 +235,6 @@ fn sequences_end_at_a_stop_token_or_at_the_end_of_the_context() {
     assert_eq!(ended[0].stop, Stop::Eos);
     for bad in [&[1; 12][..], &[], &[999]] {
         assert!(decoder.continue_greedily(&[bad], 1, &Greedy::default()).is_err());
-    }
-}
-
-#[test]
-fn an_edit_changes_one_weight_of_one_model() {
-    let decoder = random(&small(), &Device::flex(), 5);
-    let edit = Edit { id: MatrixId::new(1, Projection::Down), values: vec![(7, 0.0)] };
-    let edited = decoder.edited(&[edit]).unwrap();
-    let read = |decoder: &Decoder| -> Vec<f32> { decoder.layers[1].down.weight.to_data().iter().collect() };
-    let (before, after) = (read(&decoder), read(&edited));
-    assert!(before[7] != 0.0 && after[7] == 0.0);
-    assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
-    let expert = MatrixId { expert: Some(0), ..MatrixId::new(0, Projection::Up) };
-    for id in [MatrixId::new(9, Projection::Up), expert] {
-        assert!(decoder.edited(&[Edit { id, values: vec![] }]).is_err());
     }
 }
 

@@ -38,6 +38,14 @@ impl Ops for Host {
         row_products(x, weights)
     }
 
+    fn replace(&self, weight: Tensor<2>, values: &[(u32, f32)]) -> (Tensor<2>, Vec<f32>) {
+        let shape = weight.dims();
+        let mut whole = Memory::of(weight).into_vec();
+        let before =
+            values.iter().map(|(index, value)| std::mem::replace(&mut whole[*index as usize], *value)).collect();
+        (tensor(whole, shape), before)
+    }
+
     fn rms_norm(&self, x: Tensor<2>, weight: &Tensor<1>, eps: f64) -> Tensor<2> {
         rms_norm(x, weight, eps)
     }

@@ -174,6 +174,12 @@ pub trait Ops: Debug + Send + Sync {
         plain::argmax(logits)
     }
 
+    /// Puts values (flat index, value) into a matrix [out, in], in place unless somebody else holds it. Returns it with what
+    /// was at these places before.
+    fn replace(&self, weight: Tensor<2>, values: &[(u32, f32)]) -> (Tensor<2>, Vec<f32>) {
+        plain::replace(weight, values)
+    }
+
     /// acc + Σ|dyᵀx| over samples, added in their order. acc is [out, in] in f32, dy [N, out], x [N, in]. `samples` are the
     /// rows of each sample.
     fn add_abs_gradients(&self, acc: Tensor<2>, dy: &Tensor<2>, x: &Tensor<2>, samples: &[Range<usize>]) -> Tensor<2> {

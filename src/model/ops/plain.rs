@@ -312,3 +312,19 @@ pub fn negative_log_likelihood(logits: Tensor<2>, labels: &[u32]) -> Vec<f64> {
 pub fn argmax(logits: Tensor<2>) -> Vec<u32> {
     logits.argmax(1).into_data().iter::<i64>().map(|index| u32::try_from(index).unwrap_or(0)).collect()
 }
+
+/// Only the places travel, there and back.
+pub fn replace(weight: Tensor<2>, values: &[(u32, f32)]) -> (Tensor<2>, Vec<f32>) {
+    let (device, dtype, [_, columns]) = (weight.device(), weight.dtype(), weight.dims());
+    let place = |(index, _): &(u32, f32)| {
+        let index = *index as usize;
+        [index / columns, index % columns].map(|at| i64::try_from(at).unwrap_or(i64::MAX))
+    };
+    let places: Vec<i64> = values.iter().flat_map(place).collect();
+    let places = Tensor::<2, Int>::from_data(TensorData::new(places, [values.len(), 2]), &device);
+    let new: Vec<f32> = values.iter().map(|(_, value)| *value).collect();
+    let new = Tensor::<1>::from_data(TensorData::new(new, [values.len()]), (&device, dtype));
+    // Read before the matrix is written: whoever still held it would make the device copy it.
+    let before = weight.clone().gather_nd::<2, 1>(places.clone()).into_data().iter::<f32>().collect();
+    (weight.scatter_nd::<2, 1>(places, new, IndexingUpdateOp::Assign), before)
+}

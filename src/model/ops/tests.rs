@@ -24,6 +24,22 @@ fn close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
 }
 
 #[test]
+fn values_are_replaced_and_what_they_replace_is_told() {
+    let weight = random([5, 7]);
+    let held = weight.clone();
+    let before: Vec<f32> = held.to_data().iter().collect();
+    let values = [(0, 0.0), (34, -2.5), (8, f32::MIN_POSITIVE)];
+    for ops in [&Host as &dyn Ops, &Plain] {
+        let (after, told) = ops.replace(weight.clone(), &values);
+        assert_eq!(told, [before[0], before[34], before[8]]);
+        let mut expected = before.clone();
+        values.iter().for_each(|(index, value)| expected[*index as usize] = *value);
+        assert_eq!(after.to_data().iter::<f32>().collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(held.to_data().iter::<f32>().collect::<Vec<_>>(), before, "who else holds it sees nothing");
+}
+
+#[test]
 fn norms_agree() {
     let (x, dy, w) = (random([7, 37]), random([7, 37]), random([37]));
     close(Host.rms_norm(x.clone(), &w, 1e-5), Plain.rms_norm(x.clone(), &w, 1e-5), "forward");
