@@ -24,6 +24,24 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A duration that is not known well: `40 s`, `3 min`, `2 h 05 min`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be small and positive")]
+pub fn rough(seconds: f64) -> String {
+    if !(0.0..1e15).contains(&seconds) {
+        return "? s".into();
+    }
+    match seconds {
+        ..9.5 => format!("{} s", seconds.ceil() as u64),
+        ..57.5 => format!("{} s", (seconds / 5.0).round() as u64 * 5),
+        ..3_570.0 => format!("{} min", (seconds / 60.0).round() as u64),
+        ..86_400.0 => {
+            let minutes = (seconds / 300.0).round() as u64 * 5;
+            format!("{} h {:02} min", minutes / 60, minutes % 60)
+        }
+        _ => long((seconds / 3600.0).round() as u64 * 3600),
+    }
+}
+
 /// A duration in whole units: `41 s`, `3 min 05 s`, `2 h 04 min`, `3 d 02 h`.
 pub fn long(whole: u64) -> String {
     match whole {
@@ -63,6 +81,15 @@ mod tests {
         );
         assert_eq!(seconds(f64::NAN), "? s");
         assert_eq!(seconds(-1.0), "? s");
+    }
+
+    #[test]
+    fn what_is_not_known_well_has_few_digits() {
+        assert_eq!(
+            [0.0, 3.2, 42.0, 58.0, 185.0, 3_580.0, 7_440.0, 266_400.0].map(rough),
+            ["0 s", "4 s", "40 s", "1 min", "3 min", "1 h 00 min", "2 h 05 min", "3 d 02 h"]
+        );
+        assert_eq!(rough(f64::NAN), "? s");
     }
 
     #[test]

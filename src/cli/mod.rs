@@ -21,6 +21,7 @@ mod schema;
 mod signals;
 mod stability;
 mod status;
+mod until;
 mod variant;
 mod verify;
 

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::format;
 use super::print;
-use crate::engine::Observer;
+use crate::engine::{Observer, Range, Total};
 use crate::store::Owner;
 
 /// At most one line of progress in this time.
@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// How often the bars are drawn anew, so that a person sees that time goes by.
 const TICK: Duration = Duration::from_millis(250);
 
-const ALL: &str = "{prefix:20!} [{bar:20}] {pos} of {len} nodes, {elapsed}";
-const ONE: &str = "{prefix:20!} [{bar:20}] {msg}";
+const ALL: &str = "{prefix:20!} [{bar:12}] {pos} of {len} nodes, {elapsed}{msg}";
+const ONE: &str = "{prefix:20!} [{bar:12}] {msg}";
 
 /// How far one node is in one of its units, and since when.
 struct Pace {
@@ -76,6 +76,33 @@ fn rate(done: u64, left: u64, seconds: f64) -> String {
     format!("{rate:.digits$}/s, {} left", format::long((left as f64 / rate).ceil() as u64))
 }
 
+/// What the whole run will still take, as it was known at some moment.
+struct Left {
+    seconds: Range,
+    /// Stages of which nobody knows.
+    more: bool,
+    told: Instant,
+}
+
+impl Left {
+    fn of(total: &Total) -> Self {
+        Self { seconds: total.seconds, more: !total.unknown.is_empty(), told: Instant::now() }
+    }
+
+    /// `about 2 h 04 min left (1 h 50 min to 2 h 30 min)`; nothing where nothing is known.
+    fn text(&self, in_full: bool) -> Option<String> {
+        let gone = self.told.elapsed().as_secs_f64();
+        let long = |seconds: f64| format::rough((seconds - gone).max(0.0));
+        let Range { expected, low, high } = self.seconds;
+        if expected <= 0.0 {
+            return None;
+        }
+        let about = if self.more { "more than" } else { "about" };
+        let range = if in_full && !self.more { format!(" ({} to {})", long(low), long(high)) } else { String::new() };
+        Some(format!("{about} {} left{range}", long(expected)))
+    }
+}
+
 /// Whom a run waits for, and until when.
 fn waiting_for(owner: &Owner) -> String {
     let until = match owner.patience {
@@ -107,6 +134,7 @@ struct Told {
     /// Of the node that runs: its number and the number of all.
     place: (usize, usize),
     pace: Option<Pace>,
+    left: Option<Left>,
     /// The node that another process computes, which is said once.
     waiting: String,
 }
@@ -130,8 +158,15 @@ impl Lines {
 
 impl Observer for Lines {
     fn started(&self, node: &str, position: usize, total: usize) {
-        locked(&self.state).place = (position, total);
-        self.say(&format!("[{position}/{total}] {node}"));
+        let mut state = locked(&self.state);
+        state.place = (position, total);
+        let left =
+            state.left.as_ref().and_then(|left| left.text(true)).map_or(String::new(), |left| format!("; {left}"));
+        self.say(&format!("[{position}/{total}] {node}{left}"));
+    }
+
+    fn left(&self, total: &Total) {
+        locked(&self.state).left = Some(Left::of(total));
     }
 
     fn progress(&self, node: &str, done: u64, total: u64, unit: &str) {
@@ -185,6 +220,12 @@ impl Bars {
 }
 
 impl Shown {
+    fn tell_left(&mut self) {
+        let left = self.told.left.as_ref().and_then(|left| left.text(false));
+        let (all, _) = self.bars();
+        all.set_message(left.map_or(String::new(), |left| format!(", {left}")));
+    }
+
     fn bars(&mut self) -> &(ProgressBar, ProgressBar) {
         self.bars.get_or_insert_with(|| {
             let bar = |template| {
@@ -231,6 +272,13 @@ impl Observer for Bars {
         }
         one.set_position(done);
         one.set_message(print::visible(&text).into_owned());
+        shown.tell_left();
+    }
+
+    fn left(&self, total: &Total) {
+        let mut shown = locked(&self.state);
+        shown.told.left = Some(Left::of(total));
+        shown.tell_left();
     }
 
     fn note(&self, node: &str, text: &str) {

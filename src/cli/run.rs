@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
@@ -14,24 +14,30 @@ use super::format::{self, WIDTH, count, wrap};
 use super::print;
 use super::progress::{Bars, Lines};
 use super::signals;
+use super::until::{self, Until};
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
 use crate::report;
 use crate::report::lengths::Length;
-use crate::stages::REGISTRY;
+
+/// Seconds of a stage that are worth a word.
+const WORTH_TELLING: f64 = 1.0;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// End after this stage
-    #[arg(long, value_name = "STAGE", value_parser = stage_names())]
-    until: Option<String>,
+    /// End after this stage, or stop at this time of day (07:00); what is unfinished then goes on with the next run
+    #[arg(long, value_name = "STAGE|TIME")]
+    until: Option<Until>,
+    /// Stop when this much time is used up (3h, 45m); what is unfinished then goes on with the next run
+    #[arg(long, value_name = "TIME", value_parser = format::duration)]
+    budget: Option<Duration>,
     /// Take every digest again, of models and of what is in the store, whatever is remembered
     #[arg(long)]
     rehash: bool,
     /// Run the job once for each of these limits of new tokens, and compare: --lengths 64,256
-    #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with = "until")]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with_all = ["until", "budget"])]
     lengths: Vec<NonZeroUsize>,
     /// Show no progress
     #[arg(long, short)]
@@ -40,17 +46,24 @@ pub struct Args {
     json: JsonArg,
 }
 
-fn stage_names() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(REGISTRY.iter().map(|stage| stage.name()))
-}
-
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
+    let until = match &args.until {
+        Some(Until::Stage(stage)) => Some(*stage),
+        Some(Until::Time(time)) => {
+            signals::stop_at(until::next(*time)?);
+            None
+        }
+        None => None,
+    };
+    if let Some(budget) = args.budget {
+        signals::stop_at(SystemTime::now() + budget);
+    }
     if !args.lengths.is_empty() {
         return lengths(args, started);
     }
     let job = job(&args.pipeline, args.rehash)?;
-    let summary = compute(&job, args.quiet, args.until.as_deref())?;
+    let summary = compute(&job, args.quiet, until)?;
     let report = job.output(&summary.plan, "report", "report")?;
     let report = report.as_deref().map(report::json::read).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
@@ -108,6 +121,9 @@ fn lengths(args: &Args, started: Instant) -> Result<()> {
 
 fn tell(summary: &Summary, seconds: f64) {
     print::line(wrap(&in_words(summary, seconds), WIDTH, 2));
+    if let Some(text) = by_stage(summary) {
+        print::line(wrap(&text, WIDTH, 2));
+    }
     for damage in &summary.damage {
         print::line(wrap(
             &format!("repaired: the {} {} was damaged: {}", damage.what, damage.digest.short(), damage.reason),
@@ -168,6 +184,22 @@ fn in_words(summary: &Summary, seconds: f64) -> String {
         text.push_str(&format!("; {left} come after the stage that was asked for"));
     }
     text
+}
+
+/// Where the time went: `score 1 min 17 s, generate 2 min 25 s`. Not for a run in which one stage did all.
+fn by_stage(summary: &Summary) -> Option<String> {
+    let mut stages: Vec<(&str, f64)> = Vec::new();
+    for (node, seconds) in &summary.computed {
+        let stage = node.split_once('[').map_or(node.as_str(), |(stage, _)| stage);
+        match stages.iter_mut().find(|(known, _)| *known == stage) {
+            Some((_, sum)) => *sum += seconds,
+            None => stages.push((stage, *seconds)),
+        }
+    }
+    stages.retain(|(_, seconds)| *seconds >= WORTH_TELLING);
+    let told: Vec<String> =
+        stages.iter().map(|(stage, seconds)| format!("{stage} {}", format::seconds(*seconds))).collect();
+    (told.len() > 1).then(|| format!("of that, {}", told.join(", ")))
 }
 
 fn in_json(summary: &Summary, seconds: f64, report: Option<&[report::VariantReport]>) -> Value {

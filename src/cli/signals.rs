@@ -1,10 +1,11 @@
-//! Signals that ask for a stop: SIGINT, SIGTERM and SIGHUP. The first one asks, the second ends the process.
+//! What asks for a stop: SIGINT, SIGTERM and SIGHUP, of which the first asks and the second ends the process; and a time that
+//! was set.
 //!
 //! A signal that was ignored when the program started stays ignored. `nohup` and a shell's background jobs ignore signals on
 //! purpose, and a program that catches them all the same would die at log-out. Must not know: what is being stopped.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::STOPPED;
 use super::print;
@@ -15,9 +16,20 @@ static STOP: OnceLock<Instant> = OnceLock::new();
 /// Signals so soon after the first one are the same one: `timeout` and terminals send it to the process and to its group.
 const ECHO: Duration = Duration::from_millis(300);
 
-/// Whether a signal asked to stop.
+/// When the time of the run is up, if somebody limited it.
+static DEADLINE: OnceLock<SystemTime> = OnceLock::new();
+
+/// Whether a signal asked to stop, or the time is up.
 pub fn stopping() -> bool {
+    if DEADLINE.get().is_some_and(|deadline| SystemTime::now() >= *deadline) && STOP.set(Instant::now()).is_ok() {
+        print::aside("the time is up: stopping after the current step");
+    }
     STOP.get().is_some()
+}
+
+/// From that time on a stop is asked for. Only the first time counts.
+pub fn stop_at(deadline: SystemTime) {
+    let _ = DEADLINE.set(deadline);
 }
 
 /// From now on the first signal asks for a stop after the current step, and the second ends the process.

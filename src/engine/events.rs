@@ -2,6 +2,7 @@
 //!
 //! Must not know: bars, terminals, logs.
 
+use super::price::Total;
 use crate::store::Owner;
 
 /// Is told what happens in a run. Every method does nothing by default.
@@ -29,6 +30,11 @@ pub trait Observer: Sync {
     /// A node was computed here.
     fn finished(&self, node: &str, seconds: f64) {
         let _ = (node, seconds);
+    }
+
+    /// What all that is missing will cost, as far as earlier runs tell. Said before each node.
+    fn left(&self, total: &Total) {
+        let _ = total;
     }
 
     /// A node was computed elsewhere while we waited.

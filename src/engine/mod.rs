@@ -2,8 +2,8 @@
 //!
 //! [`planner::Planner`] turns a pipeline into nodes with keys and states, reading only the store and the
 //! files beside the pipeline; [`run::Runner`] does what the plan says is missing, planning again after
-//! every node with the same function; [`explain`] compares a node with its last time. Nothing here
-//! prints: [`events::Observer`] is told.
+//! every node with the same function; [`price`] says what that will take; [`explain`] compares a node with its last time.
+//! Nothing here prints: [`events::Observer`] is told.
 
 pub mod events;
 mod execute;
@@ -11,6 +11,7 @@ pub mod explain;
 mod inputs;
 pub mod plan;
 mod planner;
+pub mod price;
 mod questions;
 pub mod run;
 mod sources;
@@ -20,5 +21,6 @@ mod testing;
 pub use events::Observer;
 pub use plan::{Plan, Planned, State};
 pub use planner::Planner;
+pub use price::{Price, Pricer, Range, Total};
 pub use run::{Runner, Summary};
 pub use sources::ModelDigests;

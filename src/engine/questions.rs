@@ -83,6 +83,14 @@ impl Planner<'_> {
         self.ask(plan, planned, |preview| planned.stage.forecast(preview))
     }
 
+    /// How much a missing node does, in its stage's own unit, as far as that is known now.
+    pub(super) fn work(&self, plan: &Plan, planned: &Planned) -> Result<Option<f64>> {
+        if !self.has_models_of(&planned.node)? {
+            return Ok(None);
+        }
+        self.ask(plan, planned, |preview| planned.stage.work(preview))
+    }
+
     fn ask<R>(&self, plan: &Plan, planned: &Planned, question: impl Fn(&Preview<'_>) -> Result<R>) -> Result<R> {
         let node = &planned.node;
         let digest = |name: &str| planned.manifest.as_ref().and_then(|manifest| manifest.inputs.get(name));

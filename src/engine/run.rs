@@ -15,15 +15,18 @@ use super::execute::{Place, execute};
 use super::inputs::roles;
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
+use super::price::Pricer;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
 use crate::store::{
-    Acquired, Claim, Damage, Live, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339,
+    Acquired, Claim, Cost, Damage, Live, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339,
 };
 
 /// How often a run may plan again because a stage found an input damaged.
 const REPAIRS: usize = 8;
+/// How many variants go through a stage together, at most, if their nodes read different models.
+const TOGETHER: u32 = 16;
 /// How often the run's file is written while nodes are computed.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 
@@ -64,6 +67,7 @@ impl Runner<'_> {
         let mut repairs = 0;
         let mut checked = false;
         let mut foreseen = HashSet::new();
+        let mut pricer = None;
         let (mut plan, mut is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
         loop {
             let wanted = |planned: &Planned| {
@@ -80,8 +84,7 @@ impl Runner<'_> {
                 }
             }
             let missing = || plan.nodes.iter().filter(|planned| wanted(planned) && planned.state != State::Hit);
-            let ready: Vec<&Planned> =
-                missing().filter(|planned| planned.key.is_some()).map(std::convert::AsRef::as_ref).collect();
+            let ready = in_turn(missing().map(std::convert::AsRef::as_ref));
             if ready.is_empty() && !is_fresh {
                 // Before the run ends, everything is looked up anew.
                 (plan, is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
@@ -120,7 +123,12 @@ impl Runner<'_> {
                 (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 continue;
             };
-            match self.compute(&plan, planned, claim) {
+            let pricer = match &mut pricer {
+                Some(pricer) => pricer,
+                none => none.insert(Pricer::new(&self.planner)?),
+            };
+            self.observer.left(&pricer.total(&plan, &wanted));
+            match self.compute(&plan, planned, claim, pricer) {
                 Ok(seconds) => {
                     computed.push((planned.node.name.clone(), seconds));
                     (plan, is_fresh) = (noted.look(Planner::again)?, false);
@@ -185,13 +193,14 @@ impl Runner<'_> {
     }
 
     /// Computes a node and publishes it. Returns how many seconds it took.
-    fn compute(&self, plan: &Plan, planned: &Planned, claim: Claim<'_>) -> Result<f64> {
+    fn compute(&self, plan: &Plan, planned: &Planned, claim: Claim<'_>, pricer: &mut Pricer<'_>) -> Result<f64> {
         let Some(manifest) = planned.manifest.as_ref() else {
             return Err(Error::fault(format!("{} was to run without a key", planned.node.name)));
         };
         let name = planned.node.name.as_str();
         let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
         self.observer.started(name, position, plan.nodes.len());
+        let (work, price) = (pricer.work(plan, planned), pricer.price(plan, planned));
         let started = Instant::now();
         let outlet = ClaimOutlet { claim: &claim, store: self.planner.inputs.store, written: RefCell::default() };
         let outputs = {
@@ -209,7 +218,10 @@ impl Runner<'_> {
         let backend = self.planner.inputs.models.device()?.is.to_string();
         let written = outlet.written.into_inner().into_iter().map(|(name, written)| (name, Output::from(written)));
         let outputs = outputs.into_iter().map(|(name, bytes)| (name, Output::from(bytes))).chain(written).collect();
-        self.planner.learn(claim.publish(manifest, outputs, seconds, &backend)?);
+        let cost = Cost { seconds, work, predicted: price.map(|price| price.seconds.expected) };
+        let record = claim.publish(manifest, outputs, cost, &backend)?;
+        pricer.learn(&record);
+        self.planner.learn(record);
         self.observer.finished(name, seconds);
         Ok(seconds)
     }
@@ -285,6 +297,26 @@ fn stage_position(name: &str) -> Result<usize> {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
         Error::user(format!("there is no stage `{name}`")).hint(format!("stages are: {}", names.join(", ")))
     })
+}
+
+/// The nodes that can run, in the order in which a run comes to them.
+///
+/// One variant after another, so that rows of the report come early. Only one model is on the device, though. Where nodes of one
+/// variant read different ones, as with a model that judges, 1, 2, 4 and up to [`TOGETHER`] variants go through each stage
+/// together, so that models are loaded seldom and the first rows are early all the same.
+fn in_turn<'a>(missing: impl Iterator<Item = &'a Planned>) -> Vec<&'a Planned> {
+    let missing: Vec<&Planned> = missing.collect();
+    let read: BTreeSet<Role> = missing.iter().flat_map(|planned| roles(&planned.node)).collect();
+    let group = |turn: u32| match read.len() {
+        0 | 1 => turn,
+        // 1; 2 and 3; 4 to 7; and so on.
+        _ if turn < TOGETHER => turn.checked_ilog2().map_or(0, |power| power + 1),
+        _ => TOGETHER + turn / TOGETHER,
+    };
+    let mut ready: Vec<&Planned> = missing.into_iter().filter(|planned| planned.key.is_some()).collect();
+    // The sort is stable: within a group the plan's order holds, stage by stage.
+    ready.sort_by_key(|planned| group(planned.node.turn));
+    ready
 }
 
 /// Whether something that was in the store is not there any more.

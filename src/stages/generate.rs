@@ -110,6 +110,20 @@ impl Stage for Generate {
         questions(preview).map(|_| Vec::new())
     }
 
+    /// New tokens at most, times the weights that each of them is multiplied with.
+    #[expect(clippy::cast_precision_loss, reason = "an amount of work")]
+    fn work(&self, preview: &Preview<'_>) -> Result<Option<f64>> {
+        let params: Params = preview.params()?;
+        let mut asked = 0;
+        for (set, how) in &params.sets {
+            let rows =
+                (preview.file)(&format!("questions.{set}"))?.rows(how.format, &[Wanted::any(&how.column)])?.len();
+            asked += how.limit.map_or(rows, |limit| limit.min(rows));
+        }
+        let weights = preview.checkpoint(Role::Subject)?.config().weights();
+        Ok(Some(asked as f64 * params.max_new_tokens as f64 * weights as f64))
+    }
+
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let params: Params = context.params()?;
         let checkpoint = context.checkpoint(Role::Subject)?;

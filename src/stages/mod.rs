@@ -85,6 +85,15 @@ pub trait Stage: Sync {
         Ok(None)
     }
 
+    /// How much `run` does, in a unit of the stage's own in which time is proportional: what a recorded run took then says what
+    /// another one will take. `None` if all runs take about the same, or if that is not known before they run.
+    ///
+    /// # Errors
+    /// As of [`Self::check`].
+    fn work(&self, _: &Preview<'_>) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
     /// Whether one of its outputs is a table of outcomes, with the name [`crate::tables::OUTCOMES`]. Report shows the outcomes
     /// of all stages that measure.
     fn measures(&self) -> bool {
@@ -109,6 +118,9 @@ pub struct Node {
     /// Settings that change no result, such as how much memory may be taken. They enter no key.
     pub unkeyed: Value,
     pub inputs: BTreeMap<String, Input>,
+    /// When a run comes to it: lower turns first, and among equals in the plan's order. What all variants need has 0. So
+    /// everything is known of one variant before the next one begins. It enters no key.
+    pub turn: u32,
 }
 
 /// What a node will take, as its stage tells it before it runs.

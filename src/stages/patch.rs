@@ -41,7 +41,13 @@ impl Stage for Patch {
                 "mask".into(),
                 Input::Part { digest: variant.mask?, node: "select".into(), output: "masks".into() },
             );
-            Some(Node { name: variant.node(self.name()), params: params.clone(), inputs, ..Node::default() })
+            Some(Node {
+                name: variant.node(self.name()),
+                params: params.clone(),
+                inputs,
+                turn: variant.turn,
+                ..Node::default()
+            })
         };
         Ok(variants.iter().filter_map(node).collect())
     }

@@ -23,6 +23,9 @@ pub struct Perplexity;
 /// Bytes of text for each token that is needed: about 4 bytes a token, x 2 for scripts with longer tokens, x 2 to be sure.
 const BEGINNING: usize = 16;
 
+/// Bytes of text for a token, to tell how long a text is before it is read.
+const BYTES_OF_TOKEN: usize = 4;
+
 /// Tokens beyond those that are needed, so that the cut behind them changes none of them. What a token is depends on the
 /// word that it is in and on what stands next to it.
 const MARGIN: usize = 1000;
@@ -80,6 +83,19 @@ impl Stage for Perplexity {
         let window = window(&params, &checkpoint)?;
         let corpus = corpus(&(preview.file)("corpus")?, &params)?;
         must_fill(window, beginning(checkpoint.text()?, &corpus, Some(window))?.len()).map(|()| Vec::new())
+    }
+
+    /// Tokens that are read, as far as they can be told without reading the text, times the weights.
+    #[expect(clippy::cast_precision_loss, reason = "an amount of work")]
+    fn work(&self, preview: &Preview<'_>) -> Result<Option<f64>> {
+        let params: Params = preview.params()?;
+        let checkpoint = preview.checkpoint(Role::Subject)?;
+        let window = params.window.unwrap_or(checkpoint.config().context);
+        let tokens = match params.limit {
+            Some(windows) => window * windows,
+            None => (preview.file)("corpus")?.bytes.len() / BYTES_OF_TOKEN,
+        };
+        Ok(Some(tokens as f64 * checkpoint.config().weights() as f64))
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

@@ -67,7 +67,7 @@ fn outputs(
             outcomes.extend(facts::findings(by, found)?);
         }
         let (rule, calibration) = (rule.to_owned(), calibration.clone());
-        let Variant { label: variant, mask } = variant;
+        let Variant { label: variant, mask, .. } = variant;
         Ok(VariantReport { variant, mask, weights, points: Vec::new(), rule, calibration, outcomes })
     };
     let mut rows = vec![row(Variant::base(), 0)?];

@@ -93,7 +93,7 @@ impl Stage for Score {
             if reads.tokens {
                 inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
             }
-            Node { name: format!("score[{name}]"), params: params.clone(), unkeyed: unkeyed.clone(), inputs }
+            Node { name: format!("score[{name}]"), params: params.clone(), unkeyed: unkeyed.clone(), inputs, turn: 0 }
         });
         Ok(nodes.collect())
     }
@@ -116,6 +116,18 @@ impl Stage for Score {
             }
             // The token ids are not known yet. What does not fit with the shortest sample will never fit.
             None => within_memory(preview, &params, &[Sample { ids: vec![0, 0], response: 1 }]).map(|_| None),
+        }
+    }
+
+    /// Floating-point operations, where the score method counts them.
+    fn work(&self, preview: &Preview<'_>) -> Result<Option<f64>> {
+        let params: Params = preview.params()?;
+        match (preview.known)("tokens")? {
+            Some(bytes) if params.method.in_groups() => {
+                let estimate = within_memory(preview, &params, &Tokens::from_parquet(bytes)?.samples())?;
+                Ok(Some(estimate.flops.needed() + estimate.flops.recomputed))
+            }
+            _ => Ok(None),
         }
     }
 

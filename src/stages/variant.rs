@@ -3,6 +3,8 @@
 //! generate, judge and perplexity run once for the base and once for each distinct mask that selection found. patch runs once
 //! for each of these masks. The base is the variant with an empty mask. Must not know: how a mask was made.
 
+mod turns;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use serde_json::Value;
 use super::{Input, ModelPart, Node, Planning, Role, model_inputs};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::rank::Selection;
+use crate::rank::{Mask, Selection};
 
 /// The base model or the base plus one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +21,17 @@ pub struct Variant {
     /// `base`, or the beginning of the mask's digest.
     pub label: String,
     pub mask: Option<Digest>,
+    /// Its place in the order of work, as of [`Node::turn`].
+    pub turn: u32,
 }
 
 impl Variant {
     pub fn base() -> Self {
-        Self { label: "base".into(), mask: None }
+        Self { label: "base".into(), mask: None, turn: 1 }
     }
 
     pub fn of_mask(mask: Digest) -> Self {
-        Self { label: mask.short(), mask: Some(mask) }
+        Self { label: mask.short(), mask: Some(mask), turn: 0 }
     }
 
     /// `generate[base]`
@@ -60,7 +64,12 @@ pub fn selection(planning: &Planning<'_>) -> Result<Option<Arc<Selection>>> {
 pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
     let mut variants = vec![Variant::base()];
     let Some(selection) = selection(planning)? else { return Ok((variants, false)) };
-    variants.extend(selection.masks.iter().filter(|mask| !mask.is_empty()).map(|mask| Variant::of_mask(mask.digest)));
+    let turns = turns::turns(&selection);
+    let variant = |mask: &Mask| {
+        let after_the_base = 2 + turns.get(&mask.digest).copied().unwrap_or_default();
+        Variant { turn: after_the_base, ..Variant::of_mask(mask.digest) }
+    };
+    variants.extend(selection.masks.iter().filter(|mask| !mask.is_empty()).map(variant));
     Ok((variants, true))
 }
 
@@ -86,6 +95,7 @@ pub fn per_variant(
         name: variant.node(stage),
         params: params.clone(),
         inputs: inputs(variant),
+        turn: variant.turn,
         ..Node::default()
     };
     let mut nodes: Vec<Node> = variants.iter().map(node).collect();

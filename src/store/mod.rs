@@ -57,7 +57,7 @@ pub use gc::{GcOptions, GcReport, Removed};
 pub use heartbeat::Owner;
 pub use live::{Live, Together};
 pub use quarantine::{Damage, Unusable};
-pub use records::{OutputRef, Record};
+pub use records::{Cost, OutputRef, Record};
 pub use runs::{Run, RunNode, new_run_id};
 pub use stream::{BlobWriter, Written};
 

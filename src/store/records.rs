@@ -34,6 +34,26 @@ pub struct Record {
     pub host: String,
     /// Program and version that wrote it.
     pub tool: String,
+    /// How much was done, in its stage's own unit; only what takes long says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<f64>,
+    /// How many seconds were expected when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<f64>,
+}
+
+/// What a computation took, beside what it was thought to take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    pub seconds: f64,
+    pub work: Option<f64>,
+    pub predicted: Option<f64>,
+}
+
+impl From<f64> for Cost {
+    fn from(seconds: f64) -> Self {
+        Self { seconds, ..Self::default() }
+    }
 }
 
 /// One output: an artifact and its size.
@@ -201,9 +221,12 @@ impl Claim<'_> {
         self,
         manifest: &Manifest,
         outputs: Vec<(String, O)>,
-        seconds: f64,
+        cost: impl Into<Cost>,
         backend: &str,
     ) -> Result<Record> {
+        let cost = cost.into();
+        // JSON has no infinities. A wrong clock must not lose the result.
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         if manifest.stage != self.stage() || manifest.key() != *self.key() {
             return Err(Error::fault(format!("a claim for {}/{} published another key", self.stage(), self.key())));
         }
@@ -213,11 +236,12 @@ impl Claim<'_> {
             manifest: manifest.clone(),
             key: *self.key(),
             outputs: BTreeMap::new(),
-            // JSON has no infinities. A wrong clock must not lose the result.
-            seconds: if seconds.is_finite() { seconds } else { 0.0 },
+            seconds: finite(Some(cost.seconds)).unwrap_or_default(),
             backend: backend.to_owned(),
             host: machine::host(),
             tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
+            work: finite(cost.work),
+            predicted: finite(cost.predicted),
         };
         for (name, output) in outputs {
             let output = self.store().put(output.into())?;

@@ -128,3 +128,28 @@ fn answers_drafted_by_the_base_are_those_that_come_without_drafts() {
     let with = planner.output_bytes(&plan, &name, "answers").unwrap().unwrap();
     assert_eq!(without, [("answers".to_owned(), with.to_vec())]);
 }
+
+#[test]
+fn one_variant_is_done_before_the_next_begins() {
+    let text = format!(
+        "{SELECT}[perplexity]\npath = \"rows.csv\"\nwindow = 2\n[questions.asked]\npath = \"rows.csv\"\ncolumn = \"prompt\"\n\
+         [generate]\nmax_new_tokens = 1\nchat_template = \"none\"\n"
+    )
+    .replace("q = [0.05]", "q = [0.02, 0.05, 0.1]");
+    let (_dir, pipeline) = job(&text);
+    let store = Store::open(&pipeline.run.store).unwrap();
+    let done = run(&pipeline, &store, &Silent, &|| false, "report").unwrap();
+    let of = |variant: &str| {
+        let places = done.iter().enumerate().filter(|(_, node)| node.ends_with(&format!("[{variant}]")));
+        places.map(|(place, _)| place).collect::<Vec<usize>>()
+    };
+    let variants: Vec<&str> =
+        done.iter().filter_map(|node| node.strip_prefix("generate[")?.strip_suffix(']')).collect();
+    assert!(variants.len() == 4 && variants[0] == "base", "{done:?}");
+    for variant in variants {
+        let places = of(variant);
+        assert_eq!(places.len(), if variant == "base" { 3 } else { 4 }, "{done:?}");
+        assert_eq!(places[places.len() - 1] - places[0] + 1, places.len(), "{variant} was interrupted: {done:?}");
+    }
+    assert_eq!((done[2].as_str(), done.last().unwrap().as_str()), ("select", "report"));
+}
