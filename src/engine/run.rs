@@ -131,6 +131,7 @@ impl Runner<'_> {
             match self.compute(&plan, planned, claim, pricer) {
                 Ok(seconds) => {
                     computed.push((planned.node.name.clone(), seconds));
+                    noted.run.computed = Some(computed.len());
                     (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 }
                 Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
@@ -250,6 +251,7 @@ impl<'a> Noted<'a> {
             nodes: BTreeMap::new(),
             pinned: false,
             finished: false,
+            computed: Some(0),
         };
         Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live })
     }

@@ -1,18 +1,20 @@
-//! Garbage collection: removes what is older than a grace period and is needed neither by the newest runs nor by a pinned one.
+//! Garbage collection: removes what is older than a grace period and is needed neither by the newest jobs nor by a run that
+//! somebody pinned or named.
 //!
-//! The roots are runs. A run names keys, and a key's record names blobs. Records are removed before blobs. So a crash in
+//! The roots are runs. Of each job the newest run is one; runs are of one job if one knows every key that the other knows. So a
+//! hundred idle repetitions of a job move no other job out, and neither does a run that computed nothing, of whatever job. A run names keys, and a key's record names blobs. Records are removed before blobs. So a crash in
 //! between leaves blobs without a record, which the next collection removes, and never a record without its blobs.
 //!
 //! Runs that are under way keep what they name, and whatever was written since they began (`live.rs`). The grace period protects
 //! what other commands are writing now, and everything where a file system has no locks.
 //!
-//! Which runs stay is told by the names of their files. Of those that stay, one after the other is read, and of each only its
-//! keys are remembered. If one is damaged, nobody knows what it named. Then whatever is not younger than the run stays, because
+//! Runs are read one after the other, newest first, until as many jobs are found as stay. Of each only its keys are remembered.
+//! Older ones are not read at all. If one is damaged, nobody knows what it named. Then whatever is not younger than the run stays, because
 //! a run names only what was there when its file was last written. Must not know: stages, downloaded models.
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -20,7 +22,6 @@ use serde::Serialize;
 use super::live::Living;
 use super::memo::Memo;
 use super::quarantine::Unusable;
-use super::runs::RunFile;
 use super::{Store, place, sealed};
 use crate::digest::Digest;
 use crate::error::{IoContext, Result};
@@ -28,7 +29,7 @@ use crate::error::{IoContext, Result};
 /// What to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcOptions {
-    /// How many of the newest runs are kept. Pinned runs are kept too.
+    /// The newest runs of so many jobs are kept. Pinned and named runs are kept too.
     pub keep_runs: usize,
     /// Nothing younger than this is removed.
     pub grace: Duration,
@@ -86,13 +87,12 @@ impl Store {
         let mut sweep = Sweep { root: self.root(), options, since: living.since, failed: Vec::new() };
         let mut report = GcReport::default();
 
-        for run in self.runs_by_fate(options, &living)?.1 {
-            sweep.remove(&run.path, &mut report.runs);
-        }
-
         let candidates = self.record_files()?;
         // Runs are read after the records, so that a run that started in between and found one of the records counts.
         let needed = self.needed(options, &living)?;
+        for path in needed.gone.iter().chain(&needed.orphans) {
+            sweep.remove(path, &mut report.runs);
+        }
         let mut doomed = HashSet::new();
         for file in candidates {
             if !needed.has(&file.key, file.modified) && sweep.remove(&file.path, &mut report.records) {
@@ -137,26 +137,29 @@ impl Store {
         Ok(report)
     }
 
-    /// The runs that stay and those that may go, newest first.
-    fn runs_by_fate(&self, options: &GcOptions, living: &Living) -> Result<(Vec<RunFile>, Vec<RunFile>)> {
-        let (mut kept, mut gone) = (Vec::new(), Vec::new());
-        for run in self.run_files()?.runs {
-            let stays = run.pinned
-                || kept.len() < options.keep_runs
-                || age_of(run.modified) < options.grace
-                || living.ids.contains(&run.id);
-            if stays { kept.push(run) } else { gone.push(run) }
-        }
-        Ok((kept, gone))
-    }
-
-    /// What the runs that stay need.
+    /// Which runs stay, and what they need.
     fn needed(&self, options: &GcOptions, living: &Living) -> Result<Needed> {
-        let mut needed = Needed::default();
-        for run in self.runs_by_fate(options, living)?.0 {
+        let files = self.run_files()?;
+        let mut needed = Needed { orphans: files.orphans, ..Needed::default() };
+        let mut jobs = Jobs::default();
+        for run in files.runs {
+            let is_young = age_of(run.modified) < options.grace;
+            let stays = run.pinned || run.described || is_young || living.ids.contains(&run.id);
+            if !stays && jobs.counted >= options.keep_runs {
+                needed.gone.push(run.path);
+                continue;
+            }
             match run.keys()? {
-                Some(Ok(keys)) => needed.keys.extend(keys.keys()),
+                Some(Ok(keys)) => {
+                    let known: HashSet<Digest> = keys.keys().collect();
+                    if jobs.add(&known, keys.was_idle()) || stays {
+                        needed.keys.extend(known);
+                    } else {
+                        needed.gone.push(run.path);
+                    }
+                }
                 Some(Err((reason, seen))) => {
+                    jobs.counted += 1;
                     needed.keys.extend(seen);
                     needed.keep_until(run.modified);
                     needed.damaged.push(Unusable { path: run.path, reason, moved_to: None });
@@ -164,7 +167,7 @@ impl Store {
                 None => {}
             }
         }
-        for pin in self.run_files()?.lost {
+        for pin in files.lost {
             needed.keep_until(SystemTime::now());
             let reason = "the run that it pins is not there".to_owned();
             needed.damaged.push(Unusable { path: pin, reason, moved_to: None });
@@ -186,10 +189,45 @@ impl Store {
     }
 }
 
-/// The keys that must stay.
+/// The jobs that were found, newest first.
+#[derive(Default)]
+struct Jobs {
+    /// Of each the keys that its runs know, and whether one of them computed something.
+    jobs: Vec<(HashSet<Digest>, bool)>,
+    /// Jobs of which a run computed something.
+    counted: usize,
+}
+
+impl Jobs {
+    /// Adds a run by the keys that it knows. Returns whether it knows any that no newer run of its job knows.
+    fn add(&mut self, known: &HashSet<Digest>, was_idle: bool) -> bool {
+        let of_one_job = |job: &(HashSet<Digest>, bool)| known.is_subset(&job.0) || job.0.is_subset(known);
+        let (is_new, counts) = match self.jobs.iter_mut().find(|job| of_one_job(job)) {
+            Some((keys, computed)) => {
+                let counts = !was_idle && !*computed;
+                *computed |= !was_idle;
+                let before = keys.len();
+                keys.extend(known);
+                (keys.len() > before, counts)
+            }
+            None => {
+                self.jobs.push((known.clone(), !was_idle));
+                (true, !was_idle)
+            }
+        };
+        self.counted += usize::from(counts);
+        is_new
+    }
+}
+
+/// What must stay, and which files of runs need not.
 #[derive(Default)]
 struct Needed {
     keys: HashSet<Digest>,
+    /// Runs that go.
+    gone: Vec<PathBuf>,
+    /// What was said of runs that are not there.
+    orphans: Vec<PathBuf>,
     /// Everything stays that was written until then, because a damaged run may have named it.
     until: Option<SystemTime>,
     damaged: Vec<Unusable>,

@@ -9,6 +9,7 @@
 //! | `claims/<key>` | who computes the key now; saves work, never needed for correctness | `claims.rs` |
 //! | `partial/<key>/…` | shards already done, so that a killed stage goes on where it was | `partial.rs` |
 //! | `runs/<id>.json`, `runs/<id>.pin` | a run and its keys, roots of the garbage collection | `runs.rs` |
+//! | `runs/<id>.about` | the name, tags and note that a person gave a run | `about.rs` |
 //! | `live/<id>` | a run that is under way; what it uses is not collected | `live.rs` |
 //! | `memo/` | values remembered under a file's [`Stamp`](crate::files::Stamp), such as "its digest is right" | `memo.rs` |
 //! | `quarantine/` | damaged files, kept for whoever wants to know why | `quarantine.rs` |
@@ -23,6 +24,7 @@
 //! inside an artifact, the terminal.
 #![allow(clippy::disallowed_methods, reason = "this room is the other door to the file system")]
 
+mod about;
 mod blobs;
 mod claims;
 mod fsck;
@@ -50,6 +52,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 
+pub use about::{About, words};
 pub use blobs::Output;
 pub use claims::{Acquired, Claim};
 pub use fsck::{DiskUse, FsckReport, Listed, MissingOutput};

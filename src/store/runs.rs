@@ -38,6 +38,9 @@ pub struct Run {
     pub pinned: bool,
     #[serde(default)]
     pub finished: bool,
+    /// How many nodes this run itself computed; unknown of runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<usize>,
 }
 
 /// One node of a run; key and manifest are unknown while an input is not computed.
@@ -66,6 +69,8 @@ pub(super) struct RunFile {
     pub path: PathBuf,
     pub modified: SystemTime,
     pub pinned: bool,
+    /// Whether a person said something of it ([`super::About`]).
+    pub described: bool,
 }
 
 /// The runs of a store, by the names of their files.
@@ -75,6 +80,8 @@ pub(super) struct RunFiles {
     pub runs: Vec<RunFile>,
     /// Pins of runs that are not there.
     pub lost: Vec<PathBuf>,
+    /// What was said of runs that are not there.
+    pub orphans: Vec<PathBuf>,
 }
 
 /// A run's keys: all that `gc` needs of it.
@@ -82,6 +89,8 @@ pub(super) struct RunFiles {
 pub(super) struct RunKeys {
     id: String,
     nodes: BTreeMap<String, NodeKey>,
+    #[serde(default)]
+    computed: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,6 +101,11 @@ struct NodeKey {
 impl RunKeys {
     pub fn keys(&self) -> impl Iterator<Item = Digest> {
         self.nodes.values().filter_map(|node| node.key)
+    }
+
+    /// Whether the run only found what others had computed.
+    pub fn was_idle(&self) -> bool {
+        self.computed == Some(0)
     }
 }
 
@@ -150,8 +164,22 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a run, and all that it needs, from every garbage collection. `id` may be the beginning of one. Returns the whole
-    /// of it.
+    /// The run of that name: its id or the beginning of it, the name that a person gave it, or the two words of its job, of
+    /// which the newest run is meant.
+    ///
+    /// # Errors
+    /// User: no run, or more than one, is called like this; the file of the run is damaged.
+    pub fn run(&self, name: &str) -> Result<Run> {
+        let file = self.run_named(name)?;
+        match file.read()? {
+            Some(Ok(run)) => Ok(run),
+            Some(Err(reason)) => Err(Error::user(format!("the run {} is damaged: {reason}", file.path.display()))
+                .hint("`dean run` makes a new run of the same job")),
+            None => Err(Error::user(format!("the run {} has just been removed", file.id))),
+        }
+    }
+
+    /// Keeps a run, and all that it needs, from every garbage collection. `id` is as for [`Self::run`]. Returns the whole of it.
     ///
     /// # Errors
     /// User: no run, or more than one, begins like this; a run whose file is damaged, so that it is not known what it needs.
@@ -182,17 +210,26 @@ impl Store {
     /// Every run by its file's name, newest first. Nothing is read.
     pub(super) fn run_files(&self) -> Result<RunFiles> {
         let mut files = RunFiles::default();
-        let mut pins = BTreeMap::new();
+        let (mut pins, mut said) = (BTreeMap::new(), BTreeMap::new());
         for (name, path, metadata) in place::entries(&self.dir("runs"))?.into_iter().rev() {
             if let Some(id) = name.strip_suffix(".pin") {
                 pins.insert(id.to_owned(), path);
+            } else if let Some(id) = name.strip_suffix(".about") {
+                said.insert(id.to_owned(), path);
             } else if let Some(id) = name.strip_suffix(".json") {
                 let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
-                files.runs.push(RunFile { id: id.to_owned(), path, modified, pinned: false });
+                files.runs.push(RunFile { id: id.to_owned(), path, modified, pinned: false, described: false });
             }
         }
         for run in &mut files.runs {
             run.pinned = pins.remove(&run.id).is_some();
+            run.described = said.remove(&run.id).is_some();
+        }
+        for (id, about) in said {
+            // A listing may miss a file that is being replaced.
+            if place::metadata(&self.run_path(&id))?.is_none() {
+                files.orphans.push(about);
+            }
         }
         for (id, pin) in pins {
             // A listing may miss a file that is being replaced.
@@ -200,7 +237,7 @@ impl Store {
             match place::metadata(&path)? {
                 Some(metadata) => {
                     let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
-                    files.runs.push(RunFile { id, path, modified, pinned: true });
+                    files.runs.push(RunFile { id, path, modified, pinned: true, described: false });
                 }
                 None => files.lost.push(pin),
             }
@@ -221,22 +258,38 @@ impl Store {
         self.replace(self.temporary("pin")?, &self.pin_path(id), Keep::Name)
     }
 
-    fn run_named(&self, id: &str) -> Result<RunFile> {
-        let all = self.run_files()?.runs;
+    fn run_named(&self, name: &str) -> Result<RunFile> {
+        let mut all = self.run_files()?.runs;
         let newest: Vec<String> = all.iter().take(3).map(|run| run.id.clone()).collect();
-        let mut runs: Vec<RunFile> = all.into_iter().filter(|run| run.id.starts_with(id)).collect();
-        if runs.len() == 1 {
-            return Ok(runs.swap_remove(0));
+        let begin: Vec<usize> = (0..all.len()).filter(|place| all[*place].id.starts_with(name)).collect();
+        match begin.as_slice() {
+            [] => {}
+            [place] => return Ok(all.swap_remove(*place)),
+            many => {
+                let ids: Vec<&str> = many.iter().take(5).map(|place| all[*place].id.as_str()).collect();
+                return Err(Error::user(format!("more than one run begins with `{name}`"))
+                    .hint(format!("type more of one of {}", ids.join(", "))));
+            }
         }
-        if runs.is_empty() {
-            let hint = match newest.as_slice() {
-                [] => "the store has no runs yet: `dean run` makes one".into(),
-                _ => format!("the newest are {}", newest.join(", ")),
-            };
-            return Err(Error::user(format!("no run begins with `{id}` in {}", self.root().display())).hint(hint));
+        for place in 0..all.len() {
+            if all[place].described && self.about(&all[place].id)?.name.as_deref() == Some(name) {
+                return Ok(all.swap_remove(place));
+            }
         }
-        let ids: Vec<String> = runs.into_iter().take(5).map(|run| run.id).collect();
-        Err(Error::user(format!("more than one run begins with `{id}`"))
-            .hint(format!("type more of one of {}", ids.join(", "))))
+        // Only now are the runs themselves read.
+        if name.contains('-') {
+            for place in 0..all.len() {
+                if let Some(Ok(run)) = all[place].read()?
+                    && run.words() == name
+                {
+                    return Ok(all.swap_remove(place));
+                }
+            }
+        }
+        let hint = match newest.as_slice() {
+            [] => "the store has no runs yet: `dean run` makes one".into(),
+            _ => format!("`dean runs` lists all; the newest are {}", newest.join(", ")),
+        };
+        Err(Error::user(format!("no run is called `{name}`, or begins so, in {}", self.root().display())).hint(hint))
     }
 }

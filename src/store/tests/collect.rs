@@ -4,7 +4,7 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn run(id: &str, manifests: &[Manifest]) -> Run {
+pub(super) fn run(id: &str, manifests: &[Manifest]) -> Run {
     let node = |manifest: &Manifest| RunNode {
         stage: manifest.stage.clone(),
         key: Some(manifest.key()),
@@ -21,6 +21,7 @@ fn run(id: &str, manifests: &[Manifest]) -> Run {
             .collect(),
         pinned: false,
         finished: false,
+        computed: None,
     }
 }
 

@@ -148,6 +148,7 @@ fn a_run_that_is_damaged_anywhere_keeps_what_its_pin_protects() {
         nodes: BTreeMap::from([("node".into(), node)]),
         pinned: true,
         finished: true,
+        computed: None,
     };
     store.write_run(&run).unwrap();
     let path = store.dir("runs").join(format!("{}.json", run.id));

@@ -5,6 +5,7 @@
 mod claims;
 mod collect;
 mod faults;
+mod jobs;
 mod property;
 mod stream;
 mod surroundings;

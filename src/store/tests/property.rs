@@ -96,6 +96,7 @@ fn happen(root: &Path, event: &Event, serial: usize) {
                 nodes: BTreeMap::from([("node".into(), node)]),
                 pinned: false,
                 finished: false,
+                computed: None,
             };
             store.write_run(&run).unwrap();
         }

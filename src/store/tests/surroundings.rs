@@ -59,6 +59,7 @@ fn run_of(manifest: &Manifest) -> Run {
         nodes: BTreeMap::from([("node".into(), node)]),
         pinned: false,
         finished: true,
+        computed: None,
     }
 }
 
