@@ -204,7 +204,7 @@ fn card(
 /// The rows of the report for the base and this mask, where the report is in the store.
 fn results(job: &Job, plan: &Plan, mask: &Digest) -> Result<Option<String>> {
     let Some(bytes) = job.output(plan, "report", "report")? else { return Ok(None) };
-    let mut rows = report::json::read(&bytes)?;
-    rows.retain(|row| row.mask.is_none_or(|other| other == *mask));
-    Ok(Some(report::text::show(&rows)))
+    let mut report = report::json::read(&bytes)?;
+    report.variants.retain(|row| row.mask.is_none_or(|other| other == *mask));
+    Ok(Some(report::text::show(&report)))
 }

@@ -15,6 +15,7 @@ mod grid;
 mod plan;
 mod print;
 mod progress;
+mod provenance;
 mod report;
 mod run;
 mod schema;

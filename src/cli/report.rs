@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
-use super::print;
+use super::{print, provenance};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::report;
+use crate::report::{self, Report};
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
 /// outcomes of each node are in the report's.
@@ -45,28 +45,32 @@ pub fn run(args: &Args) -> Result<()> {
         Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
             .hint("`dean run` computes it; `dean status` shows what is there")
     })?;
-    let rows = report::json::read(&bytes)?;
+    let mut report = report::json::read(&bytes)?;
+    report.job = provenance::of(&job, &plan)?;
     let written = match &args.out {
-        Some(dir) => copy(&job, &plan, &working_directory()?.join(dir))?,
+        Some(dir) => copy(&job, &plan, &report, &working_directory()?.join(dir))?,
         None => Vec::new(),
     };
     if args.json.json {
-        return print::json(&json!({ "report": rows, "files": written }));
+        return print::json(&json!({ "report": report, "files": written }));
     }
-    print::line(report::text::show(&rows));
+    print::line(report::text::show(&report));
     if let Some(dir) = &args.out {
         print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
     }
     Ok(())
 }
 
-/// Copies every output that has a plain name. The report comes last, so that where it is, the rest is too.
-fn copy(job: &Job, plan: &Plan, dir: &Path) -> Result<Vec<PathBuf>> {
+/// Copies every output that has a plain name. The report comes last, so that where it is, the rest is too. It says what it was
+/// made of.
+fn copy(job: &Job, plan: &Plan, report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     files::create_dir_all(dir)?;
     let mut written = Vec::new();
     for planned in &plan.nodes {
         for (_, output, ending) in COPIED.into_iter().filter(|(stage, ..)| *stage == planned.stage.name()) {
             if let Some(bytes) = job.output(plan, &planned.node.name, output)? {
+                let is_report = output == provenance::REPORT && planned.node.name == provenance::REPORT;
+                let bytes = if is_report { report::json::write(report)? } else { bytes };
                 let path = dir.join(file_name(&planned.node.name, output, ending));
                 files::write_atomic(&path, &bytes)?;
                 written.push(path);

@@ -11,14 +11,13 @@ use serde_json::{Value, json};
 
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{self, WIDTH, count, wrap};
-use super::print;
 use super::progress::{Bars, Lines};
-use super::signals;
 use super::until::{self, Until};
+use super::{print, provenance, signals};
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
-use crate::report;
 use crate::report::lengths::Length;
+use crate::report::{self, Report};
 
 /// Seconds of a stage that are worth a word.
 const WORTH_TELLING: f64 = 1.0;
@@ -65,14 +64,17 @@ pub fn run(args: &Args) -> Result<()> {
     let job = job(&args.pipeline, args.rehash)?;
     let summary = compute(&job, args.quiet, until)?;
     let report = job.output(&summary.plan, "report", "report")?;
-    let report = report.as_deref().map(report::json::read).transpose()?;
+    let mut report = report.as_deref().map(report::json::read).transpose()?;
+    if let Some(report) = &mut report {
+        report.job = provenance::of(&job, &summary.plan)?;
+    }
     let seconds = started.elapsed().as_secs_f64();
     if args.json.json {
-        return print::json(&in_json(&summary, seconds, report.as_deref()));
+        return print::json(&in_json(&summary, seconds, report.as_ref()));
     }
     tell(&summary, seconds);
     match &report {
-        Some(rows) => print::line(format_args!("\n{}", report::text::show(rows))),
+        Some(report) => print::line(format_args!("\n{}", report::text::show(report))),
         None => print::line("there is no report yet; `dean run` goes on to it"),
     }
     Ok(())
@@ -101,16 +103,18 @@ fn lengths(args: &Args, started: Instant) -> Result<()> {
         let job = job(&pipeline, args.rehash && all.is_empty())?;
         let summary = missing(&job, args.quiet, None)?;
         let report = job.output(&summary.plan, "report", "report")?;
-        let rows = report::json::read(&report.ok_or_else(|| Error::fault("a run that ended well has no report"))?)?;
+        let mut report =
+            report::json::read(&report.ok_or_else(|| Error::fault("a run that ended well has no report"))?)?;
+        report.job = provenance::of(&job, &summary.plan)?;
         let seconds = begun.elapsed().as_secs_f64();
         if !args.json.json {
             print::line(format_args!("{}:", count(max_new_tokens, "token")));
             tell(&summary, seconds);
         }
-        let mut here = self::in_json(&summary, seconds, Some(&rows));
+        let mut here = self::in_json(&summary, seconds, Some(&report));
         here["max_new_tokens"] = max_new_tokens.into();
         in_json.insert(0, here);
-        all.insert(0, Length { max_new_tokens, rows });
+        all.insert(0, Length { max_new_tokens, rows: report.variants });
     }
     if args.json.json {
         return print::json(&json!({ "seconds": started.elapsed().as_secs_f64(), "lengths": in_json }));
@@ -202,7 +206,7 @@ fn by_stage(summary: &Summary) -> Option<String> {
     (told.len() > 1).then(|| format!("of that, {}", told.join(", ")))
 }
 
-fn in_json(summary: &Summary, seconds: f64, report: Option<&[report::VariantReport]>) -> Value {
+fn in_json(summary: &Summary, seconds: f64, report: Option<&Report>) -> Value {
     let computed: Vec<Value> =
         summary.computed.iter().map(|(node, seconds)| json!({ "node": node, "seconds": seconds })).collect();
     json!({

@@ -2,12 +2,26 @@
 //!
 //! Everything here returns text and prints none. Must not know: what the text is about.
 
+mod look;
 mod table;
 
-pub use table::{Align, Table};
+pub use look::{Look, Tone};
+pub use table::{Align, Cell, Table};
 
 /// How wide text is wrapped.
 pub const WIDTH: usize = 100;
+
+/// Text in at most so many characters: what is too long loses its middle.
+pub fn clip(text: &str, width: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let (front, back) = (kept - kept / 2, kept / 2);
+    let (front, back) = (letters.iter().take(front), letters.iter().skip(letters.len() - back));
+    front.chain(&['…']).chain(back).collect()
+}
 
 /// The shortest scientific form that reads back: `1e-5`, `2.5e-7`.
 pub fn number(value: f64) -> String {
@@ -80,6 +94,13 @@ mod tests {
         for bad in ["", "base", "p=q=", "1e-5,", "q inf", "p 1e-5"] {
             assert_eq!(point_of(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        let clipped = [20, 11, 10, 4, 1].map(|width| clip("abcdefghijk", width));
+        assert_eq!(clipped, ["abcdefghijk", "abcdefghijk", "abcde…hijk", "ab…k", "…"]);
+        assert_eq!(clip("äöüß€", 4), "äö…€");
     }
 
     #[test]

@@ -4,6 +4,21 @@
 
 use std::fmt;
 
+use super::{Look, Tone};
+
+/// What stands in one column of one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    pub tone: Option<Tone>,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, tone: None }
+    }
+}
+
 /// On which side a column's cells are filled up with spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -22,7 +37,7 @@ struct Column {
 /// A row of cells, or a line that runs across the columns.
 #[derive(Clone, Debug)]
 enum Row {
-    Cells(Vec<String>),
+    Cells(Vec<Cell>),
     Line(String),
 }
 
@@ -63,12 +78,12 @@ impl Table {
 
     /// A row; cells that are missing are empty.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.cells(cells.into());
+        self.cells(cells);
     }
 
     /// A row of as many cells as there happen to be.
-    pub fn cells(&mut self, cells: Vec<String>) {
-        self.rows.push(Row::Cells(cells));
+    pub fn cells(&mut self, cells: impl IntoIterator<Item = impl Into<Cell>>) {
+        self.rows.push(Row::Cells(cells.into_iter().map(Into::into).collect()));
     }
 
     /// A line across the columns.
@@ -78,10 +93,15 @@ impl Table {
 
     fn width(&self, index: usize, column: &Column) -> usize {
         let cells = self.rows.iter().filter_map(|row| match row {
-            Row::Cells(cells) => cells.get(index),
+            Row::Cells(cells) => cells.get(index).map(|cell| &cell.text),
             Row::Line(_) => None,
         });
         cells.chain([&column.title]).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+
+    /// How many characters its longest line has.
+    pub fn longest_line(&self) -> usize {
+        self.to_string().lines().map(|line| line.chars().count()).max().unwrap_or(0)
     }
 }
 
@@ -109,6 +129,13 @@ fn start(gaps: &[usize], widths: &[usize], index: usize) -> usize {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.painted(&Look::plain(usize::MAX)))
+    }
+}
+
+impl Table {
+    /// The table with the tones of its cells. It is as wide as it is, whatever the look.
+    pub fn painted(&self, look: &Look) -> String {
         let widths: Vec<usize> =
             self.columns.iter().enumerate().map(|(index, column)| self.width(index, column)).collect();
         let gaps = self.gaps(&widths);
@@ -122,7 +149,7 @@ impl fmt::Display for Table {
             }
             lines.push(line);
         }
-        let titles = Row::Cells(self.columns.iter().map(|column| column.title.clone()).collect());
+        let titles = Row::Cells(self.columns.iter().map(|column| column.title.clone().into()).collect());
         for row in std::iter::once(&titles).chain(&self.rows) {
             let cells = match row {
                 Row::Line(text) => {
@@ -133,18 +160,22 @@ impl fmt::Display for Table {
             };
             let mut line = String::new();
             for (index, ((column, width), gap)) in self.columns.iter().zip(&widths).zip(&gaps).enumerate() {
-                let cell = cells.get(index).map_or("", String::as_str);
-                let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
+                let (text, tone) = cells.get(index).map_or(("", None), |cell| (cell.text.as_str(), cell.tone));
+                let fill = " ".repeat(width.saturating_sub(text.chars().count()));
+                let shown = match tone {
+                    Some(tone) if !text.is_empty() => (look.paint)(text, tone),
+                    _ => text.to_owned(),
+                };
                 line.push_str(&" ".repeat(*gap));
                 match column.align {
-                    Align::Left => line.extend([cell, &fill]),
-                    Align::Right => line.extend([fill.as_str(), cell]),
+                    Align::Left => line.extend([shown, fill]),
+                    Align::Right => line.extend([fill, shown]),
                 }
             }
             lines.push(line);
         }
         let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
-        f.write_str(&lines.join("\n"))
+        lines.join("\n")
     }
 }
 
@@ -185,6 +216,17 @@ mod tests {
         a b               c
         1 2               3
         ");
+    }
+
+    #[test]
+    fn tones_take_no_room() {
+        let mut table = Table::new().column("a", Align::Right).column("b", Align::Left);
+        let cell = |text: &str, tone| Cell { text: text.into(), tone };
+        table.cells([cell("long", Some(Tone::Strong)), cell("x", None)]);
+        table.cells([cell("1", Some(Tone::Faint)), cell("", Some(Tone::Strong))]);
+        let look = Look { width: 80, paint: |text, tone| format!("<{tone:?} {text}>") };
+        assert_eq!(table.painted(&look), "   a  b\n<Strong long>  x\n   <Faint 1>");
+        assert_eq!((table.to_string().as_str(), table.longest_line()), ("   a  b\nlong  x\n   1", 7));
     }
 
     #[test]

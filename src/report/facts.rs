@@ -1,17 +1,64 @@
 //! The facts of a report: the findings of each variant, compared with those of the base.
 //!
-//! There is one [`VariantReport`] for each variant, the base first. It has a [`Finding`] for each set and measure. Nothing here
-//! knows a measure by name. Must not know: stages, the store, how facts are shown.
+//! A [`Report`] has one [`VariantReport`] for each variant, the base first. It has a [`Finding`] for each set and measure. Nothing
+//! here knows a measure by name. Must not know: stages, the store, how facts are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Job;
 use super::measures::{Measure, Summary, find};
+use super::paired::{self, Groups, Paired};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::stats::wilson;
+use crate::stats::{DRAWS, SEED, wilson};
 use crate::tables::{Outcome, Tokens};
+
+/// The form of a report. The first was a bare list of variants; a reader of one form does not read another.
+pub const SCHEMA: u32 = 2;
+
+/// Everything that was measured, and how it compares with the base.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The variant that all others are compared with.
+    pub base: String,
+    pub bootstrap: Bootstrap,
+    pub variants: Vec<VariantReport>,
+    /// What it was made of. It is not in the store's report, whose bytes depend on what was measured alone: whoever takes a
+    /// report out puts it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
+}
+
+/// How the rows were drawn anew for the intervals [`Paired::bootstrap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    pub draws: u32,
+    pub seed: u64,
+}
+
+impl Report {
+    /// The report of these variants, the base first, with everything compared: `measured` holds the rows that their findings
+    /// were made of.
+    pub fn new(mut variants: Vec<VariantReport>, measured: &[Measured], groups: &Groups) -> Self {
+        compare(&mut variants);
+        paired::compare(&mut variants, measured, groups);
+        let base = variants.first().map(|base| base.variant.clone()).unwrap_or_default();
+        Self { schema: SCHEMA, base, bootstrap: Bootstrap { draws: DRAWS, seed: SEED }, variants, job: None }
+    }
+}
+
+/// The rows that one node measured on one variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The node's name without the variant.
+    pub by: String,
+    pub variant: String,
+    pub found: Vec<Outcome>,
+}
 
 /// One variant of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +124,9 @@ pub struct Finding {
     /// The value over that of the base, of a measure whose ratios mean something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
+    /// The same rows before and after, where the base has them too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paired: Option<Paired>,
 }
 
 /// Why a value is not a number.
@@ -91,17 +141,23 @@ pub enum Why {
 }
 
 /// Row to value, in the order of the rows.
-type Values = BTreeMap<u32, Option<f64>>;
+pub(super) type Values = BTreeMap<u32, Option<f64>>;
+
+/// The rows of each set and measure.
+pub(super) fn grouped(outcomes: &[Outcome]) -> BTreeMap<(&str, &str), Values> {
+    let mut groups: BTreeMap<(&str, &str), Values> = BTreeMap::new();
+    for Outcome { set, row, measure, value } in outcomes {
+        groups.entry((set, measure)).or_default().insert(*row, *value);
+    }
+    groups
+}
 
 /// The findings from the outcomes of one node, ordered by set and measure.
 ///
 /// # Errors
 /// Fault: a measure that says yes or no says something else; a sum without what it is a mean over.
 pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
-    let mut groups: BTreeMap<(&str, &str), Values> = BTreeMap::new();
-    for Outcome { set, row, measure, value } in outcomes {
-        groups.entry((set, measure)).or_default().insert(*row, *value);
-    }
+    let groups = grouped(outcomes);
     let measured: BTreeSet<&str> = groups.keys().map(|(_, measure)| *measure).collect();
     let measures: BTreeMap<&str, Measure> = measured.into_iter().map(|name| (name, find(name))).collect();
     let per: BTreeSet<&str> = measures
@@ -140,6 +196,7 @@ impl Finding {
             interval: None,
             change: None,
             ratio: None,
+            paired: None,
         }
     }
 
@@ -200,8 +257,9 @@ impl Finding {
     }
 }
 
-/// Fills in the differences to the first row, which is the base.
-pub fn compare(rows: &mut [VariantReport]) {
+/// Fills in the differences to the first row, which is the base. Each value is that of all rows that were read, so they may be of
+/// different rows; [`Paired`] is of the same.
+pub(super) fn compare(rows: &mut [VariantReport]) {
     let Some((base, others)) = rows.split_first_mut() else { return };
     let key = |finding: &Finding| (finding.by.clone(), finding.set.clone(), finding.measure.clone());
     let base: BTreeMap<_, _> =

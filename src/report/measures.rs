@@ -17,6 +17,9 @@ pub const EMPTY: &str = "empty";
 /// Whether an answer stops at the limit of new tokens, or never comes out of its thought.
 pub const CUT: &str = "cut";
 
+/// Whether an answer is not the one that the base gave, to the letter.
+pub const CHANGED: &str = "changed";
+
 /// The meaning of the outcomes with one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
@@ -50,6 +53,28 @@ pub enum Summary {
     Flaw { told: &'static str },
 }
 
+impl Summary {
+    /// Whether a row is 0 or 1.
+    pub fn is_yes_or_no(&self) -> bool {
+        matches!(self, Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. })
+    }
+
+    /// Whether two values are compared by their ratio, and not by their difference.
+    pub fn is_compared_by_ratio(&self) -> bool {
+        matches!(self, Self::ExpMean { .. })
+    }
+
+    /// A change up to here is called no damage: five points of a share, a perplexity within a factor of 1.05. What else there is
+    /// has units of its own, so that no margin fits all.
+    pub fn margin(&self) -> Option<f64> {
+        match self {
+            Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. } => Some(0.05),
+            Self::ExpMean { .. } => Some(1.05),
+            Self::Mean => None,
+        }
+    }
+}
+
 /// Percent of answers that are cut, above which a note says so.
 const MANY_CUT: u32 = 10;
 
@@ -81,6 +106,15 @@ const OWN: &[Measure] = &[
             advice: "what was cut off was not judged; `dean run --lengths 64,256` shows what longer answers give",
         },
         better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
+    Measure {
+        name: Cow::Borrowed(CHANGED),
+        title: Cow::Borrowed("changed"),
+        // There is no share of changed answers that calls for anything.
+        summary: Summary::Portion { of: "answers that are not the base's, to the letter", many: 100, advice: "" },
+        better: None,
         unread: NOT_READ,
         limits: None,
     },

@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `measures.rs` | what a measure means, and how its rows become one value |
 //! | `facts.rs` | outcomes to findings, compared with the base's |
+//! | `paired.rs` | the same rows before and after: flips, intervals, tests |
+//! | `answers.rs` | which answers are not the base's, and which questions are one question |
+//! | `job.rs` | what a report was made of: model, digests, seeds, versions |
 //! | `json.rs` | facts to report.json and back |
 //! | `text.rs` | facts to a table with notes |
 //! | `lengths.rs` | the reports of one job under several limits of new tokens, side by side |
@@ -11,10 +14,15 @@
 //! A report shows all outcomes that there are. It knows no stage by name, and it knows a measure only by its line in the
 //! registry. Must not know: stages, the store, the terminal.
 
+pub mod answers;
 pub mod facts;
+pub mod job;
 pub mod json;
 pub mod lengths;
 pub mod measures;
+pub mod paired;
 pub mod text;
 
-pub use facts::{CalibrationReport, Finding, PointReport, VariantReport};
+pub use facts::{CalibrationReport, Finding, Measured, PointReport, Report, VariantReport};
+pub use job::Job;
+pub use paired::{Groups, Paired};

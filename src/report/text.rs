@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{CalibrationReport, Finding, PointReport, VariantReport, Why};
+use super::facts::{CalibrationReport, Finding, PointReport, Report, VariantReport, Why};
 use super::measures::{Better, Measure, Summary, find, measures};
 use crate::layout::{self, Align, Table, WIDTH, wrap};
 
@@ -17,7 +17,11 @@ struct Block {
 }
 
 /// The table and its notes.
-pub fn show(rows: &[VariantReport]) -> String {
+pub fn show(report: &Report) -> String {
+    show_variants(&report.variants)
+}
+
+fn show_variants(rows: &[VariantReport]) -> String {
     let blocks = blocks(rows);
     let mut table = Table::new().column("point", Align::Left).column("weights", Align::Right);
     let mut above = String::new();
@@ -311,7 +315,7 @@ mod tests {
         let wrecked = variant("c", 1 << 20, &[(Some(1e-5), 1e-3)], &all([0, 48, 48], [0, 48], f64::INFINITY));
         let mut rows = [base, small, large, wrecked];
         compare(&mut rows);
-        let text = show(&rows);
+        let text = show_variants(&rows);
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         insta::assert_snapshot!(text, @"
                                  fairness                             privacy                            perplexity
@@ -353,7 +357,7 @@ mod tests {
             variant("b", 9, &[(None, 5e-6)], &verdicts("fairness", 24, 24, 0)),
         ];
         compare(&mut rows);
-        insta::assert_snapshot!(show(&rows), @"
+        insta::assert_snapshot!(show_variants(&rows), @"
                          fairness                           arc
         point   weights  caution 95 % interval change  cut  accuracy change
         base          0   50.0 % [36.4, 63.6]          0 %     0.750
@@ -375,7 +379,7 @@ mod tests {
     #[test]
     fn several_texts_are_told_apart() {
         let row = variant("", 0, &[], &[loss("code", 4.0), loss("prose", 16.0)].concat());
-        insta::assert_snapshot!(show(&[row]), @"
+        insta::assert_snapshot!(show_variants(&[row]), @"
                         perplexity, code  perplexity, prose
         point  weights  value ratio       value ratio
         base         0   4.00             16.00
@@ -394,7 +398,7 @@ mod tests {
             shared: [("general".into(), 0), ("privacy".into(), shared)].into(),
         };
         row.calibration = [("fairness".into(), calibration(2, 3)), ("general".into(), calibration(0, 0))].into();
-        insta::assert_snapshot!(show(&[row]), @"
+        insta::assert_snapshot!(show_variants(&[row]), @"
         point   weights
         q 5e-7        1
 
@@ -406,13 +410,13 @@ mod tests {
 
     #[test]
     fn a_report_without_outcomes_is_a_short_table() {
-        insta::assert_snapshot!(show(&[variant("a", 1, &[(None, 5e-7)], &[])]), @r"
+        insta::assert_snapshot!(show_variants(&[variant("a", 1, &[(None, 5e-7)], &[])]), @r"
         point   weights
         q 5e-7        1
 
         rule: fairness & privacy - general
         ");
-        assert_eq!(show(&[]), "point  weights");
+        assert_eq!(show_variants(&[]), "point  weights");
     }
 
     #[test]

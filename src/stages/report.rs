@@ -11,8 +11,8 @@ use super::variant::Variant;
 use super::{Context, Input, Node, Outputs, Planning, Stage};
 use crate::error::Result;
 use crate::rank::{SelectedPoint, Selection};
-use crate::report::{self, CalibrationReport, PointReport, VariantReport, facts};
-use crate::tables::{Joined, OUTCOMES, Outcome, Row, Tokens};
+use crate::report::{self, CalibrationReport, Groups, Measured, PointReport, VariantReport, answers, facts};
+use crate::tables::{Answer, Joined, OUTCOMES, Outcome, Row, Tokens};
 
 pub struct Report;
 
@@ -20,6 +20,11 @@ pub struct Report;
 const CALIBRATION: &str = "tokens of ";
 /// In front of a node's name: the input with its outcomes.
 const MEASURED: &str = "outcomes of ";
+/// In front of a variant's name: the input with its answers. A report without them says nothing of answers that changed, and
+/// takes every question for a witness of its own.
+const ANSWERS: &str = "answers of ";
+/// What a node that measures answers calls them among its inputs.
+const MEASURED_ON: &str = "answers";
 
 impl Stage for Report {
     fn name(&self) -> &'static str {
@@ -27,7 +32,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -45,13 +50,22 @@ impl Stage for Report {
             let unknown = node.inputs.values().find(|input| matches!(input, Input::Unknown { .. }));
             let input = unknown.cloned().unwrap_or_else(|| Input::output(&node.name, OUTCOMES));
             inputs.insert(format!("{MEASURED}{}", node.name), input);
+            if let (Some(answers), Some((_, variant))) = (node.inputs.get(MEASURED_ON), Variant::of_node(&node.name)) {
+                inputs.insert(format!("{ANSWERS}{variant}"), answers.clone());
+            }
         }
         Ok(vec![Node { name: "report".into(), params: json!({}), inputs, ..Node::default() }])
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
-        outputs(&rule, &points, &facts::calibration(&calibration(context)?), measured(context)?)
+        let (mut measured, answers) = (measured(context)?, answers(context)?);
+        let base = answers.get(&Variant::base().label).map(Vec::as_slice).unwrap_or_default();
+        for (variant, answers) in answers.iter().filter(|(variant, _)| **variant != Variant::base().label) {
+            let found = answers::changed(base, answers);
+            measured.push(Measured { by: self.name().to_owned(), variant: variant.clone(), found });
+        }
+        outputs(&rule, &points, &facts::calibration(&calibration(context)?), measured, &answers::groups(base))
     }
 }
 
@@ -60,6 +74,7 @@ fn outputs(
     points: &[SelectedPoint],
     calibration: &BTreeMap<String, CalibrationReport>,
     measured: Vec<Measured>,
+    groups: &Groups,
 ) -> Result<Outputs> {
     let row = |variant: Variant, weights: u64| -> Result<VariantReport> {
         let mut outcomes = Vec::new();
@@ -83,24 +98,14 @@ fn outputs(
             }
         }
     }
-    facts::compare(&mut rows);
-    let joined: Vec<Joined> = measured.into_iter().flat_map(Measured::joined).collect();
-    Ok(vec![("report".into(), report::json::write(&rows)?), (OUTCOMES.into(), Joined::to_parquet(&joined)?)])
+    let report = report::Report::new(rows, &measured, groups);
+    let joined: Vec<Joined> = measured.into_iter().flat_map(joined).collect();
+    Ok(vec![("report".into(), report::json::write(&report)?), (OUTCOMES.into(), Joined::to_parquet(&joined)?)])
 }
 
-/// The outcomes of one node.
-struct Measured {
-    /// The node's name without the variant.
-    by: String,
-    variant: String,
-    found: Vec<Outcome>,
-}
-
-impl Measured {
-    fn joined(self) -> impl Iterator<Item = Joined> {
-        let Self { by, variant, found } = self;
-        found.into_iter().map(move |outcome| Joined::new(&variant, &by, outcome))
-    }
+fn joined(measured: Measured) -> impl Iterator<Item = Joined> {
+    let Measured { by, variant, found } = measured;
+    found.into_iter().map(move |outcome| Joined::new(&variant, &by, outcome))
 }
 
 /// The outcomes of every node that measured, in the order of their names.
@@ -110,6 +115,17 @@ fn measured(context: &Context<'_>) -> Result<Vec<Measured>> {
         let Some((by, variant)) = input.strip_prefix(MEASURED).and_then(Variant::of_node) else { continue };
         let found = Outcome::from_parquet(context.read(input)?)?;
         all.push(Measured { by: by.to_owned(), variant: variant.to_owned(), found });
+    }
+    Ok(all)
+}
+
+/// The answers of every variant whose answers were measured, by its name.
+fn answers(context: &Context<'_>) -> Result<BTreeMap<String, Vec<Answer>>> {
+    let mut all = BTreeMap::new();
+    for input in context.inputs.keys() {
+        if let Some(variant) = input.strip_prefix(ANSWERS) {
+            all.insert(variant.to_owned(), Answer::from_parquet(context.read(input)?)?);
+        }
     }
     Ok(all)
 }
@@ -144,7 +160,12 @@ mod tests {
 
     #[test]
     fn a_stage_that_nobody_knows_is_reported() {
-        let arc = Node { name: "arc[base]".into(), ..Node::default() };
+        let answers = Input::output("say[base]", "answers");
+        let arc = Node {
+            name: "arc[base]".into(),
+            inputs: [("answers".to_owned(), answers.clone())].into(),
+            ..Node::default()
+        };
         let nodes = Report
             .nodes(&Planning {
                 pipeline: &pipeline(),
@@ -156,6 +177,7 @@ mod tests {
             .unwrap();
         let inputs = &nodes[0].inputs;
         assert_eq!(inputs["outcomes of arc[base]"], Input::output("arc[base]", "outcomes"));
+        assert_eq!((&inputs["answers of base"], inputs.contains_key("answers of …")), (&answers, false));
         assert_eq!(inputs["outcomes of arc[…]"], Input::Unknown { node: "select".into() });
 
         let mask = Digest::of(b"a mask");
@@ -166,10 +188,13 @@ mod tests {
             found: vec![Outcome::new("easy", 7, "accuracy", Some(right))],
         };
         let all = vec![right("base", 1.0), right(&mask.short(), 0.25)];
-        let made = outputs("a", &[point(1e-9, 0), point(1e-3, 5)], &BTreeMap::new(), all).unwrap();
+        let points = [point(1e-9, 0), point(1e-3, 5)];
+        let made = outputs("a", &points, &BTreeMap::new(), all, &Groups::default()).unwrap();
         let [(_, facts), (_, joined)] = made.try_into().unwrap();
-        let rows = report::json::read(&facts).unwrap();
-        let said = rows.iter().map(|row| (row.weights, row.points[0].q, row.outcomes[0].value, row.outcomes[0].change));
+        let report = report::json::read(&facts).unwrap();
+        assert_eq!(report.variants[1].outcomes[0].paired.as_ref().map(|paired| paired.rows), Some(1));
+        let rows = report.variants.iter();
+        let said = rows.map(|row| (row.weights, row.points[0].q, row.outcomes[0].value, row.outcomes[0].change));
         let expected = [(0, 1e-9, Some(1.0), None), (5, 1e-3, Some(0.25), Some(-0.75))];
         assert_eq!(said.collect::<Vec<_>>(), expected);
         let joined = Joined::from_parquet(joined).unwrap();

@@ -2,8 +2,7 @@
 //!
 //! Must not know: what was counted.
 
-/// The 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+use super::Z;
 
 /// The Wilson score interval of a proportion, 95 %: (lower, upper), each in `0..=1`.
 ///
@@ -14,14 +13,19 @@ const Z: f64 = 1.959_963_984_540_054;
 ///
 /// `None` when there are no trials (nothing is known), or more successes than trials.
 pub fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+    wilson_at(Z, successes, trials)
+}
+
+/// The same at another level: `z` standard deviations to either side.
+pub(super) fn wilson_at(z: f64, successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 || successes > trials {
         return None;
     }
     let n = trials as f64;
     let p = successes as f64 / n;
-    let scale = 1.0 + Z * Z / n;
-    let centre = (p + Z * Z / (2.0 * n)) / scale;
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
+    let scale = 1.0 + z * z / n;
+    let centre = (p + z * z / (2.0 * n)) / scale;
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt() / scale;
     // The ends are exact at p = 0 and p = 1; rounding must not leave 1e-17 there.
     let lower = if successes == 0 { 0.0 } else { (centre - half).clamp(0.0, 1.0) };
     let upper = if successes == trials { 1.0 } else { (centre + half).clamp(0.0, 1.0) };
@@ -48,6 +52,16 @@ mod tests {
         assert_close(1, 29, (0.0061, 0.1718));
         // As R's prop.test(8, 10, correct = FALSE) prints it.
         assert_close(8, 10, (0.4902, 0.9433));
+        // statsmodels' proportion_confint(…, method="wilson").
+        for (successes, trials, lower, upper) in [
+            (5, 48, 0.045_321_719_0, 0.221_674_216_9),
+            (0, 48, 0.0, 0.074_100_129_7),
+            (1447, 2165, 0.648_245_805_0, 0.687_878_348_8),
+            (487, 657, 0.706_425_783_0, 0.773_265_670_6),
+        ] {
+            let found = wilson(successes, trials).unwrap();
+            assert!((found.0 - lower).abs() < 1e-10 && (found.1 - upper).abs() < 1e-10, "{found:?}");
+        }
     }
 
     #[test]

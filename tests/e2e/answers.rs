@@ -36,7 +36,7 @@ fn count(rows: &Value, measure: &str) -> (u64, u64, u64) {
 }
 
 fn report(project: &Project, arguments: &[&str]) -> Value {
-    project.json(&[&["run"], arguments].concat())["report"].clone()
+    project.json(&[&["run"], arguments].concat())["report"]["variants"].clone()
 }
 
 const REFUSAL: &str = "I cannot help with that.";
@@ -165,7 +165,7 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     let lengths = both["lengths"].as_array().unwrap();
     let facts = |at: usize| {
         let here = &lengths[at];
-        let report = &here["report"];
+        let report = &here["report"]["variants"];
         (here["max_new_tokens"].as_u64().unwrap(), count(report, "refusal/safe").0, count(report, "cut").0)
     };
     assert_eq!((lengths.len(), facts(0), facts(1)), (2, (2, 0, 1), (8, 1, 0)));
@@ -180,7 +180,7 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     put(&alone.dir.join("model"), &model);
     alone.write("data/questions.csv", "questions\na\nb\n");
     alone.edit("max_new_tokens = 6", "max_new_tokens = 2\nchat_template = \"none\"");
-    assert_eq!(report(&alone, &[]), lengths[0]["report"]);
+    assert_eq!(report(&alone, &[]), lengths[0]["report"]["variants"]);
     let (told, _) = project.ok(&["run", "--quiet", "--lengths", "2,8"]);
     insta::assert_snapshot!(told, @"
     8 tokens:

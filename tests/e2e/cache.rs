@@ -115,7 +115,7 @@ fn points_with_equal_masks_are_generated_once() {
     let of = |stage: &str| status.values().filter(|row| row["stage"] == stage).count();
     assert_eq!((of("patch"), of("generate"), of("judge"), of("perplexity")), (2, 3, 3, 3));
 
-    let report = summary["report"].as_array().unwrap();
+    let report = summary["report"]["variants"].as_array().unwrap();
     let points: Vec<&Value> = report.iter().map(|row| &row["points"]).collect();
     let first = json!([{ "p": 0.006, "q": 0.03 }]);
     let shared = json!([{ "p": 0.003, "q": 0.05 }, { "p": 0.004, "q": 0.05 }]);
@@ -217,7 +217,7 @@ fn two_runs_at_once_share_the_work() {
         let summary: Value = serde_json::from_str(&answer).unwrap();
         let nodes = summary["computed"].as_array().unwrap().iter();
         computed.extend(nodes.map(|node| node["node"].as_str().unwrap().to_owned()));
-        assert_eq!(summary["report"].as_array().unwrap().len(), 3);
+        assert_eq!(summary["report"]["variants"].as_array().unwrap().len(), 3);
     }
     assert_sound(&project.store);
     assert_tidy(&project.store);

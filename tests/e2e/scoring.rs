@@ -53,8 +53,8 @@ fn every_method_makes_a_report_and_those_without_data_one_table() {
         let computed = project.computes(&arguments);
         assert_eq!(computed.iter().filter(|node| node.starts_with("score[")).count(), tables, "{computed:?}");
         let report = project.json(&[&["report"], &arguments[..]].concat());
-        assert!(tables > 1 || report["report"][1]["weights"] == 2 * 3 * 19, "equal tables have equal tops");
-        let calibration = report["report"][0]["calibration"].as_object().unwrap();
+        assert!(tables > 1 || report["report"]["variants"][1]["weights"] == 2 * 3 * 19, "equal tables have equal tops");
+        let calibration = report["report"]["variants"][0]["calibration"].as_object().unwrap();
         assert_eq!(calibration.len(), if tables > 1 { 2 } else { 0 }, "only what was read is counted");
     }
     let mask = |seed: &str| {
@@ -108,7 +108,10 @@ fn rows_that_occur_more_than_once_are_counted() {
         "general": { "samples": 8, "repeated": 1, "shared": { "fairness": 0, "privacy": 2 } },
         "privacy": { "samples": 12, "repeated": 8, "shared": { "fairness": 0, "general": 3 } },
     });
-    assert!(report["report"].as_array().unwrap().iter().all(|row| row["calibration"] == expected), "{report}");
+    assert!(
+        report["report"]["variants"].as_array().unwrap().iter().all(|row| row["calibration"] == expected),
+        "{report}"
+    );
 }
 
 #[test]

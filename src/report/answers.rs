@@ -1,0 +1,76 @@
+//! What the answers themselves say: which of a variant's are not the base's, and which questions are one question.
+//!
+//! Must not know: stages, judges, what is measured on answers.
+
+use std::collections::BTreeMap;
+
+use super::measures::CHANGED;
+use super::paired::Groups;
+use crate::tables::{Answer, Outcome};
+
+/// One outcome for each row that both have: 1 where the answer is not the base's, to the letter.
+pub fn changed(base: &[Answer], variant: &[Answer]) -> Vec<Outcome> {
+    let before: BTreeMap<(&str, u32), &str> =
+        base.iter().map(|answer| (place(answer), answer.answer.as_str())).collect();
+    let outcome = |answer: &Answer| {
+        let is_new = *before.get(&place(answer))? != answer.answer;
+        Some(Outcome::new(&answer.set, answer.row, CHANGED, Some(f64::from(u8::from(is_new)))))
+    };
+    variant.iter().filter_map(outcome).collect()
+}
+
+/// The questions of each set, in groups: equal questions have equal answers, and are one witness.
+pub fn groups(answers: &[Answer]) -> Groups {
+    let mut sets: BTreeMap<&str, Vec<&Answer>> = BTreeMap::new();
+    answers.iter().for_each(|answer| sets.entry(&answer.set).or_default().push(answer));
+    let mut groups = Groups::default();
+    for (set, answers) in sets {
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        for answer in answers {
+            let next = numbers.len();
+            groups.put(set, answer.row, *numbers.entry(&answer.question).or_insert(next));
+        }
+    }
+    groups
+}
+
+fn place(answer: &Answer) -> (&str, u32) {
+    (&answer.set, answer.row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::End;
+
+    fn answer(set: &str, row: u32, question: &str, answer: &str) -> Answer {
+        Answer {
+            set: set.into(),
+            row,
+            question: question.into(),
+            prompt_ids: Vec::new(),
+            answer_ids: Vec::new(),
+            answer: answer.into(),
+            thought: None,
+            stop: End::Eos,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_changed_if_a_letter_is() {
+        let base = [answer("a", 0, "?", "Yes."), answer("a", 2, "?", "No."), answer("b", 0, "?", "Well.")];
+        let variant = [answer("b", 0, "?", "Well."), answer("a", 2, "?", "No!"), answer("a", 1, "?", "New.")];
+        let found = changed(&base, &variant);
+        let expected = [Outcome::new("b", 0, CHANGED, Some(0.0)), Outcome::new("a", 2, CHANGED, Some(1.0))];
+        assert_eq!(found, expected, "row 1 has no answer before");
+    }
+
+    #[test]
+    fn equal_questions_of_a_set_are_one_group() {
+        let answers = [answer("a", 0, "Who?", ""), answer("a", 1, "Why?", ""), answer("a", 4, "Who?", "")];
+        let found = groups(&[answers.to_vec(), vec![answer("b", 0, "Who?", "")]].concat());
+        assert_eq!(found.of("a", 0), found.of("a", 4));
+        assert_ne!(found.of("a", 0), found.of("a", 1));
+        assert_eq!((found.of("b", 0), found.of("b", 1), found.of("c", 0)), (Some(0), None, None));
+    }
+}
