@@ -7,13 +7,14 @@
 //! of its inputs. What is in the [`store`] under its key is not computed again; what is missing is computed
 //! by a stage, published, and planned anew, until nothing is missing.
 //!
-//! The [`stages`] are eight files of one shape: tokenize and score for each data set, select once for the whole grid, then
-//! patch, generate, judge and perplexity for each distinct mask, and at the end the report. A stage is a pure function that
+//! The [`stages`] are nine files of one shape: tokenize and score for each data set, select once for the whole grid, then
+//! patch, generate, inspect, judge and perplexity for each distinct mask, and at the end the report. A stage is a pure function that
 //! never sees the store. It uses
 //!
 //! * [`model`]: checkpoints, tokenisers, and the one decoder that reads, writes and scores;
 //! * [`score`]: what number a weight gets from a data set;
 //! * [`rank`]: the best weights of each matrix, the rules that combine them, and masks;
+//! * [`inspect`]: what can be read off an answer without a judge;
 //! * [`judge`]: what an answer is called, and by whom;
 //! * [`data`] and [`stats`]: rows of files and which of them are drawn, intervals;
 //! * [`tables`] and [`tensors`]: the files that stages hand to each other, which DuckDB and pandas read;
@@ -45,6 +46,7 @@ pub mod export;
 pub mod files;
 #[cfg(test)]
 mod foreign;
+pub mod inspect;
 pub mod judge;
 pub mod layout;
 pub mod machine;

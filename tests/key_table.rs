@@ -134,6 +134,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("a patch", &[], Output("patch", "patch")),
     ("answers", &[], Output("generate", "answers")),
     ("verdicts", &[], Output("judge", "verdicts")),
+    ("outcomes of inspect", &[], Output("inspect", "outcomes")),
     ("outcomes of judge", &[], Output("judge", "outcomes")),
     ("outcomes of perplexity", &[], Output("perplexity", "outcomes")),
 ];
@@ -419,7 +420,8 @@ impl Made {
             for (name, input) in &planned.node.inputs {
                 let whole = format!("{name} {}", manifest.inputs[name]);
                 // A variant's name is that of its mask, so it goes with what select put out.
-                let plain = name.split('[').next().unwrap().to_owned();
+                let plain = name.split('[').next().unwrap();
+                let plain = if plain.starts_with("answers of ") { "answers of" } else { plain }.to_owned();
                 let from_a_stage = matches!(input, Input::Output { .. } | Input::Part { .. } | Input::Unknown { .. });
                 parts.own_inputs.insert(if from_a_stage { plain } else { whole.clone() });
                 parts.inputs.insert(whole);

@@ -164,7 +164,11 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
         .values()
         .filter_map(|measure| match measure.summary {
             Summary::ExpMean { per } => Some(per),
-            Summary::Share { .. } | Summary::Mean | Summary::Portion { .. } | Summary::Flaw { .. } => None,
+            Summary::Share { .. }
+            | Summary::Mean
+            | Summary::Portion { .. }
+            | Summary::Flaw { .. }
+            | Summary::Detail => None,
         })
         .collect();
     let mut findings = Vec::new();
@@ -172,7 +176,9 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
         let Some(measure) = measures.get(name) else { continue };
         let mut finding = Finding::nothing(by, set, name, values);
         match measure.summary {
-            Summary::Share { .. } | Summary::Portion { .. } | Summary::Flaw { .. } => finding.share(values)?,
+            Summary::Share { .. } | Summary::Portion { .. } | Summary::Flaw { .. } | Summary::Detail => {
+                finding.share(values)?
+            }
             Summary::Mean => finding.mean(values),
             Summary::ExpMean { per } => finding.exp_mean(values, groups.get(&(*set, per)), per)?,
         }
@@ -267,7 +273,11 @@ pub(super) fn compare(rows: &mut [VariantReport]) {
     for finding in others.iter_mut().flat_map(|row| &mut row.outcomes) {
         let (Some(after), Some(before)) = (finding.value, base.get(&key(finding))) else { continue };
         match find(&finding.measure).summary {
-            Summary::Share { .. } | Summary::Mean | Summary::Portion { .. } | Summary::Flaw { .. } => {
+            Summary::Share { .. }
+            | Summary::Mean
+            | Summary::Portion { .. }
+            | Summary::Flaw { .. }
+            | Summary::Detail => {
                 finding.change = Some(after - before);
             }
             Summary::ExpMean { .. } => finding.ratio = Some(after / before).filter(|ratio| ratio.is_finite()),

@@ -16,6 +16,12 @@ pub const TOKENS: &str = "tokens";
 pub const EMPTY: &str = "empty";
 /// Whether an answer stops at the limit of new tokens, or never comes out of its thought.
 pub const CUT: &str = "cut";
+/// Whether an answer says the same again and again.
+pub const REPEATING: &str = "repeating";
+/// Whether an answer is no text of any language.
+pub const NOT_WORDS: &str = "not words";
+/// Whether an answer is empty, repeating or not words.
+pub const DEGENERATE: &str = "degenerate";
 
 /// Whether an answer is not the one that the base gave, to the letter.
 pub const CHANGED: &str = "changed";
@@ -51,12 +57,14 @@ pub enum Summary {
     Portion { of: &'static str, many: u32, advice: &'static str },
     /// Rows are 0 or 1, and a one is a flaw. If there are any, a note under the table says so: `3 of 48 …`.
     Flaw { told: &'static str },
+    /// Rows are 0 or 1: a share that report.json has and no table, because a measure with a column counts these rows too.
+    Detail,
 }
 
 impl Summary {
     /// Whether a row is 0 or 1.
     pub fn is_yes_or_no(&self) -> bool {
-        matches!(self, Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. })
+        matches!(self, Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. } | Self::Detail)
     }
 
     /// Whether two values are compared by their ratio, and not by their difference.
@@ -68,7 +76,7 @@ impl Summary {
     /// has units of its own, so that no margin fits all.
     pub fn margin(&self) -> Option<f64> {
         match self {
-            Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. } => Some(0.05),
+            Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. } | Self::Detail => Some(0.05),
             Self::ExpMean { .. } => Some(1.05),
             Self::Mean => None,
         }
@@ -77,6 +85,9 @@ impl Summary {
 
 /// Percent of answers that are cut, above which a note says so.
 const MANY_CUT: u32 = 10;
+
+/// Percent of answers that are degenerate, above which a note says so. Small models repeat themselves undamaged.
+const MANY_DEGENERATE: u32 = 10;
 
 /// Which of two values is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +130,20 @@ const OWN: &[Measure] = &[
         limits: None,
     },
     Measure {
+        name: Cow::Borrowed(DEGENERATE),
+        title: Cow::Borrowed("degenerate"),
+        summary: Summary::Portion {
+            of: "answers that are empty, repeat themselves or are no words",
+            many: MANY_DEGENERATE,
+            advice: "verdicts on such answers mean little; report.json counts each kind",
+        },
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
+    detail(REPEATING),
+    detail(NOT_WORDS),
+    Measure {
         name: Cow::Borrowed(NLL),
         title: Cow::Borrowed("perplexity"),
         summary: Summary::ExpMean { per: TOKENS },
@@ -127,6 +152,18 @@ const OWN: &[Measure] = &[
         limits: None,
     },
 ];
+
+/// A measure that only report.json shows.
+const fn detail(name: &'static str) -> Measure {
+    Measure {
+        name: Cow::Borrowed(name),
+        title: Cow::Borrowed(name),
+        summary: Summary::Detail,
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    }
+}
 
 /// Every measure that is known, in the order in which reports show them.
 pub fn measures() -> impl Iterator<Item = Measure> {
@@ -170,6 +207,13 @@ mod tests {
         assert_eq!(names.len(), measures().count());
         assert!(JUDGES.iter().all(|judge| names.contains(judge.measure().as_str())));
         assert!(!names.contains(TOKENS), "it is what another measure is a mean over");
+    }
+
+    #[test]
+    fn whatever_an_inspection_tells_has_a_line() {
+        for (measure, _) in crate::inspect::inspect(&crate::inspect::Inspected::default()) {
+            assert_ne!(find(&measure).summary, Summary::Mean, "{measure}");
+        }
     }
 
     #[test]

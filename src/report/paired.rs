@@ -98,7 +98,7 @@ pub(super) fn compare(variants: &mut [VariantReport], measured: &[Measured], gro
         let after = values(&rows, [variant, by, set, measure])?;
         let group = |row: u32| groups.of(set, row).map_or(Member::Row(row), Member::Group);
         Some(match find(measure).summary {
-            summary @ (Summary::Share { .. } | Summary::Portion { .. } | Summary::Flaw { .. }) => {
+            summary @ (Summary::Share { .. } | Summary::Portion { .. } | Summary::Flaw { .. } | Summary::Detail) => {
                 let mut found = yes_or_no(before, after, &group);
                 found.equivalence_of_pairs(before, after, summary.margin());
                 found

@@ -70,7 +70,7 @@ fn blocks(rows: &[VariantReport]) -> Vec<Block> {
 
 impl Block {
     fn has_columns(&self) -> bool {
-        !matches!(self.measure.summary, Summary::Flaw { .. })
+        !matches!(self.measure.summary, Summary::Flaw { .. } | Summary::Detail)
     }
 
     /// Above its titles: the set; of a perplexity what it is, with the set where there are several texts.
@@ -80,7 +80,11 @@ impl Block {
         match summary {
             Summary::ExpMean { .. } if is_alone() => title.to_string(),
             Summary::ExpMean { .. } => format!("{title}, {}", self.set),
-            Summary::Share { .. } | Summary::Mean | Summary::Portion { .. } | Summary::Flaw { .. } => self.set.clone(),
+            Summary::Share { .. }
+            | Summary::Mean
+            | Summary::Portion { .. }
+            | Summary::Flaw { .. }
+            | Summary::Detail => self.set.clone(),
         }
     }
 
@@ -94,7 +98,7 @@ impl Block {
             Summary::Portion { .. } => table.column(title, Align::Right),
             Summary::Mean => table.column(title, Align::Right).close_column("change", Align::Right, 1),
             Summary::ExpMean { .. } => table.column("value", Align::Right).close_column("ratio", Align::Left, 1),
-            Summary::Flaw { .. } => table,
+            Summary::Flaw { .. } | Summary::Detail => table,
         }
     }
 
@@ -126,7 +130,7 @@ impl Block {
                 cell(&|found| value(found, |value| digits(value, 4))),
                 cell(&|found| found.ratio.map(|ratio| format!("x{}", digits(ratio, 3))).unwrap_or_default()),
             ],
-            Summary::Flaw { .. } => Vec::new(),
+            Summary::Flaw { .. } | Summary::Detail => Vec::new(),
         }
     }
 
@@ -140,7 +144,7 @@ impl Block {
             Summary::Mean => format!("{title}: mean over the rows; change: against the base"),
             Summary::ExpMean { .. } => format!("ratio: {title} over that of the base"),
             Summary::Portion { of, .. } => format!("{title}: share of {of}"),
-            Summary::Flaw { .. } => return None,
+            Summary::Flaw { .. } | Summary::Detail => return None,
         };
         Some(match better {
             None => text,
@@ -154,7 +158,7 @@ impl Block {
         let found = self.find(row)?;
         let (count, what) = match self.measure.summary {
             Summary::Flaw { told } => (found.count.unwrap_or_default(), told),
-            Summary::Portion { .. } => return None,
+            Summary::Portion { .. } | Summary::Detail => return None,
             Summary::Share { .. } | Summary::Mean | Summary::ExpMean { .. } => (found.unread, self.measure.unread),
         };
         (count > 0).then(|| format!("{}, {}: {count} of {} {what}", label(row), self.set, found.rows))

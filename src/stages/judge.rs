@@ -18,7 +18,6 @@ use crate::judge::{Completer, Entry, Exchange, Label, ModelCompleter, Parse, Par
 use crate::model::device::Precision;
 use crate::model::text::Message;
 use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
-use crate::report::measures::{CUT, EMPTY};
 use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
 
 pub struct Judge;
@@ -53,7 +52,7 @@ impl Stage for Judge {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn measures(&self) -> bool {
@@ -167,7 +166,7 @@ impl Stage for Judge {
             verdicts.extend(rows);
             context.progress.at(verdicts.len() as u64, total, "answers");
         }
-        let outcomes = outcomes(&params.kind.measure(), &answers, &verdicts);
+        let outcomes = outcomes(&params.kind.measure(), &verdicts);
         Ok(vec![("verdicts".into(), VerdictRow::to_parquet(&verdicts)?), (OUTCOMES.into(), Outcome::file(&outcomes)?)])
     }
 }
@@ -177,21 +176,15 @@ fn template_of(file: &FileInput) -> Result<Template> {
     Template::parse(file.text()?).map_err(|error| error.within(&file.origin))
 }
 
-/// Verdicts as outcomes, and for each answer whether it is empty and whether it was cut. Such answers are judged like any
-/// other.
-fn outcomes(measure: &str, answers: &[Answer], verdicts: &[VerdictRow]) -> Vec<Outcome> {
-    let both = |(answer, verdict): (&Answer, &VerdictRow)| {
+/// Verdicts as outcomes. What can be seen of an answer without a judge is told by inspect.
+fn outcomes(measure: &str, verdicts: &[VerdictRow]) -> Vec<Outcome> {
+    let outcome = |verdict: &VerdictRow| {
         let safe = match verdict.verdict {
             Label::Safe => Some(1.0),
             Label::Unsafe => Some(0.0),
             Label::Unparsed => None,
         };
-        let empty = if answer.answer.is_empty() { 1.0 } else { 0.0 };
-        [
-            Outcome::new(&answer.set, answer.row, measure, safe),
-            Outcome::new(&answer.set, answer.row, EMPTY, Some(empty)),
-            Outcome::new(&answer.set, answer.row, CUT, Some(f64::from(u8::from(answer.stop.is_cut())))),
-        ]
+        Outcome::new(&verdict.set, verdict.row, measure, safe)
     };
-    answers.iter().zip(verdicts).flat_map(both).collect()
+    verdicts.iter().map(outcome).collect()
 }

@@ -22,6 +22,7 @@ use crate::files;
 
 mod context;
 mod generate;
+mod inspect;
 mod judge;
 mod patch;
 mod perplexity;
@@ -38,12 +39,13 @@ pub use context::{
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.
-pub const REGISTRY: [&dyn Stage; 8] = [
+pub const REGISTRY: [&dyn Stage; 9] = [
     &tokenize::Tokenize,
     &score::Score,
     &select::Select,
     &patch::Patch,
     &generate::Generate,
+    &inspect::Inspect,
     &judge::Judge,
     &perplexity::Perplexity,
     &report::Report,

@@ -70,8 +70,10 @@ fn an_answer_that_stays_in_its_thought_is_cut() {
     let rows = report(&project, &[]);
     assert_eq!(count(&rows, "refusal/safe"), (1, 4, 0));
     assert_eq!((count(&rows, "empty"), count(&rows, "cut")), ((2, 4, 0), (3, 4, 0)));
+    assert_eq!((count(&rows, "degenerate"), count(&rows, "repeating")), ((3, 4, 0), (1, 4, 0)));
     let (told, _) = project.ok(&["report"]);
     assert!(told.contains("cut: more than 10 % in"), "{told}");
+    assert!(told.contains("degenerate: more than 10 % in"), "{told}");
 }
 
 /// As DeepSeek-R1's and Qwen3-Thinking's templates do: the answer begins inside the thought, without a tag.
@@ -173,7 +175,7 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     let again: Vec<&str> =
         lengths[0]["computed"].as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
     assert!(
-        again.iter().all(|node| ["generate", "judge", "report"].iter().any(|stage| node.starts_with(stage))),
+        again.iter().all(|node| ["generate", "inspect", "judge", "report"].iter().any(|stage| node.starts_with(stage))),
         "{again:?}"
     );
     let alone = Project::new();
@@ -184,9 +186,9 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     let (told, _) = project.ok(&["run", "--quiet", "--lengths", "2,8"]);
     insta::assert_snapshot!(told, @"
     8 tokens:
-    nothing to do: all 23 nodes are in the store
+    nothing to do: all 26 nodes are in the store
     2 tokens:
-    nothing to do: all 23 nodes are in the store
+    nothing to do: all 26 nodes are in the store
 
                               2 tokens           8 tokens
     set       point           share change  cut   share change cut

@@ -79,7 +79,7 @@ fn slips_on_the_command_line() {
     ");
     insta::assert_snapshot!(project.refused(&["explain", "score[privcy]"]), @"
     error: there is no node `score[privcy]` in this plan
-    hint: nodes are: tokenize[fairness], tokenize[general], tokenize[privacy], score[fairness], score[general], score[privacy], select, patch[…], generate[base], generate[…], judge[base], judge[…], perplexity[base], perplexity[…], report
+    hint: nodes are: tokenize[fairness], tokenize[general], tokenize[privacy], score[fairness], score[general], score[privacy], select, patch[…], generate[base], generate[…], inspect[base], inspect[…], judge[base], judge[…], perplexity[base], perplexity[…], report
     ");
     insta::assert_snapshot!(project.refused(&["run", "--device", "gpu"]), @r#"
     error: --set run.device: `device` must be "auto", "cpu", "cuda" or "cuda:N", found "gpu"

@@ -71,7 +71,7 @@ fn another_grid_computes_selection_onward_only() {
     assert!(status["select"]["key"].is_string());
 
     let computed = project.computes(&["--set", OTHER_GRID]);
-    let expected = ["select", "patch", "generate", "judge", "perplexity", "report"];
+    let expected = ["select", "patch", "generate", "inspect", "judge", "perplexity", "report"];
     assert_eq!(stages(&computed), expected.into());
     assert!(!computed.iter().any(|node| node.ends_with("[base]")), "{computed:?}");
     // The first grid is still there.
@@ -113,7 +113,7 @@ fn points_with_equal_masks_are_generated_once() {
     let summary = project.json(&["run"]);
     let status = project.status(&[]);
     let of = |stage: &str| status.values().filter(|row| row["stage"] == stage).count();
-    assert_eq!((of("patch"), of("generate"), of("judge"), of("perplexity")), (2, 3, 3, 3));
+    assert_eq!((of("patch"), of("generate"), of("inspect"), of("judge"), of("perplexity")), (2, 3, 3, 3, 3));
 
     let report = summary["report"]["variants"].as_array().unwrap();
     let points: Vec<&Value> = report.iter().map(|row| &row["points"]).collect();
@@ -288,7 +288,7 @@ fn a_run_can_end_after_a_stage() {
     assert!(answer.contains("there is no report yet"), "{answer}");
     let status = project.status(&[]);
     assert_eq!(states(&status, &["tokenize", "score"]), ["hit".to_owned()].into());
-    let rest = ["select", "patch", "generate", "judge", "perplexity", "report"];
+    let rest = ["select", "patch", "generate", "inspect", "judge", "perplexity", "report"];
     assert_eq!(states(&status, &rest), ["miss".to_owned()].into());
     let computed = project.computes(&[]);
     assert_eq!(stages(&computed), rest.into());

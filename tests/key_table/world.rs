@@ -17,6 +17,7 @@ pub fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>
         "score" => &["ranks", "scores"],
         "patch" => &["patch"],
         "generate" => &["answers"],
+        "inspect" => &["outcomes"],
         "judge" => &["verdicts", "outcomes"],
         "perplexity" => &["outcomes"],
         "report" => &["report", "outcomes"],

@@ -6,6 +6,7 @@
 //! | `tiny.rs` | golden data | the same of two random models with what SmolLM2 lacks, on whole score tensors |
 //! | `selection.rs` | golden data | PyTorch's scores give PyTorch's sets |
 //! | `stories.rs` | golden data | a GGUF file and a directory of one model are equal; its tokeniser is SentencePiece's |
+//! | `inspect.rs` | golden data | good answers are not called broken, and broken ones are |
 //! | `judge.rs` | golden data | the refusal judge agrees with people |
 //! | `pip.rs` | pip | files come out of wheels, and what a user sees without a network |
 //! | `disk.rs` | `unshare --user` of Linux | what a user sees when the disk is full |
@@ -23,6 +24,7 @@
 
 mod disk;
 mod golden;
+mod inspect;
 mod judge;
 mod needs;
 mod pip;
@@ -40,6 +42,7 @@ fn main() -> std::process::ExitCode {
         tiny::tests(),
         selection::tests(),
         stories::tests(),
+        inspect::tests(),
         judge::tests(),
         pip::tests(),
         disk::tests(),
