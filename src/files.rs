@@ -4,6 +4,7 @@
 //! Must not know: what is in the files.
 #![allow(clippy::disallowed_methods, reason = "this is the room that wraps them")]
 
+mod group;
 mod temporary;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
+pub use self::group::create_dir;
 #[cfg(test)]
 pub use self::temporary::counting;
 pub use self::temporary::{Keep, Placed, Temporary, sync_dir, temporary_dir};
@@ -86,7 +88,21 @@ pub fn open(path: &Path) -> Result<fs::File> {
 
 /// Creates a directory and its parents.
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).at("create the directory", path)
+    fn make(path: &Path) -> std::io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = parent(path);
+        if parent != path {
+            make(parent)?;
+        }
+        match group::create_dir(path) {
+            // Another process was faster.
+            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+    make(path).at("create the directory", path)
 }
 
 /// The entries of a directory, sorted by name.

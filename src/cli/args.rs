@@ -94,3 +94,29 @@ impl Job {
         }
     }
 }
+
+/// Which store.
+#[derive(Args, Debug)]
+pub struct Where {
+    /// The store's directory; without it, run.store of the pipeline
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub json: JsonArg,
+}
+
+impl Where {
+    pub fn open(&self) -> Result<Store> {
+        if let Some(dir) = &self.store {
+            return Store::open(&working_directory()?.join(dir));
+        }
+        if !self.pipeline.config.exists() {
+            let file = self.pipeline.config.display();
+            return Err(Error::user(format!("there is no {file}, so it is not known which store is meant"))
+                .hint("name the store with --store DIR, or a pipeline with --config FILE"));
+        }
+        Store::open(&self.pipeline.pipeline()?.run.store)
+    }
+}

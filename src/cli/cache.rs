@@ -3,13 +3,12 @@
 //! Must not know: what stages are; how the store keeps things.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use super::args::{JsonArg, PipelineArgs, working_directory};
+use super::args::Where;
 use super::format::{WIDTH, bytes, count, duration, long, seconds, wrap};
 use super::print;
 use crate::error::{Error, Result};
@@ -37,21 +36,9 @@ enum Command {
     Pin(Pin),
 }
 
-/// Which store.
-#[derive(ClapArgs, Debug)]
-struct Where {
-    /// The store's directory; without it, run.store of the pipeline
-    #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
-    #[command(flatten)]
-    pipeline: PipelineArgs,
-    #[command(flatten)]
-    json: JsonArg,
-}
-
 #[derive(ClapArgs, Debug)]
 struct Gc {
-    /// How many of the newest runs stay, beside the pinned ones
+    /// Of how many jobs the newest run stays, beside the pinned and the named runs
     #[arg(long, value_name = "N", default_value_t = GcOptions::default().keep_runs)]
     keep_runs: usize,
     /// Nothing younger goes: 1d, 12h, 30m, 0s
@@ -66,7 +53,7 @@ struct Gc {
 
 #[derive(ClapArgs, Debug)]
 struct Pin {
-    /// The run, or the beginning of its name
+    /// The run: its id or the beginning of it, its name, or the two words of its job
     #[arg(required_unless_present = "list")]
     run: Option<String>,
     /// Take the pin away
@@ -82,20 +69,6 @@ struct Pin {
 /// clap prints the text of an error behind the argument's name.
 fn grace(text: &str) -> std::result::Result<Duration, String> {
     duration(text).map_err(|error| error.hint_text().unwrap_or_else(|| error.message()).to_owned())
-}
-
-impl Where {
-    fn open(&self) -> Result<Store> {
-        if let Some(dir) = &self.store {
-            return Store::open(&working_directory()?.join(dir));
-        }
-        if !self.pipeline.config.exists() {
-            let file = self.pipeline.config.display();
-            return Err(Error::user(format!("there is no {file}, so it is not known which store is meant"))
-                .hint("name the store with --store DIR, or a pipeline with --config FILE"));
-        }
-        Store::open(&self.pipeline.pipeline()?.run.store)
-    }
 }
 
 pub fn run(args: &Args) -> Result<()> {

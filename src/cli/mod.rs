@@ -12,12 +12,14 @@ mod explain;
 mod export;
 mod format;
 mod grid;
+mod init;
 mod plan;
 mod print;
 mod progress;
 mod provenance;
 mod report;
 mod run;
+mod runs;
 mod schema;
 mod signals;
 mod stability;
@@ -77,6 +79,15 @@ Examples:
 
 A point that was not run needs its rank tables only: add it with --set 'select.points=[[P, Q]]'.";
 
+const AFTER_RUNS: &str = "\
+A run has an id (20260102T030405Z-…) and two words that all runs of one job share, such as quiet-otter. Wherever a run is meant,
+the beginning of the id will do, or the words: then it is the newest run of that job.
+
+Examples:
+  dean runs
+  dean run --name paper-table-2
+  dean runs describe quiet-otter --name paper-table-2 --tag seed-0 --note 'before the new judge'";
+
 const AFTER_GC: &str = "\
 Examples:
   dean cache du
@@ -94,6 +105,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Write a commented pipeline.toml and small data: a first job in a folder of its own
+    Init(init::Args),
     /// Compute what is missing and show the report
     #[command(after_help = AFTER_RUN)]
     Run(run::Args),
@@ -110,6 +123,9 @@ enum Command {
     Stability(stability::Args),
     /// Show the report again, or copy it and its tables out
     Report(report::Args),
+    /// List what was run in this store, and give runs names
+    #[command(after_help = AFTER_RUNS)]
+    Runs(runs::Args),
     /// Write a point's patched model as a Hugging Face directory, or its patch alone
     #[command(after_help = AFTER_EXPORT)]
     Export(export::Args),
@@ -150,6 +166,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command) -> Result<()> {
     match command {
+        Command::Init(args) => init::run(args),
         Command::Run(args) => run::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Status(args) => status::run(args),
@@ -157,6 +174,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Grid(args) => grid::run(args),
         Command::Stability(args) => stability::run(args),
         Command::Report(args) => report::run(args),
+        Command::Runs(args) => runs::run(args),
         Command::Export(args) => export::run(args),
         Command::Apply(args) => apply::run(args, Way::Apply),
         Command::Undo(args) => apply::run(args, Way::Undo),

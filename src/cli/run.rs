@@ -32,11 +32,14 @@ pub struct Args {
     /// Stop when this much time is used up (3h, 45m); what is unfinished then goes on with the next run
     #[arg(long, value_name = "TIME", value_parser = format::duration)]
     budget: Option<Duration>,
+    /// Call the run so, and keep it from every garbage collection; a run that had the name before loses it
+    #[arg(long)]
+    name: Option<String>,
     /// Take every digest again, of models and of what is in the store, whatever is remembered
     #[arg(long)]
     rehash: bool,
     /// Run the job once for each of these limits of new tokens, and compare: --lengths 64,256
-    #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with_all = ["until", "budget"])]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with_all = ["until", "budget", "name"])]
     lengths: Vec<NonZeroUsize>,
     /// Show no progress
     #[arg(long, short)]
@@ -62,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         return lengths(args, started);
     }
     let job = job(&args.pipeline, args.rehash)?;
-    let summary = compute(&job, args.quiet, until)?;
+    let summary = compute(&job, args.quiet, until, args.name.clone())?;
     let report = job.output(&summary.plan, "report", "report")?;
     let mut report = report.as_deref().map(report::json::read).transpose()?;
     if let Some(report) = &mut report {
@@ -101,7 +104,7 @@ fn lengths(args: &Args, started: Instant) -> Result<()> {
         pipeline.sets.push(format!("generate.max_new_tokens={max_new_tokens}"));
         // Once is enough: what was hashed for the first limit serves all.
         let job = job(&pipeline, args.rehash && all.is_empty())?;
-        let summary = missing(&job, args.quiet, None)?;
+        let summary = missing(&job, args.quiet, None, None)?;
         let report = job.output(&summary.plan, "report", "report")?;
         let mut report =
             report::json::read(&report.ok_or_else(|| Error::fault("a run that ended well has no report"))?)?;
@@ -138,19 +141,20 @@ fn tell(summary: &Summary, seconds: f64) {
 }
 
 /// Computes what is missing up to a stage, showing progress and heeding signals.
-pub fn compute(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
+pub fn compute(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>) -> Result<Summary> {
     signals::heed()?;
-    missing(job, quiet, until)
+    missing(job, quiet, until, name)
 }
 
 /// Computes what is missing up to a stage, showing progress.
-fn missing(job: &Job, quiet: bool, until: Option<&str>) -> Result<Summary> {
+fn missing(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>) -> Result<Summary> {
     let observer = observer(quiet);
     let runner = Runner {
         planner: job.planner(),
         observer: observer.as_ref(),
         stop: &signals::stopping,
         command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        name,
     };
     runner.run(until)
 }

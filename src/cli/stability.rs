@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     let job = Job::new(widened(&args.pipeline.pipeline()?, args.seeds)?)?;
     let (_, mut plan) = job.plan()?;
     if !is_ready(&plan) {
-        plan = compute(&job, args.quiet, Some("score"))?.plan;
+        plan = compute(&job, args.quiet, Some("score"), None)?.plan;
     }
     let stability = compare(&job.planner(), &plan, args.seeds)?;
     if args.json.json {

@@ -38,6 +38,8 @@ pub struct Runner<'a> {
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// What was typed, for the run's file.
     pub command: Vec<String>,
+    /// How the run is called, if somebody says so.
+    pub name: Option<String>,
 }
 
 /// What a run did.
@@ -242,6 +244,9 @@ impl<'a> Noted<'a> {
     fn new(runner: &'a Runner<'a>) -> Result<Self> {
         let id = new_run_id();
         let live = runner.planner.inputs.store.live(&id)?;
+        if let Some(name) = &runner.name {
+            runner.planner.inputs.store.name_run(&id, Some(name))?;
+        }
         let run = Run {
             id,
             started: now_rfc3339(),

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile, PersistError, TempDir, TempPath};
 
+use super::group;
 use crate::error::{IoContext, Result};
 
 /// A file under a temporary name, which goes away with the value. Other threads and processes draw other names.
@@ -45,7 +46,9 @@ impl Temporary {
         builder.prefix(prefix);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        Ok(Self { file: builder.tempfile_in(dir)? })
+        let file = builder.tempfile_in(dir)?;
+        group::share(file.as_file(), dir)?;
+        Ok(Self { file })
     }
 
     /// Takes away everyone's right to write. What is open stays so.

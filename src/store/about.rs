@@ -72,6 +72,22 @@ impl Store {
         Ok(about)
     }
 
+    /// Gives a run a name, or takes it away. A name belongs to one run: whoever had it before loses it, so that a run that is
+    /// started again with its name has it.
+    ///
+    /// # Errors
+    /// As of [`Self::describe`].
+    pub fn name_run(&self, id: &str, name: Option<&str>) -> Result<()> {
+        About { name: name.map(str::to_owned), ..About::default() }.check()?;
+        for run in self.run_files()?.runs.iter().filter(|run| run.described && run.id != id) {
+            if name.is_some() && self.about(&run.id)?.name.as_deref() == name {
+                self.describe(&run.id, |about| about.name = None)?;
+            }
+        }
+        self.describe(id, |about| about.name = name.map(str::to_owned))?;
+        Ok(())
+    }
+
     pub(super) fn about_path(&self, id: &str) -> PathBuf {
         self.dir("runs").join(format!("{id}.about"))
     }

@@ -46,7 +46,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
@@ -74,8 +74,6 @@ pub struct Store {
     disowned: Mutex<HashSet<Digest>>,
     /// If memos of other processes are not believed: the memos that this one wrote.
     own_memos: Option<Mutex<HashSet<PathBuf>>>,
-    /// Whether the store is a group's, which is looked up once.
-    shared: OnceLock<bool>,
 }
 
 /// How claims wait and give up; fixed but for the tests, which have no minutes to spend.
@@ -110,14 +108,9 @@ impl Store {
             Ok(metadata) if !metadata.is_dir() => Err(not_a_directory(&root)),
             Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => Err(not_a_directory(&root)),
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::io("open the store", &root, &cause)),
-            _ => Ok(Self {
-                root,
-                timing: TIMING,
-                damage: Mutex::default(),
-                disowned: Mutex::default(),
-                own_memos: None,
-                shared: OnceLock::new(),
-            }),
+            _ => {
+                Ok(Self { root, timing: TIMING, damage: Mutex::default(), disowned: Mutex::default(), own_memos: None })
+            }
         }
     }
 

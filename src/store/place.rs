@@ -19,13 +19,7 @@ impl Store {
 
     /// A new, empty file in a directory of the store, which is made if need be.
     pub(super) fn temporary_in(&self, dir: &Path, prefix: &str) -> Result<Temporary> {
-        let made = self.make_dir(dir, Keep::Nothing).and_then(|()| {
-            let file = Temporary::new_in(dir, &format!("{prefix}-"))?;
-            if self.is_shared() {
-                grant(file.as_file(), 0o060)?;
-            }
-            Ok(file)
-        });
+        let made = self.make_dir(dir, Keep::Nothing).and_then(|()| Temporary::new_in(dir, &format!("{prefix}-")));
         made.map_err(|cause| self.write_error_in(dir, &cause))
     }
 
@@ -73,50 +67,16 @@ impl Store {
         if parent != dir {
             self.make_dir(parent, keep)?;
         }
-        match fs::create_dir(dir) {
+        match files::create_dir(dir) {
             // Another process was faster.
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
             made => made?,
-        }
-        if self.is_shared() && dir != self.root() {
-            grant(&File::open(dir)?, 0o070)?;
         }
         if keep == Keep::Name {
             files::sync_dir(parent);
         }
         Ok(())
     }
-
-    /// Whether the store is a group's: its directory belongs to a group that may write it and that new files get (`chmod
-    /// g+ws`). Then the group may write all that is made in it, whatever the umask is.
-    fn is_shared(&self) -> bool {
-        *self.shared.get_or_init(|| fs::metadata(self.root()).is_ok_and(|metadata| is_groups(&metadata)))
-    }
-}
-
-#[cfg(unix)]
-fn is_groups(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    metadata.mode() & 0o2020 == 0o2020
-}
-
-#[cfg(not(unix))]
-fn is_groups(_: &Metadata) -> bool {
-    false
-}
-
-/// Adds rights to a file or directory of ours.
-#[cfg(unix)]
-fn grant(file: &File, rights: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut permissions = file.metadata()?.permissions();
-    permissions.set_mode(permissions.mode() | rights);
-    file.set_permissions(permissions)
-}
-
-#[cfg(not(unix))]
-fn grant(_: &File, _: u32) -> io::Result<()> {
-    Ok(())
 }
 
 /// The metadata of a path (of a link, not of its target), or `None` where there is nothing.

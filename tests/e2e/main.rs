@@ -10,7 +10,9 @@
 //! | `damage.rs` | a store whose files are damaged, or in which somebody makes room |
 //! | `data.rs` | data files of all kinds, chat data, rows that are too long |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
+//! | `init.rs` | a first job in an empty folder |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `runs.rs` | names of runs, and runs that end by the clock |
 //! | `signals.rs` | which signals are heeded |
 //! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
@@ -38,9 +40,11 @@ mod children;
 mod damage;
 mod data;
 mod export;
+mod init;
 mod kill;
 mod model_files;
 mod pins;
+mod runs;
 mod scoring;
 mod signals;
 mod support;

@@ -1,0 +1,55 @@
+//! Runs as things: their names, what people say of them, and when they end by the clock.
+//!
+//! Must not know: how a run is kept.
+
+use crate::support::Project;
+
+#[test]
+fn a_run_has_a_name_and_whoever_runs_it_again_takes_the_name_along() {
+    let project = Project::new();
+    let first = project.json(&["run", "--until", "tokenize", "--name", "for-the-paper"]);
+    let second = project.json(&["run", "--until", "tokenize"]);
+    let runs = project.json(&["runs"]);
+    let names: Vec<(&str, bool)> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["name"].as_str().unwrap(), run["named"].as_bool().unwrap()))
+        .collect();
+    let words = names[0].0.to_owned();
+    assert_eq!(names, [(words.as_str(), false), ("for-the-paper", true)]);
+    assert_eq!((&runs[0]["id"], &runs[1]["id"]), (&second["run"], &first["run"]));
+    assert_eq!((&runs[0]["computed"], &runs[1]["computed"]), (&0.into(), &3.into()));
+
+    // The words mean the newest run of the job, and the beginning of an id means that one.
+    let id = first["run"].as_str().unwrap();
+    let (told, _) = project.ok(&["runs", "describe", &words, "--tag", "seed-0", "--note", "before the new judge"]);
+    assert!(told.contains(second["run"].as_str().unwrap()) && told.contains("kept from every collection"), "{told}");
+    project.ok(&["runs", "describe", id, "--name", ""]);
+    project.json(&["run", "--until", "tokenize", "--name", "for-the-paper"]);
+    let (table, _) = project.ok(&["runs"]);
+    assert_eq!(table.matches("for-the-paper").count(), 1, "{table}");
+    assert!(table.contains("#seed-0 before the new judge") && table.contains("3 of "), "{table}");
+
+    let refused = project.refused(&["runs", "describe", "nobody", "--name", "x"]);
+    assert!(refused.contains("no run is called `nobody`") && refused.contains("`dean runs` lists all"), "{refused}");
+    let refused = project.refused(&["runs", "describe", id, "--name", "two words"]);
+    assert!(refused.contains("cannot be the name or a tag"), "{refused}");
+}
+
+#[test]
+fn a_run_whose_time_is_up_stops_and_goes_on_another_time() {
+    let project = Project::new();
+    let output = project.dean(&["run", "--budget", "0s"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert!(told.contains("the time is up") && told.contains("stopped before tokenize["), "{told}");
+    for wrong in [["run", "--until", "soon"], ["run", "--until", "24:30"]] {
+        let refused = project.refused(&wrong);
+        assert!(refused.contains("neither a stage (tokenize, ") && refused.contains("such as 07:00"), "{refused}");
+    }
+    // A time of day that has just passed is tomorrow's.
+    project.ok(&["run", "--until", "00:00", "--budget", "1h"]);
+    let (_, told) = project.ok(&["run", "--until", "tokenize"]);
+    assert!(!told.contains("the time is up"), "{told}");
+}
