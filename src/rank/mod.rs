@@ -2,10 +2,11 @@
 //!
 //! [`top`] keeps the best `cap` of one matrix, in order. A [`RankTable`] holds the tops of all matrices of a model. A [`Rule`]
 //! says which sets to intersect and subtract. [`select`] evaluates it at all points at once, and returns a [`Selection`] of
-//! distinct [`Mask`]s.
+//! distinct [`Mask`]s. [`plane`] says of ten thousand points how many weights they select, without making masks.
 //! Must not know: models, scores' origin, stages, the store, the file system.
 
 mod mask;
+mod plane;
 mod rules;
 mod scan;
 mod select;
@@ -14,7 +15,8 @@ mod table;
 mod top;
 
 pub use mask::{Mask, SelectedPoint, Selection};
-pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting};
+pub use plane::{Place, plane};
+pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting, Threshold};
 pub use select::{Point, check_k, select, warnings};
 pub use stability::{MaskOverlap, TopOverlap, expected_jaccard, mask_overlap, top_overlap};
 pub use table::RankTable;

@@ -37,10 +37,10 @@ impl Point {
 }
 
 /// One matrix in all tables that a rule needs, in the order of the rule's names.
-struct Matrix<'a> {
-    tensor: &'a str,
-    numel: u64,
-    lists: Vec<&'a [u32]>,
+pub(super) struct Matrix<'a> {
+    pub tensor: &'a str,
+    pub numel: u64,
+    pub lists: Vec<&'a [u32]>,
 }
 
 /// The masks of all points. `tables` have the names of the data sets. `keep` says which tensors take part
@@ -86,7 +86,10 @@ pub fn select(
 }
 
 /// The tables in the order of the rule's names.
-fn used_tables<'a>(rule: &'a Rule, tables: &'a BTreeMap<String, RankTable>) -> Result<Vec<(&'a str, &'a RankTable)>> {
+pub(super) fn used_tables<'a>(
+    rule: &'a Rule,
+    tables: &'a BTreeMap<String, RankTable>,
+) -> Result<Vec<(&'a str, &'a RankTable)>> {
     let find = |name: &'a String| {
         let table = tables.get(name).ok_or_else(|| {
             let known = tables.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -100,7 +103,7 @@ fn used_tables<'a>(rule: &'a Rule, tables: &'a BTreeMap<String, RankTable>) -> R
     rule.names().iter().map(find).collect()
 }
 
-fn check_points(rule: &Rule, points: &[Point], tables: &BTreeMap<String, RankTable>) -> Result<()> {
+pub(super) fn check_points(rule: &Rule, points: &[Point], tables: &BTreeMap<String, RankTable>) -> Result<()> {
     if points.is_empty() {
         return Err(Error::user("there is no point to select at").hint("give select.p and select.q, or select.points"));
     }
@@ -139,7 +142,7 @@ fn check_points(rule: &Rule, points: &[Point], tables: &BTreeMap<String, RankTab
 }
 
 /// Brings the tables together by matrix, in the order of the first one.
-fn matched<'a>(used: &[(&'a str, &'a RankTable)], keep: &dyn Fn(&str) -> bool) -> Result<Vec<Matrix<'a>>> {
+pub(super) fn matched<'a>(used: &[(&'a str, &'a RankTable)], keep: &dyn Fn(&str) -> bool) -> Result<Vec<Matrix<'a>>> {
     let Some((first, table)) = used.first() else { return Err(Error::fault("a rule without names")) };
     let by_name: Vec<(&str, BTreeMap<&str, &MatrixRanks>)> = used
         .iter()

@@ -45,6 +45,22 @@ pub trait Expression: fmt::Debug + fmt::Display + Send + Sync {
     /// ranks. Weights that are not in a list rank below it. `cuts` has the sizes of the tops for each point; no size exceeds
     /// the list that it is used on.
     fn evaluate(&self, lists: &[&[u32]], cuts: &[Cut]) -> Vec<Vec<u32>>;
+
+    /// Where in the plane of p and q each weight of one matrix is chosen, if that is a rectangle for all of them: above some q
+    /// and up to some p. Only weights that are chosen somewhere within the lists, which are as for [`Expression::evaluate`].
+    fn thresholds(&self, _lists: &[&[u32]]) -> Option<Vec<Threshold>> {
+        None
+    }
+}
+
+/// A weight is chosen where the top of q is larger than `beyond` and that of p is not larger than `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// The flat index in its matrix.
+    pub index: u32,
+    pub beyond: u32,
+    /// `None` if no top within the tables protects it.
+    pub until: Option<u32>,
 }
 
 /// A use of a data set in a rule.
@@ -133,6 +149,11 @@ impl Rule {
     pub fn evaluate(&self, lists: &[&[u32]], cuts: &[Cut]) -> Vec<Vec<u32>> {
         self.expression.evaluate(lists, cuts)
     }
+
+    /// See [`Expression::thresholds`].
+    pub fn thresholds(&self, lists: &[&[u32]]) -> Option<Vec<Threshold>> {
+        self.expression.thresholds(lists)
+    }
 }
 
 impl fmt::Display for Rule {
@@ -180,6 +201,8 @@ mod tests {
             .iter()
             .map(|path| path.file_stem().unwrap().to_str().unwrap().replace('_', "-"))
             .filter(|stem| stem != "mod")
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
             .collect();
         let mut names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         files.sort();
