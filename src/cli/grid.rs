@@ -105,7 +105,7 @@ fn map(points: &[GridPoint]) -> Option<String> {
             Some(here) => here.weights.to_string(),
             None => String::new(),
         });
-        table.row(std::iter::once(number(*q)).chain(cells).collect::<Vec<_>>());
+        table.cells(std::iter::once(number(*q)).chain(cells));
     }
     let thinned = match across.len() < ps.len() || down.len() < qs.len() {
         true => {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{Job, JsonArg, PipelineArgs};
-use super::format::{WIDTH, count, wrap};
+use super::format::{self, WIDTH, count, wrap};
 use super::print;
-use crate::engine::{Plan, Planned, State};
+use crate::engine::{Plan, Planned, Planner, Price, Pricer, Range, State, Total};
 use crate::error::Result;
 use crate::layout::{Align, Table};
 use crate::stages::{Forecast, Role};
@@ -18,6 +18,9 @@ use crate::stages::{Forecast, Role};
 pub struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    /// Show how far predictions of earlier runs were from what they took
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -36,6 +39,9 @@ pub struct Row {
     params: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Value>,
+    /// Seconds and bytes, by what earlier runs took on this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<Price>,
 }
 
 impl Row {
@@ -55,11 +61,13 @@ impl Row {
             waits_for: None,
             params: None,
             cost: None,
+            price: None,
         }
     }
 
-    fn in_full(job: &Job, planned: &Planned, forecast: Option<&Forecast>) -> Self {
+    fn in_full(job: &Job, planned: &Planned, forecast: Option<&Forecast>, price: Option<Price>) -> Self {
         Self {
+            price,
             cost: forecast.map(|forecast| forecast.facts.clone()),
             waits_for: Some(planned.waits_for.clone()),
             params: Some(planned.node.params.clone()),
@@ -71,11 +79,25 @@ impl Row {
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     let (planner, plan) = job.plan()?;
+    if args.check {
+        return tell_errors(&planner, args.json.json);
+    }
     planner.check(&plan, &|_| true)?.iter().for_each(print::warning);
     let forecasts = plan.nodes.iter().map(|planned| planner.forecast(&plan, planned)).collect::<Result<Vec<_>>>()?;
+    // Without the device there is no price, and the plan is right all the same.
+    let mut pricer = Pricer::new(&planner).ok();
+    let prices: Vec<Option<Price>> = plan
+        .nodes
+        .iter()
+        .map(|planned| match (&mut pricer, planned.state) {
+            (Some(pricer), State::Miss | State::Partial) => pricer.price(&plan, planned),
+            _ => None,
+        })
+        .collect();
     let rows = || plan.nodes.iter().zip(&forecasts);
     if args.json.json {
-        let rows = rows().map(|(planned, forecast)| Row::in_full(&job, planned, forecast.as_ref()));
+        let rows = rows().zip(&prices);
+        let rows = rows.map(|((planned, forecast), price)| Row::in_full(&job, planned, forecast.as_ref(), *price));
         return print::json(&rows.collect::<Vec<_>>());
     }
     print::line(table(&plan));
@@ -87,6 +109,64 @@ pub fn run(args: &Args) -> Result<()> {
     }
     print::line("");
     print::line(wrap(&outlook(&plan), WIDTH, 2));
+    if let Some(text) = pricer.and_then(|mut pricer| in_words(&pricer.total(&plan, &|_| true))) {
+        print::line(wrap(&text, WIDTH, 2));
+    }
+    Ok(())
+}
+
+/// What all that is missing will take.
+fn in_words(total: &Total) -> Option<String> {
+    let unknown = match total.unknown.as_slice() {
+        [] => String::new(),
+        stages => format!("what {} takes is not known yet on this device", stages.join(", ")),
+    };
+    match (total.nodes, total.seconds.expected > 0.0) {
+        (0, _) => None,
+        (_, false) => Some(unknown).filter(|text| !text.is_empty()),
+        (_, true) => {
+            let Range { expected, low, high } = total.seconds;
+            let text = format!(
+                "it takes about {} ({} to {}) and {} of the store",
+                format::rough(expected),
+                format::rough(low),
+                format::rough(high),
+                format::bytes(rounded(total.bytes.expected)),
+            );
+            Some(if unknown.is_empty() { text } else { format!("{text}; {unknown}") })
+        }
+    }
+}
+
+/// Two digits of a number of bytes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size is positive and below 2^53")]
+fn rounded(bytes: f64) -> u64 {
+    let unit = 10_f64.powf((bytes.max(1.0).log10() - 1.0).floor().max(0.0));
+    ((bytes / unit).round() * unit) as u64
+}
+
+/// How far off earlier predictions were, stage by stage.
+fn tell_errors(planner: &Planner<'_>, in_json: bool) -> Result<()> {
+    let pricer = Pricer::new(planner)?;
+    let errors = pricer.experience.errors();
+    if in_json {
+        let rows = errors
+            .iter()
+            .map(|(stage, (nodes, error))| json!({ "stage": stage, "nodes": nodes, "median_error": error }));
+        return print::json(&rows.collect::<Vec<_>>());
+    }
+    if errors.is_empty() {
+        print::line("no node of this store ran after a prediction on this device");
+        return Ok(());
+    }
+    let mut table = Table::new()
+        .column("stage", Align::Left)
+        .column("predicted nodes", Align::Right)
+        .column("median error", Align::Right);
+    for (stage, (nodes, error)) in errors {
+        table.row([stage.to_owned(), nodes.to_string(), format!("{:.0}%", 100.0 * error)]);
+    }
+    print::line(table);
     Ok(())
 }
 

@@ -2,18 +2,20 @@
 //!
 //! Must not know: what is in the files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
-use super::format::count;
+use super::format::{WIDTH, count, wrap};
 use super::{print, provenance};
-use crate::engine::Plan;
+use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{self, Report};
+use crate::stages::variant::Variant;
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
 /// outcomes of each node are in the report's.
@@ -40,25 +42,61 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
-    let (_, plan) = job.plan()?;
-    let bytes = job.output(&plan, "report", "report")?.ok_or_else(|| {
-        Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
-            .hint("`dean run` computes it; `dean status` shows what is there")
-    })?;
-    let mut report = report::json::read(&bytes)?;
-    report.job = provenance::of(&job, &plan)?;
+    let (planner, plan) = job.plan()?;
+    let (report, missing) = match job.output(&plan, provenance::REPORT, provenance::REPORT)? {
+        Some(bytes) => {
+            let mut report = report::json::read(&bytes)?;
+            report.job = provenance::of(&job, &plan)?;
+            (report, BTreeSet::new())
+        }
+        None => so_far(&job, &planner, &plan)?,
+    };
     let written = match &args.out {
         Some(dir) => copy(&job, &plan, &report, &working_directory()?.join(dir))?,
         None => Vec::new(),
     };
     if args.json.json {
-        return print::json(&json!({ "report": report, "files": written }));
+        return print::json(&json!({ "report": report, "missing": missing, "files": written }));
     }
     print::line(report::text::show(&report));
+    if let Some(text) = left_out(&plan, &missing) {
+        print::line(format_args!("\n{}", wrap(&text, WIDTH, 2)));
+    }
     if let Some(dir) = &args.out {
         print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
     }
     Ok(())
+}
+
+/// The report of what is there by now, and the nodes that are missing.
+fn so_far(job: &Job, planner: &Planner<'_>, plan: &Plan) -> Result<(Report, BTreeSet<String>)> {
+    let nothing = || {
+        Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
+            .hint("`dean run` computes it; `dean status` shows what is there")
+    };
+    let (outputs, missing) = planner.so_far(plan, provenance::REPORT)?.ok_or_else(nothing)?;
+    let bytes = outputs.into_iter().find(|(name, _)| name == provenance::REPORT).ok_or_else(nothing)?.1;
+    let mut report = report::json::read(&bytes)?;
+    // Of a point that was not begun there is nothing to say.
+    report.variants.retain(|variant| variant.mask.is_none() || !variant.outcomes.is_empty());
+    Ok((report, missing))
+}
+
+/// What is missing in a report that is not finished.
+fn left_out(plan: &Plan, missing: &BTreeSet<String>) -> Option<String> {
+    let first = missing.first()?;
+    let variants = |nodes: &mut dyn Iterator<Item = &str>| {
+        nodes.filter_map(Variant::of_node).map(|(_, variant)| variant).collect::<BTreeSet<&str>>().len()
+    };
+    let all = variants(&mut plan.nodes.iter().filter(|node| node.node.turn > 0).map(|node| node.node.name.as_str()));
+    let open = variants(&mut missing.iter().map(String::as_str));
+    Some(format!(
+        "so far: {} of {} are finished; {} {} missing, such as {first}. `dean run` goes on.",
+        all.saturating_sub(open),
+        count(all, "variant"),
+        count(missing.len(), "result"),
+        if missing.len() == 1 { "is" } else { "are" },
+    ))
 }
 
 /// Copies every output that has a plain name. The report comes last, so that where it is, the rest is too. It says what it was

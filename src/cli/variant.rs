@@ -9,13 +9,13 @@ use crate::engine::{ModelDigests, Plan, Planner};
 use crate::error::{Error, Result};
 use crate::export::Base;
 use crate::model::patch::Patch;
-use crate::rank::SelectedPoint;
-use crate::sweep::grid::grid;
+use crate::rank::{SelectedPoint, Selection};
+use crate::sweep::grid::not_scored;
 
 /// The grid of a pipeline whose rank tables are there.
 pub fn points(planner: &Planner<'_>, plan: &Plan) -> Result<Vec<SelectedPoint>> {
-    let here = grid(planner, plan)?.into_iter();
-    Ok(here.map(|point| SelectedPoint { p: point.p, q: point.q, mask: point.mask, weights: point.weights }).collect())
+    let points = planner.output_bytes(plan, "select", "points")?.ok_or_else(not_scored)?;
+    Ok(Selection::points_from_parquet(points)?.1)
 }
 
 /// The node that makes a mask's patch.

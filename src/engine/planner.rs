@@ -5,7 +5,7 @@
 //! plans again after every node, and takes over what did not change. Must not know: any particular stage.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -271,6 +271,43 @@ impl<'a> Planner<'a> {
                 .hint("`dean run` computes what it waits for"));
         };
         alone(&self.inputs, plan, &planned.node, planned.stage, manifest)
+    }
+
+    /// Computes a node from those of its inputs that are known now, and publishes nothing; for a stage that says something of
+    /// whatever there is ([`Stage::takes_parts`]). Returns also the nodes that the others wait for. `None` for other stages, and
+    /// while nothing is known that comes from a node which differs between variants.
+    ///
+    /// # Errors
+    /// Those of the stage.
+    pub fn so_far(&self, plan: &Plan, node: &str) -> Result<Option<(Outputs, BTreeSet<String>)>> {
+        let Some(planned) = plan.find(node).filter(|planned| planned.stage.takes_parts()) else { return Ok(None) };
+        let files = Files::default();
+        let (mut known, mut digests, mut missing) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut says_something = false;
+        for (name, input) in &planned.node.inputs {
+            match self.resolve(plan, input, &files)? {
+                Ok(digest) => {
+                    let maker = if let Input::Output { node, .. } = input { plan.find(node) } else { None };
+                    says_something |= maker.is_some_and(|maker| maker.node.turn > 0);
+                    known.insert(name.clone(), input.clone());
+                    digests.insert(name.clone(), digest);
+                }
+                Err(node) => {
+                    missing.insert(node.to_owned());
+                }
+            }
+        }
+        if !says_something {
+            return Ok(None);
+        }
+        let manifest = Manifest {
+            stage: planned.stage.name().to_owned(),
+            version: planned.stage.version(),
+            params: planned.node.params.clone(),
+            inputs: digests,
+        };
+        let part = Node { inputs: known, ..planned.node.clone() };
+        Ok(Some((alone(&self.inputs, plan, &part, planned.stage, &manifest)?, missing)))
     }
 
     fn evaluate(&self, plan: &Plan, planned: &Planned, manifest: &Manifest, key: Digest) -> Result<Arc<[Evaluated]>> {

@@ -14,6 +14,9 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::{Decoder, Edit};
 use crate::model::device::{self, Chosen, Device, Precision};
 
+/// A patch by its digest, and how to read its edits; that takes time, and is only done if it is not in the model already.
+pub type KnownPatch<'a> = (Digest, &'a dyn Fn() -> Result<Vec<Edit>>);
+
 /// Opened checkpoints and the decoder that is on the device now.
 pub struct Loaded {
     device: Device,
@@ -72,8 +75,8 @@ impl Loaded {
         Ok(checkpoint)
     }
 
-    /// The decoder of a checkpoint on the device, loaded once as long as no other is asked for. With `patch` (its digest and
-    /// how to read its edits) it is the variant.
+    /// The decoder of a checkpoint on the device, loaded once as long as no other is asked for. With `patch` it is the
+    /// variant.
     ///
     /// # Errors
     /// The model cannot be loaded; the patch cannot be read or belongs to another model.
@@ -81,7 +84,7 @@ impl Loaded {
         &self,
         path: &Path,
         precision: Precision,
-        patch: Option<(Digest, &dyn Fn() -> Result<Vec<Edit>>)>,
+        patch: Option<KnownPatch<'_>>,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Arc<Decoder>> {
         let checkpoint = self.checkpoint(path)?;

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Stamp};
 use crate::model::decoder::Edit;
 use crate::model::device::Precision;
+use crate::model::loaded::KnownPatch;
 use crate::model::patch::Patch;
 use crate::model::text::ChatTemplate;
 use crate::model::text::prompt_template::PromptTemplate;
@@ -295,12 +296,7 @@ impl Context<'_> {
         self.patched(Role::Subject, precision, self.inputs.get("patch").map(|digest| (*digest, edits)))
     }
 
-    fn patched(
-        &self,
-        role: Role,
-        precision: Precision,
-        patch: Option<(Digest, &dyn Fn() -> Result<Vec<Edit>>)>,
-    ) -> Result<Arc<Decoder>> {
+    fn patched(&self, role: Role, precision: Precision, patch: Option<KnownPatch<'_>>) -> Result<Arc<Decoder>> {
         let mut loading = |done: usize, total: usize| self.progress.at(done as u64, total as u64, "tensors loaded");
         self.models.decoder(&here(role, (self.model_path)(role)?)?, precision, patch, &mut loading)
     }

@@ -30,7 +30,7 @@ mod report;
 mod score;
 mod select;
 mod tokenize;
-mod variant;
+pub mod variant;
 
 pub use context::{
     Context, Earlier, FileInput, Fill, Outlet, OutputOf, Parsed, Planning, Preview, Progress, Relative, Relatives,
@@ -99,6 +99,11 @@ pub trait Stage: Sync {
     /// Whether one of its outputs is a table of outcomes, with the name [`crate::tables::OUTCOMES`]. Report shows the outcomes
     /// of all stages that measure.
     fn measures(&self) -> bool {
+        false
+    }
+
+    /// Whether `run` makes something of any part of the inputs, so that people can see what there is before all is there.
+    fn takes_parts(&self) -> bool {
         false
     }
 

@@ -57,6 +57,10 @@ impl Stage for Report {
         Ok(vec![Node { name: "report".into(), params: json!({}), inputs, ..Node::default() }])
     }
 
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
         let (mut measured, answers) = (measured(context)?, answers(context)?);

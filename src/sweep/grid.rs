@@ -44,8 +44,7 @@ pub fn grid(planner: &Planner<'_>, pipeline: &Pipeline) -> Result<Vec<GridPoint>
     let mut tables = BTreeMap::new();
     for name in select.rule.names() {
         let Some(ranks) = planner.output_bytes(&plan, &format!("score[{name}]"), "ranks")? else {
-            return Err(Error::user("the grid needs the rank tables of every data set, and some are not there yet")
-                .hint("type `dean run --until score` first"));
+            return Err(not_scored());
         };
         tables.insert(name.clone(), RankTable::from_parquet(ranks).map_err(|error| error.within(name))?);
     }
@@ -57,6 +56,12 @@ pub fn grid(planner: &Planner<'_>, pipeline: &Pipeline) -> Result<Vec<GridPoint>
         false => None,
     };
     Ok(join(&select.points, places.map(|places| Plane { ps, qs, places }), selection))
+}
+
+/// Nobody knows what a point selects before its data sets were scored.
+pub fn not_scored() -> Error {
+    Error::user("the grid needs the rank tables of every data set, and some are not there yet")
+        .hint("type `dean run --until score` first")
 }
 
 /// The plane of the grid's p and q.

@@ -53,3 +53,50 @@ fn a_run_whose_time_is_up_stops_and_goes_on_another_time() {
     let (_, told) = project.ok(&["run", "--until", "tokenize"]);
     assert!(!told.contains("the time is up"), "{told}");
 }
+
+#[test]
+fn a_report_shows_what_is_there_at_any_moment() {
+    let project = Project::new();
+    let refused = project.refused(&["report"]);
+    assert!(refused.contains("is not in the store") && refused.contains("`dean run` computes it"), "{refused}");
+    // Looked at all the time while it runs: there are more and more rows, and never an error that is not this one.
+    let mut running = project.start(&["run", "--quiet"]);
+    let mut rows = 0;
+    loop {
+        let ended = running.try_wait().unwrap();
+        let output = project.dean(&["report", "--json"]).output().unwrap();
+        match output.status.code() {
+            Some(0) => {
+                let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+                let now = report["report"]["variants"].as_array().unwrap().len();
+                assert!(now >= rows, "{now} rows after {rows}");
+                rows = now;
+            }
+            Some(1) => {
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert!(rows == 0 && told.contains("is not in the store"), "{told}");
+            }
+            other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        }
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+    }
+    let all = project.json(&["report"]);
+    assert_eq!(
+        (all["missing"].as_array().unwrap().len(), rows),
+        (0, all["report"]["variants"].as_array().unwrap().len())
+    );
+
+    // Without one result of the last variant, and without the report.
+    let status = project.status(&[]);
+    let (node, state) = status.iter().rfind(|(node, _)| node.starts_with("perplexity[")).unwrap();
+    for (stage, key) in [("perplexity", &state["key"]), ("report", &status["report"]["key"])] {
+        std::fs::remove_file(project.store.join(format!("records/{stage}/{}.json", key.as_str().unwrap()))).unwrap();
+    }
+    let part = project.json(&["report"]);
+    assert_eq!(part["missing"], serde_json::json!([node]));
+    let (told, _) = project.ok(&["report"]);
+    assert!(told.contains("so far: 2 of 3 variants are finished; 1 result is missing, such as perplexity["), "{told}");
+}
