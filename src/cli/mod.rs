@@ -6,6 +6,7 @@ mod apply;
 mod args;
 mod cache;
 mod completions;
+mod diff;
 mod doctor;
 mod error;
 mod explain;
@@ -126,6 +127,8 @@ enum Command {
     /// List what was run in this store, and give runs names
     #[command(after_help = AFTER_RUNS)]
     Runs(runs::Args),
+    /// Compare two runs: settings, masks, answers, values
+    Diff(diff::Args),
     /// Write a point's patched model as a Hugging Face directory, or its patch alone
     #[command(after_help = AFTER_EXPORT)]
     Export(export::Args),
@@ -175,6 +178,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Stability(args) => stability::run(args),
         Command::Report(args) => report::run(args),
         Command::Runs(args) => runs::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Export(args) => export::run(args),
         Command::Apply(args) => apply::run(args, Way::Apply),
         Command::Undo(args) => apply::run(args, Way::Undo),

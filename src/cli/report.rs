@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{self, Report};
 use crate::stages::variant::Variant;
+use crate::store::Store;
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
 /// outcomes of each node are in the report's.
@@ -31,6 +32,9 @@ const COPIED: [(&str, &str, &str); 7] = [
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
+    /// The report of an earlier run (see `dean runs`); without it, that of the pipeline as it is
+    #[arg(conflicts_with = "out")]
+    run: Option<String>,
     #[command(flatten)]
     pipeline: PipelineArgs,
     /// Copy the report and what it is made of into this directory, under plain names
@@ -42,6 +46,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
+    if let Some(name) = &args.run {
+        return of_run(&job.store, name, args.json.json);
+    }
     let (planner, plan) = job.plan()?;
     let (report, missing) = match job.output(&plan, provenance::REPORT, provenance::REPORT)? {
         Some(bytes) => {
@@ -65,6 +72,21 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(dir) = &args.out {
         print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
     }
+    Ok(())
+}
+
+/// Shows the report that a run came to.
+fn of_run(store: &Store, name: &str, in_json: bool) -> Result<()> {
+    let run = store.run(name)?;
+    let bytes = store.output_of(&run, provenance::REPORT, provenance::REPORT)?.ok_or_else(|| {
+        Error::user(format!("the run {} has no report in the store", run.id))
+            .hint("it was stopped before that, or a collection took the report; `dean run` makes it again")
+    })?;
+    let report = report::json::read(&bytes)?;
+    if in_json {
+        return print::json(&json!({ "report": report, "missing": [], "files": [] }));
+    }
+    print::line(report::text::show(&report));
     Ok(())
 }
 

@@ -179,6 +179,20 @@ impl Store {
         }
     }
 
+    /// An output of a node of a run, if the run came to it and it is still there.
+    ///
+    /// # Errors
+    /// User: the store cannot be read, or the artifact is damaged.
+    pub fn output_of(&self, run: &Run, node: &str, output: &str) -> Result<Option<Vec<u8>>> {
+        let Some((stage, key)) = run.nodes.get(node).and_then(|node| Some((&node.stage, node.key?))) else {
+            return Ok(None);
+        };
+        match self.peek(stage, &key)?.and_then(|record| record.outputs.get(output).copied()) {
+            Some(output) => self.read(&output.digest).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Keeps a run, and all that it needs, from every garbage collection. `id` is as for [`Self::run`]. Returns the whole of it.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Questions about a whole grid of points, before anything is generated.
 //!
-//! [`grid`] shows what selection finds at each point, and [`stability`] what it would find on other rows. Both read the outputs
+//! [`difference`] compares two runs. [`grid`] shows what selection finds at each point, and [`stability`] what it would find on other rows. Both read the outputs
 //! of a plan's nodes, and compute no node themselves. Must not know: how a plan is made, how a table looks.
 
+pub mod difference;
 pub mod grid;
 pub mod stability;

@@ -100,3 +100,27 @@ fn a_report_shows_what_is_there_at_any_moment() {
     let (told, _) = project.ok(&["report"]);
     assert!(told.contains("so far: 2 of 3 variants are finished; 1 result is missing, such as perplexity["), "{told}");
 }
+
+#[test]
+fn two_runs_are_compared_by_what_was_asked_and_what_came_out() {
+    let project = Project::new();
+    project.json(&["run", "--name", "before"]);
+    project.json(&["run", "--name", "after", "--set", "select.points=[[0.003, 0.05], [0.02, 0.04]]"]);
+    let found = project.json(&["diff", "before", "after"]);
+    let difference = &found["difference"];
+    assert_eq!(difference["settings"].as_array().unwrap().len(), 1, "{difference}");
+    assert_eq!(difference["settings"][0]["key"], "select.points");
+    let points = difference["points"].as_array().unwrap();
+    assert_eq!((points.len(), &points[0]["point"]), (2, &serde_json::Value::Null));
+    assert_eq!(points[1]["point"], serde_json::json!([0.003, 0.05]));
+    assert_eq!((&points[1]["shared"], &points[1]["weights"][1]), (&points[1]["weights"][0], &points[1]["weights"][0]));
+    assert_eq!((&points[1]["answers"], &points[1]["values"]), (&serde_json::json!([130, 0]), &serde_json::json!([])));
+    assert_eq!(difference["only"], serde_json::json!([[[0.004, 0.05], [0.006, 0.03]], [[0.02, 0.04]]]));
+    let (told, _) = project.ok(&["diff", "before", "after"]);
+    assert!(told.contains("A  before (") && told.contains("0 of 130") && told.contains("only in B: "), "{told}");
+    // The report of the earlier run is there still, whatever the pipeline says now.
+    let (before, _) = project.ok(&["report", "before", "--set", "generate.max_new_tokens=3"]);
+    assert_eq!(before.trim(), project.ok(&["report"]).0.trim());
+    let refused = project.refused(&["diff", "before", "nobody"]);
+    assert!(refused.contains("no run is called `nobody`"), "{refused}");
+}
