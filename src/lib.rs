@@ -24,7 +24,7 @@
 //! Hugging Face directory or as the patch alone.
 //!
 //! All rooms use [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes, the keys), [`files`],
-//! [`layout`] (tables of plain text), [`machine`] (its memory and its limits) and one file that writes Parquet. At the top is
+//! [`layout`] (tables of plain text), [`naming`] (what points are called), [`machine`] (its memory and its limits) and one file that writes Parquet. At the top is
 //! [`cli`], the only room that prints.
 //!
 //! A room uses only rooms below it. Scores, rules, judges, model families and stages are tables with one line for each member,
@@ -51,6 +51,7 @@ pub mod judge;
 pub mod layout;
 pub mod machine;
 pub mod model;
+pub mod naming;
 pub mod rank;
 pub mod report;
 pub mod score;

@@ -14,7 +14,7 @@ use crate::error::Result;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
-    /// A node as `dean plan` names it, such as 'score[privacy]'
+    /// A node as `dean plan` names it, such as 'score[privacy]' or 'generate[p=q=1e-5]'
     node: String,
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -29,13 +29,16 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&explanations);
     }
-    explanations.iter().for_each(|explanation| print::line(words(explanation)));
+    explanations.iter().for_each(|explanation| print::line(words(explanation, &|node| plan.called(node))));
     Ok(())
 }
 
 /// One sentence for one reason; a heading and a line for each where there are more.
-fn words(explanation: &Explanation) -> String {
-    let node = &explanation.node;
+/// `called` is what people call the node of a name.
+fn words(explanation: &Explanation, called: &dyn Fn(&str) -> String) -> String {
+    let node = called(&explanation.node);
+    let all = |nodes: &[String]| nodes.iter().map(|node| called(node)).collect::<Vec<_>>().join(", ");
+    let reason = |reason: &Reason| self::reason(reason, called);
     let (state, reasons) = match explanation.reasons.as_slice() {
         [Reason::Hit { key, seconds, backend, host }] => {
             let seconds = format::seconds(*seconds);
@@ -44,7 +47,7 @@ fn words(explanation: &Explanation) -> String {
                 key.short()
             );
         }
-        [Reason::WaitsFor { nodes }, rest @ ..] => (format!("{node} waits for {}", nodes.join(", ")), rest),
+        [Reason::WaitsFor { nodes }, rest @ ..] => (format!("{node} waits for {}", all(nodes)), rest),
         // Not finished and never changed since: that is reason enough.
         [Reason::OutputsGone] if explanation.state == State::Partial => {
             return format!("{node} was begun, and goes on where it was");
@@ -68,7 +71,7 @@ fn words(explanation: &Explanation) -> String {
     }
 }
 
-fn reason(reason: &Reason) -> String {
+fn reason(reason: &Reason, called: &dyn Fn(&str) -> String) -> String {
     match reason {
         Reason::NeverRan => "nothing of this stage was computed in this store yet".into(),
         Reason::Hit { key, .. } => format!("its outputs are in the store (key {})", key.short()),
@@ -76,7 +79,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Parameter { name, old, new: Value::Null } => format!("parameter `{name}` was {old}, is no longer set"),
         Reason::Parameter { name, old, new } => format!("parameter `{name}` was {old}, is now {new}"),
         Reason::Input { name, from, old, new } => {
-            let from = if from.is_empty() { String::new() } else { format!(" from {from}") };
+            let from = if from.is_empty() { String::new() } else { format!(" from {}", called(from)) };
             match (old, new) {
                 (None, Some(new)) => format!("input `{name}`{from} is new: {}", new.short()),
                 (Some(old), None) => format!("input `{name}` is gone, was {}", old.short()),
@@ -89,7 +92,10 @@ fn reason(reason: &Reason) -> String {
         Reason::OutputsGone => {
             "nothing changed, but its outputs are not in the store: it never ended, or they were removed".into()
         }
-        Reason::WaitsFor { nodes } => format!("it waits for {}", nodes.join(", ")),
+        Reason::WaitsFor { nodes } => {
+            let nodes: Vec<String> = nodes.iter().map(|node| called(node)).collect();
+            format!("it waits for {}", nodes.join(", "))
+        }
     }
 }
 
@@ -104,18 +110,23 @@ mod tests {
 
     fn explanation(state: State, reasons: Vec<Reason>) -> Explanation {
         let compared_with = Some("run 20260102T030405Z-1a2b3c4d".into());
-        Explanation { node: "score[privacy]".into(), state, key: None, compared_with, reasons }
+        let node = "score[privacy]".to_owned();
+        Explanation { name: node.clone(), node, state, key: None, compared_with, reasons }
+    }
+
+    fn told(explanation: &Explanation) -> String {
+        words(explanation, &str::to_owned)
     }
 
     #[test]
     fn one_reason_is_one_sentence() {
         let cap = Reason::Parameter { name: "cap".into(), old: json!(0.001), new: json!(0.002) };
-        insta::assert_snapshot!(words(&explanation(State::Miss, vec![cap])), @"score[privacy] has to run: parameter `cap` was 0.001, is now 0.002 (compared with run 20260102T030405Z-1a2b3c4d)");
+        insta::assert_snapshot!(told(&explanation(State::Miss, vec![cap])), @"score[privacy] has to run: parameter `cap` was 0.001, is now 0.002 (compared with run 20260102T030405Z-1a2b3c4d)");
         let hit = Reason::Hit { key: Digest::of(b"k"), seconds: 41.23, backend: "cpu".into(), host: "box".into() };
-        insta::assert_snapshot!(words(&explanation(State::Hit, vec![hit])), @"score[privacy] is in the store, computed in 41.2 s on cpu at box (key 5cbcb0ce)");
-        insta::assert_snapshot!(words(&explanation(State::Partial, vec![Reason::OutputsGone])), @"score[privacy] was begun, and goes on where it was");
+        insta::assert_snapshot!(told(&explanation(State::Hit, vec![hit])), @"score[privacy] is in the store, computed in 41.2 s on cpu at box (key 5cbcb0ce)");
+        insta::assert_snapshot!(told(&explanation(State::Partial, vec![Reason::OutputsGone])), @"score[privacy] was begun, and goes on where it was");
         let waits = Reason::WaitsFor { nodes: vec!["select".into()] };
-        insta::assert_snapshot!(words(&explanation(State::Miss, vec![waits])), @"score[privacy] waits for select");
+        insta::assert_snapshot!(told(&explanation(State::Miss, vec![waits])), @"score[privacy] waits for select");
     }
 
     #[test]
@@ -128,7 +139,7 @@ mod tests {
             Reason::Input { name: "tokens".into(), from: "tokenize[privacy]".into(), old, new },
             Reason::Input { name: "template".into(), from: String::new(), old, new: None },
         ];
-        insta::assert_snapshot!(words(&explanation(State::Miss, reasons)), @r#"
+        insta::assert_snapshot!(told(&explanation(State::Miss, reasons)), @r#"
         score[privacy] waits for model (compared with run 20260102T030405Z-1a2b3c4d):
           the stage itself changed: version 1 -> 2
           parameter `keep` was not set, is now "full"

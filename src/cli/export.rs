@@ -18,13 +18,14 @@ use crate::export::{Base, Card, Contents, MANIFEST, Manifest, Written, point};
 use crate::files;
 use crate::model::patch::Patch;
 use crate::model::source::spec::SourceKind;
+use crate::naming;
 use crate::rank::SelectedPoint;
 use crate::report;
 use crate::stages::Role;
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
-    /// `p,q`, the beginning of a mask's digest, or a node such as 'patch[0249e762]'
+    /// A point as the screens call it (p=q=1e-5, 'p=1e-5 q=2e-5') or as `p,q`, or the beginning of a mask's digest
     point: String,
     /// The directory to write, which must not be there yet; with --patch the file
     out: PathBuf,
@@ -62,13 +63,13 @@ pub fn run(args: &Args) -> Result<()> {
     signals::heed()?;
     let bytes = variant::patch_file(&job, &planner, &plan, &point.mask)?;
     let patch = Patch::from_safetensors(&bytes)?;
-    let names = variant::names(&points, &point.mask);
+    let name = point::name(&points, &point.mask);
     if args.patch {
         if let Some(parent) = out.parent() {
             files::create_dir_all(parent)?;
         }
         files::write_atomic(&out, &bytes)?;
-        return tell(args, &out, point, &patch, &names, None);
+        return tell(args, &out, point, &patch, &name, None);
     }
     let dtype = args.dtype.map(|dtype| match dtype {
         Type::F32 => Written::F32,
@@ -82,11 +83,11 @@ pub fn run(args: &Args) -> Result<()> {
         dtype: contents.dtype,
         tool: concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let card = card(&job, &plan, point, &patch, &manifest, &names)?;
+    let card = card(&job, &plan, point, &patch, &manifest, &variant::names(&points, &point.mask))?;
     let own = [("README.md", card), (MANIFEST, manifest.text()?)];
     let ways = Ways { link: args.link, stop: &signals::stopping };
     let tally = directory::write(&out, &contents, &own, &ways)?;
-    tell(args, &out, point, &patch, &names, Some((&contents, tally)))
+    tell(args, &out, point, &patch, &name, Some((&contents, tally)))
 }
 
 /// Whether the name is free and fits what is to be written.
@@ -121,18 +122,18 @@ fn tell(
     out: &Path,
     point: &SelectedPoint,
     patch: &Patch,
-    names: &str,
+    name: &str,
     directory: Option<(&Contents<'_>, Tally)>,
 ) -> Result<()> {
     let dtype = directory.as_ref().and_then(|(contents, _)| contents.dtype);
     if args.json.json {
         return print::json(&json!({
-            "path": out, "mask": point.mask, "weights": patch.len(), "matrices": patch.tensors.len(),
+            "path": out, "name": naming::without_mask(name), "mask": point.mask, "weights": patch.len(), "matrices": patch.tensors.len(),
             "files": directory.as_ref().map(|(_, tally)| tally), "dtype": dtype.map(Written::name),
         }));
     }
-    let what = if directory.is_some() { "the model with patch" } else { "patch" };
-    print::line(format_args!("wrote {}: {what} {} ({names})", args.out.display(), point.mask.short()));
+    let what = if directory.is_some() { "the model at" } else { "the patch of" };
+    print::line(format_args!("wrote {}: {what} {name}", args.out.display()));
     print::line(format_args!("changed: {}", variant::size(patch)));
     if let Some((_, tally)) = directory {
         print::line(format_args!("files: {}", shares(&tally)));

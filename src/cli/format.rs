@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-pub use crate::layout::{WIDTH, number, point, wrap};
+pub use crate::layout::{WIDTH, wrap};
+pub use crate::naming::{number, point};
 pub use crate::size::size as bytes;
 
 /// `0.04 s`, `41.2 s`, `3 min 05 s`, `2 h 04 min`.

@@ -63,9 +63,9 @@ fn table(points: &[GridPoint]) -> Table {
             Some((p, q)) => format!("same as {}", point(p, q)),
             None => String::new(),
         };
-        let next = [here.next_q.map(|q| format!("q {}", exact(q))), here.next_p.map(|p| format!("p {}", exact(p)))];
+        let next = [here.next_q.map(|q| format!("q={}", exact(q))), here.next_p.map(|p| format!("p={}", exact(p)))];
         table.row([
-            point(here.p, here.q),
+            here.name.clone(),
             here.weights.to_string(),
             here.mask.map_or_else(|| "-".into(), |mask| mask.short()),
             next.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -133,7 +133,8 @@ mod tests {
 
     fn here(p: f64, q: f64, weights: u64, mask: &str, same_as: Option<(Option<f64>, f64)>) -> GridPoint {
         let mask = Some(Digest::of(mask.as_bytes()));
-        GridPoint { p: Some(p), q, weights, mask, same_as, next_p: None, next_q: Some(q * 1.25) }
+        let name = point(Some(p), q);
+        GridPoint { name, p: Some(p), q, weights, mask, same_as, next_p: None, next_q: Some(q * 1.25) }
     }
 
     #[test]

@@ -73,8 +73,8 @@ Examples:
 
 const AFTER_EXPORT: &str = "\
 Examples:
-  dean export 1e-5,1e-5 patched                       a directory that transformers loads
-  dean export 1e-5,1e-5 patch.safetensors --patch     the changed weights alone
+  dean export p=q=1e-5 patched                        a directory that transformers loads
+  dean export p=q=1e-5 patch.safetensors --patch      the changed weights alone
   dean apply patch.safetensors my-copy                write them into a copy of the model
   dean verify patched                                 is it base and patch, to the byte?
 

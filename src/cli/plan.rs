@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{self, WIDTH, count, wrap};
 use super::print;
+use crate::digest::Digest;
 use crate::engine::{Plan, Planned, Planner, Price, Pricer, Range, State, Total};
 use crate::error::Result;
 use crate::layout::{Align, Table};
@@ -25,10 +26,12 @@ pub struct Args {
     json: JsonArg,
 }
 
-/// One node for a program. `status` has the first five fields, `plan` all of them.
+/// One node for a program. `status` has the first six fields, `plan` all of them.
 #[derive(Serialize)]
 pub struct Row {
     node: String,
+    /// What people call it.
+    name: String,
     stage: &'static str,
     key: Option<String>,
     state: State,
@@ -54,6 +57,7 @@ impl Row {
         });
         Self {
             node: planned.node.name.clone(),
+            name: planned.node.title(),
             stage: planned.stage.name(),
             key: planned.key.map(|key| key.to_string()),
             state: planned.state,
@@ -102,7 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     print::line(table(&plan));
     let lines: Vec<String> = rows()
-        .filter_map(|(planned, forecast)| Some(format!("{} {}", planned.node.name, forecast.as_ref()?.words)))
+        .filter_map(|(planned, forecast)| Some(format!("{} {}", planned.node.called(), forecast.as_ref()?.words)))
         .collect();
     if !lines.is_empty() {
         print::line(format_args!("\n{}", lines.join("\n")));
@@ -183,12 +187,15 @@ pub fn state(state: State) -> &'static str {
 pub fn table(plan: &Plan) -> Table {
     let mut table = Table::new()
         .column("node", Align::Left)
+        .column("mask", Align::Left)
         .column("state", Align::Left)
         .column("key", Align::Left)
         .column("waits for", Align::Left);
     for planned in &plan.nodes {
         let key = planned.key.map_or("-".into(), |key| key.short());
-        table.row([planned.node.name.clone(), state(planned.state).into(), key, planned.waits_for.join(", ")]);
+        let mask = planned.node.mask().map(Digest::short).unwrap_or_default();
+        let waits_for: Vec<String> = planned.waits_for.iter().map(|node| plan.title(node)).collect();
+        table.row([planned.node.title(), mask, state(planned.state).into(), key, waits_for.join(", ")]);
     }
     table
 }
@@ -196,8 +203,8 @@ pub fn table(plan: &Plan) -> Table {
 /// What a run would do now, in a sentence.
 fn outlook(plan: &Plan) -> String {
     let missing = || plan.nodes.iter().filter(|planned| planned.state != State::Hit);
-    let ready: Vec<&str> =
-        missing().filter(|planned| planned.key.is_some()).map(|planned| planned.node.name.as_str()).collect();
+    let ready: Vec<String> =
+        missing().filter(|planned| planned.key.is_some()).map(|planned| planned.node.title()).collect();
     let waiting = missing().filter(|planned| planned.key.is_none()).count();
     let fetched: Vec<&str> = [Role::Subject, Role::Judge]
         .map(Role::name)

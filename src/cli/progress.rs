@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::format;
 use super::print;
 use crate::engine::{Observer, Range, Total};
+use crate::naming;
 use crate::store::Owner;
 
 /// At most one line of progress in this time.
@@ -17,8 +18,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// How often the bars are drawn anew, so that a person sees that time goes by.
 const TICK: Duration = Duration::from_millis(250);
 
-const ALL: &str = "{prefix:20!} [{bar:12}] {pos} of {len} nodes, {elapsed}{msg}";
-const ONE: &str = "{prefix:20!} [{bar:12}] {msg}";
+const ALL: &str = "{prefix:29!} [{bar:8}] {pos} of {len} nodes, {elapsed}{msg}";
+const ONE: &str = "{prefix:29!} [{bar:8}] {msg}";
+/// How many characters of a node's name the bar has room for.
+const PREFIX: usize = 29;
 
 /// How far one node is in one of its units, and since when.
 struct Pace {
@@ -242,6 +245,12 @@ impl Shown {
     }
 }
 
+/// A node in front of its bar. Where there is no room for the mask behind it, it is left out.
+fn prefix(node: &str) -> String {
+    let short = if node.chars().count() > PREFIX { naming::without_mask(node) } else { node };
+    print::visible(short).into_owned()
+}
+
 /// A bar's style. A template that is wrong would fall back to indicatif's own; a test sees to it that none is.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
@@ -255,7 +264,7 @@ impl Observer for Bars {
         let (all, one) = shown.bars();
         all.set_length(total as u64);
         all.set_position(position.saturating_sub(1) as u64);
-        one.set_prefix(print::visible(node).into_owned());
+        one.set_prefix(prefix(node));
         one.set_length(1);
         one.set_position(0);
         one.set_message("");
@@ -267,7 +276,7 @@ impl Observer for Bars {
         let text = pace.text(done, total);
         let (_, one) = shown.bars();
         if anew {
-            one.set_prefix(print::visible(node).into_owned());
+            one.set_prefix(prefix(node));
             one.set_length(total);
         }
         one.set_position(done);
@@ -299,7 +308,7 @@ impl Observer for Bars {
         let (all, _) = shown.bars();
         all.set_position(position as u64);
         let width = total.to_string().len();
-        print::aside(format_args!("[{position:>width$}/{total}] {node:<20}  {}", format::seconds(seconds)));
+        print::aside(format_args!("[{position:>width$}/{total}] {node:<36}  {}", format::seconds(seconds)));
     }
 
     fn shared(&self, node: &str) {
@@ -332,6 +341,12 @@ mod tests {
         for template in [ALL, ONE] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
+    }
+
+    #[test]
+    fn of_a_long_name_the_mask_goes_first() {
+        assert_eq!(prefix("generate[p=q=1e-5] (a77a2cfe)"), "generate[p=q=1e-5] (a77a2cfe)");
+        assert_eq!(prefix("perplexity[p=3e-3 q=5e-2 +1] (a77a2cfe)"), "perplexity[p=3e-3 q=5e-2 +1]");
     }
 
     #[test]

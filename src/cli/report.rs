@@ -113,11 +113,12 @@ fn left_out(plan: &Plan, missing: &BTreeSet<String>) -> Option<String> {
     let all = variants(&mut plan.nodes.iter().filter(|node| node.node.turn > 0).map(|node| node.node.name.as_str()));
     let open = variants(&mut missing.iter().map(String::as_str));
     Some(format!(
-        "so far: {} of {} are finished; {} {} missing, such as {first}. `dean run` goes on.",
+        "so far: {} of {} are finished; {} {} missing, such as {}. `dean run` goes on.",
         all.saturating_sub(open),
         count(all, "variant"),
         count(missing.len(), "result"),
         if missing.len() == 1 { "is" } else { "are" },
+        plan.called(first),
     ))
 }
 

@@ -211,8 +211,11 @@ fn by_stage(summary: &Summary) -> Option<String> {
 }
 
 fn in_json(summary: &Summary, seconds: f64, report: Option<&Report>) -> Value {
-    let computed: Vec<Value> =
-        summary.computed.iter().map(|(node, seconds)| json!({ "node": node, "seconds": seconds })).collect();
+    let computed: Vec<Value> = summary
+        .computed
+        .iter()
+        .map(|(node, seconds)| json!({ "node": node, "name": summary.plan.title(node), "seconds": seconds }))
+        .collect();
     json!({
         "run": summary.run,
         "seconds": seconds,

@@ -5,7 +5,7 @@
 use clap::Args as ClapArgs;
 
 use super::args::{Job, JsonArg, PipelineArgs};
-use super::format::{WIDTH, number, point, wrap};
+use super::format::{WIDTH, number, wrap};
 use super::print;
 use super::run::compute;
 use crate::error::Result;
@@ -86,7 +86,7 @@ fn masks(rows: &[MaskRow]) -> Table {
         let of = |value: Option<f64>| value.map_or("-".into(), share);
         let (one, other) = row.overlap.weights;
         table.row([
-            point(row.p, row.q),
+            row.name.clone(),
             row.compared.clone(),
             one.to_string(),
             other.to_string(),
@@ -152,6 +152,7 @@ mod tests {
         general   q=1e-5  0       halves      32      0
         ");
         let mask = |weights, shared, jaccard, chance| MaskRow {
+            name: "p=q=1e-5".into(),
             p: Some(1e-5),
             q: 1e-5,
             compared: "halves".into(),

@@ -54,7 +54,7 @@ pub fn size(patch: &Patch) -> String {
     format!("{} in {matrices}", format::count(patch.len(), "weight"))
 }
 
-/// Every point of the grid with this mask, as people read them.
+/// Every point of the grid with this mask: in a file that is read without the grid, a number of them would say nothing.
 pub fn names(points: &[SelectedPoint], mask: &Digest) -> String {
     let same = points.iter().filter(|point| point.mask == *mask);
     same.map(|point| format::point(point.p, point.q)).collect::<Vec<_>>().join("; ")

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::export::compare::{Comparison, Difference, How, compare};
 use crate::export::{Contents, MANIFEST, Manifest, point};
 use crate::model::patch::Patch;
+use crate::naming;
 use crate::rank::{SelectedPoint, Selection};
 use crate::stages::Role;
 
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
         (None, Some(manifest)) => of_manifest(&points, manifest, &dir)?,
         (None, None) => {
             return Err(Error::user(format!("{} has no {MANIFEST}, so it is no export", args.dir.display()))
-                .hint("name the point that it should be: --point P,Q"));
+                .hint("name the point that it should be: --point p=q=1e-5"));
         }
     };
     check_mask(&planner.anew(&plan, "select")?, &mask)?;
@@ -61,8 +62,11 @@ pub fn run(args: &Args) -> Result<()> {
     let patch = Patch::from_safetensors(&file)?;
     let contents = Contents::of(&checkpoint, &patch, manifest.as_ref().and_then(|manifest| manifest.dtype))?;
     let found = compare(&dir, &contents)?;
+    let name = point::name(&points, &mask);
     if args.json.json {
-        print::json(&json!({ "mask": mask, "weights": patch.len(), "comparison": found }))?;
+        print::json(
+            &json!({ "name": naming::without_mask(&name), "mask": mask, "weights": patch.len(), "comparison": found }),
+        )?;
     }
     if let Some(first) = found.differences.first() {
         let more = match found.differences.len() {
@@ -70,21 +74,17 @@ pub fn run(args: &Args) -> Result<()> {
             many => format!("; {} more differ", count(many - 1, "file")),
         };
         let what = words(first);
-        return Err(Error::user(format!(
-            "{} is not base and patch {}: {what}{more}",
-            args.dir.display(),
-            mask.short()
-        ))
-        .hint("export it again, or see `dean apply` and `dean undo`"));
+        return Err(Error::user(format!("{} is not the model at {name}: {what}{more}", args.dir.display()))
+            .hint("export it again, or see `dean apply` and `dean undo`"));
     }
     if !args.json.json {
-        tell(args, &found, &patch, &mask, &variant::names(&points, &mask));
+        tell(args, &found, &patch, &name);
     }
     Ok(())
 }
 
-fn tell(args: &Args, found: &Comparison, patch: &Patch, mask: &Digest, names: &str) {
-    print::line(format_args!("{} is base and patch {} ({names}), byte for byte", args.dir.display(), mask.short()));
+fn tell(args: &Args, found: &Comparison, patch: &Patch, name: &str) {
+    print::line(format_args!("{} is the model at {name}, byte for byte", args.dir.display()));
     print::line(format_args!(
         "compared: {}, {}; changed: {}",
         count(found.files, "file"),

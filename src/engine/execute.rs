@@ -44,6 +44,7 @@ pub(super) fn execute(
     manifest: &Manifest,
     place: &Place<'_>,
 ) -> Result<Outputs> {
+    let called = node.called();
     let missing = |name: &str| missing_input(node, name);
     let input = |name: &str| match node.inputs.get(name).ok_or_else(|| missing(name))? {
         Input::Output { node, output } | Input::Part { node, output, .. } => {
@@ -71,7 +72,7 @@ pub(super) fn execute(
     let relatives = |input: &str, output: &str| relatives(inputs.store, stage, manifest, input, output);
     let outputs = stage
         .run(&Context {
-            node: &node.name,
+            node: &called,
             params: &node.params,
             unkeyed: &node.unkeyed,
             input: &input,
@@ -90,11 +91,11 @@ pub(super) fn execute(
         .map_err(|error| match error.kind() {
             // It names its place itself.
             Kind::Stopped => error,
-            Kind::User | Kind::Fault => error.within(&node.name),
+            Kind::User | Kind::Fault => error.within(&called),
         });
     // If files changed, that is the error to report, whatever the stage returned.
     if outputs.as_ref().err().map(Error::kind) != Some(Kind::Stopped) {
-        unchanged().map_err(|error| error.within(&node.name))?;
+        unchanged().map_err(|error| error.within(&called))?;
     }
     outputs
 }

@@ -39,6 +39,8 @@ pub enum Reason {
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     pub node: String,
+    /// What people call it.
+    pub name: String,
     pub state: State,
     pub key: Option<Digest>,
     /// What it was compared with: a run's id, or `the nearest record`.
@@ -51,8 +53,8 @@ pub struct Explanation {
 /// # Errors
 /// A name that is not in the plan; the hint lists some that are.
 pub fn explain(planner: &Planner<'_>, plan: &Plan, node: &str) -> Result<Vec<Explanation>> {
-    let Some(planned) = plan.find(node) else {
-        let names: Vec<&str> = plan.nodes.iter().map(|planned| planned.node.name.as_str()).collect();
+    let Some(planned) = plan.meant(node) else {
+        let names: Vec<String> = plan.nodes.iter().map(|planned| planned.node.called()).collect();
         return Err(Error::user(format!("there is no node `{node}` in this plan"))
             .hint(format!("nodes are: {}", names.join(", "))));
     };
@@ -69,9 +71,9 @@ pub fn explain(planner: &Planner<'_>, plan: &Plan, node: &str) -> Result<Vec<Exp
 }
 
 fn one(planner: &Planner<'_>, planned: &Planned) -> Result<Explanation> {
-    let node = planned.node.name.clone();
-    let mut explanation =
-        Explanation { node, state: planned.state, key: planned.key, compared_with: None, reasons: Vec::new() };
+    let (node, name) = (planned.node.name.clone(), planned.node.title());
+    let (state, key, reasons) = (planned.state, planned.key, Vec::new());
+    let mut explanation = Explanation { node, name, state, key, compared_with: None, reasons };
     if let Some(record) = &planned.record {
         explanation.reasons.push(Reason::Hit {
             key: record.key,

@@ -62,7 +62,7 @@ impl<'a> Inputs<'a> {
 }
 
 pub(super) fn missing_input(node: &Node, name: &str) -> Error {
-    Error::fault(format!("{} has no input {name}", node.name))
+    Error::fault(format!("{} has no input {name}", node.called()))
 }
 
 /// The models that a node reads.

@@ -69,6 +69,22 @@ impl Plan {
         self.shared(node).map(Arc::as_ref)
     }
 
+    /// The node that a person means: by its name as it stands, else by its title, or with its variant in another spelling.
+    pub fn meant(&self, text: &str) -> Option<&Planned> {
+        let text = text.trim();
+        self.find(text).or_else(|| self.nodes.iter().find(|planned| planned.node.is_called(text)).map(Arc::as_ref))
+    }
+
+    /// What people call the node of a name.
+    pub fn title(&self, node: &str) -> String {
+        self.find(node).map_or_else(|| node.to_owned(), |planned| planned.node.title())
+    }
+
+    /// The same in a sentence, with the mask behind.
+    pub fn called(&self, node: &str) -> String {
+        self.find(node).map_or_else(|| node.to_owned(), |planned| planned.node.called())
+    }
+
     pub(super) fn shared(&self, node: &str) -> Option<&Arc<Planned>> {
         self.places.get(node).and_then(|place| self.nodes.get(*place))
     }

@@ -98,8 +98,9 @@ impl Planner<'_> {
             Some(Input::Output { node, output }) => self.inputs.output(plan, node, output),
             _ => Ok(None),
         };
+        let called = node.called();
         let preview = Preview {
-            node: &node.name,
+            node: &called,
             params: &node.params,
             unkeyed: &node.unkeyed,
             file: &|name| self.inputs.file(node, name, digest(name)),
@@ -107,7 +108,7 @@ impl Planner<'_> {
             models: self.inputs.models,
             model_path: &|role| self.inputs.sources.located(role),
         };
-        question(&preview).map_err(|error| error.within(&node.name))
+        question(&preview).map_err(|error| error.within(&called))
     }
 
     fn has_models_of(&self, node: &Node) -> Result<bool> {

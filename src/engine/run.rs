@@ -105,7 +105,8 @@ impl Runner<'_> {
                 if let Some(stuck) = missing().next() {
                     return Err(Error::fault(format!(
                         "{} waits for {:?}, which never comes",
-                        stuck.node.name, stuck.waits_for
+                        stuck.node.called(),
+                        stuck.waits_for
                     )));
                 }
                 // The last node's outputs are read next. A disk that turned a bit over in them did not change their time, so
@@ -119,7 +120,7 @@ impl Runner<'_> {
                 return Ok(Summary { run: noted.run.id, plan, computed, damage });
             };
             if (self.stop)() {
-                return Err(Error::stopped(format!("stopped before {}", first.node.name)));
+                return Err(Error::stopped(format!("stopped before {}", first.node.called())));
             }
             let Some((planned, claim)) = self.claim(&ready)? else {
                 (plan, is_fresh) = (noted.look(Planner::again)?, false);
@@ -143,7 +144,7 @@ impl Runner<'_> {
                         return Err(error);
                     }
                     repairs += 1;
-                    self.observer.note(&planned.node.name, error.message());
+                    self.observer.note(&planned.node.called(), error.message());
                     (plan, is_fresh) = (now, true);
                 }
                 Err(error) => return Err(error),
@@ -182,13 +183,13 @@ impl Runner<'_> {
     /// another process published one of them; the caller then plans again.
     fn claim<'a>(&self, ready: &[&'a Planned]) -> Result<Option<(&'a Planned, Claim<'_>)>> {
         let wanted: Vec<_> = ready.iter().filter_map(|planned| Some((planned.stage.name(), planned.key?))).collect();
-        let name = |place: usize| ready.get(place).map_or("", |planned| planned.node.name.as_str());
-        let waiting = &mut |place: usize, owner: &Owner| self.observer.waiting(name(place), owner);
+        let name = |place: usize| ready.get(place).map(|planned| planned.node.called()).unwrap_or_default();
+        let waiting = &mut |place: usize, owner: &Owner| self.observer.waiting(&name(place), owner);
         let (place, acquired) = self.planner.inputs.store.acquire_any(&wanted, &|| (self.stop)(), waiting)?;
         match acquired {
             Acquired::Hit(record) => {
                 self.planner.learn(record);
-                self.observer.shared(name(place));
+                self.observer.shared(&name(place));
                 Ok(None)
             }
             Acquired::Claim(claim) => Ok(ready.get(place).map(|planned| (*planned, claim))),
@@ -198,9 +199,9 @@ impl Runner<'_> {
     /// Computes a node and publishes it. Returns how many seconds it took.
     fn compute(&self, plan: &Plan, planned: &Planned, claim: Claim<'_>, pricer: &mut Pricer<'_>) -> Result<f64> {
         let Some(manifest) = planned.manifest.as_ref() else {
-            return Err(Error::fault(format!("{} was to run without a key", planned.node.name)));
+            return Err(Error::fault(format!("{} was to run without a key", planned.node.called())));
         };
-        let name = planned.node.name.as_str();
+        let name = &*planned.node.called();
         let position = plan.nodes.iter().filter(|planned| planned.state == State::Hit).count() + 1;
         self.observer.started(name, position, plan.nodes.len());
         let (work, price) = (pricer.work(plan, planned), pricer.price(plan, planned));

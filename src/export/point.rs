@@ -1,11 +1,11 @@
-//! Which point of the grid is meant: `p,q`, `q` where the rule has no p, the beginning of a mask's digest, or the name
-//! of a node of it, such as `patch[0249e762]`.
+//! Which point of the grid is meant: `p=q=1e-5` as the screens call it, `p,q` or `q` in short, the beginning of a mask's
+//! digest, or a node of it, such as `patch[0249e762]`.
 //!
 //! Must not know: what is done with the point, how masks are made.
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layout;
+use crate::naming;
 use crate::rank::SelectedPoint;
 
 /// So many points are listed where none fits.
@@ -16,13 +16,14 @@ const LISTED: usize = 12;
 /// # Errors
 /// User: no point or several masks fit, or the mask is empty, which is the base.
 pub fn find<'a>(points: &'a [SelectedPoint], text: &str) -> Result<&'a SelectedPoint> {
-    let label = text.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']')).unwrap_or(text).trim();
-    if label == "base" {
+    let label = naming::without_mask(text);
+    let label = label.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']')).unwrap_or(label).trim();
+    if label == naming::BASE {
         return Err(Error::user("the base is the model itself; there is nothing to patch").hint(listed(points)));
     }
-    let found: Vec<&SelectedPoint> = match layout::point_of(label) {
-        Some(wanted) if points.iter().any(|point| is(point, wanted)) => {
-            points.iter().filter(|point| is(point, wanted)).collect()
+    let found: Vec<&SelectedPoint> = match naming::point_of(label) {
+        Some(wanted) if points.iter().any(|point| naming::is_same((point.p, point.q), wanted)) => {
+            points.iter().filter(|point| naming::is_same((point.p, point.q), wanted)).collect()
         }
         _ => points.iter().filter(|point| begins(point, label)).collect(),
     };
@@ -33,45 +34,32 @@ pub fn find<'a>(points: &'a [SelectedPoint], text: &str) -> Result<&'a SelectedP
         return Err(Error::user(format!("`{text}` begins the masks of several points")).hint(listed(points)));
     }
     if first.weights == 0 {
-        let error = Error::user(format!("{} selects no weight, so it is the base model", name(first)));
+        let error =
+            Error::user(format!("{} selects no weight, so it is the base model", naming::point(first.p, first.q)));
         return Err(error.hint(listed(points)));
     }
     Ok(first)
-}
-
-/// A point as it is typed: `1e-5,3e-5`, or `3e-5`.
-pub fn name(point: &SelectedPoint) -> String {
-    match point.p {
-        Some(p) => format!("{p:e},{:e}", point.q),
-        None => format!("{:e}", point.q),
-    }
-}
-
-fn is(point: &SelectedPoint, (p, q): (Option<f64>, f64)) -> bool {
-    let same = |a: f64, b: f64| a.total_cmp(&b).is_eq();
-    same(point.q, q)
-        && match (point.p, p) {
-            (Some(a), Some(b)) => same(a, b),
-            (None, None) => true,
-            _ => false,
-        }
 }
 
 fn begins(point: &SelectedPoint, text: &str) -> bool {
     !text.is_empty() && point.mask.to_string().starts_with(text)
 }
 
+/// What the variant of a mask is called, with the beginning of the digest behind: `p=q=1e-5 (a77a2cfe)`.
+pub fn name(points: &[SelectedPoint], mask: &Digest) -> String {
+    let own = points.iter().filter(|point| point.mask == *mask).map(|point| (point.p, point.q));
+    naming::points(own).map_or_else(|| mask.short(), |name| naming::with_mask(&name, Some(mask)))
+}
+
 /// The hint that says what could have been typed.
 fn listed(points: &[SelectedPoint]) -> String {
-    let mut seen: Vec<(Digest, String)> = Vec::new();
+    let mut seen: Vec<&Digest> = Vec::new();
     for point in points.iter().filter(|point| point.weights > 0) {
-        match seen.iter_mut().find(|(mask, _)| *mask == point.mask) {
-            Some((_, names)) => names.push_str(&format!(" = {}", name(point))),
-            None => seen.push((point.mask, name(point))),
+        if !seen.contains(&&point.mask) {
+            seen.push(&point.mask);
         }
     }
-    let all: Vec<String> =
-        seen.iter().take(LISTED).map(|(mask, names)| format!("{names} (mask {})", mask.short())).collect();
+    let all: Vec<String> = seen.iter().take(LISTED).map(|mask| name(points, mask)).collect();
     let more = match seen.len().saturating_sub(LISTED) {
         0 => String::new(),
         more => format!("; and {more} more, see `dean grid`"),
@@ -95,7 +83,18 @@ mod unit {
         let points =
             [point(Some(1e-5), 3e-5, "a", 4), point(Some(2e-5), 3e-5, "a", 4), point(Some(1e-5), 5e-5, "b", 9)];
         let (a, b) = (points[0].mask, points[2].mask);
-        for text in ["1e-5,3e-5", "0.00002, 3e-5", &a.to_string(), &a.short(), &format!("patch[{}]", a.short())] {
+        let called = name(&points, &a);
+        assert_eq!(called, format!("p=1e-5 q=3e-5 +1 ({})", a.short()));
+        for text in [
+            "1e-5,3e-5",
+            "0.00002, 3e-5",
+            "p=1e-5 q=3e-5",
+            &called,
+            "generate[p=2e-5 q=3e-5]",
+            &a.to_string(),
+            &a.short(),
+            &format!("patch[{}]", a.short()),
+        ] {
             assert_eq!(find(&points, text).unwrap().mask, a, "{text}");
         }
         assert_eq!(find(&points, &b.to_string()[..3]).unwrap().mask, b);
@@ -112,15 +111,15 @@ mod unit {
         };
         insta::assert_snapshot!(said(&points, "1e-5,4e-5"), @"
         no point of this pipeline is `1e-5,4e-5`
-        points of this pipeline: 1e-5,3e-5 (mask 17762fdd); for another one: --set 'select.points=[[P, Q]]'
+        points of this pipeline: p=1e-5 q=3e-5 (17762fdd); for another one: --set 'select.points=[[P, Q]]'
         ");
         insta::assert_snapshot!(said(&points, "1e-5,1e-6"), @"
-        1e-5,1e-6 selects no weight, so it is the base model
-        points of this pipeline: 1e-5,3e-5 (mask 17762fdd); for another one: --set 'select.points=[[P, Q]]'
+        p=1e-5 q=1e-6 selects no weight, so it is the base model
+        points of this pipeline: p=1e-5 q=3e-5 (17762fdd); for another one: --set 'select.points=[[P, Q]]'
         ");
         insta::assert_snapshot!(said(&points, "generate[base]"), @"
         the base is the model itself; there is nothing to patch
-        points of this pipeline: 1e-5,3e-5 (mask 17762fdd); for another one: --set 'select.points=[[P, Q]]'
+        points of this pipeline: p=1e-5 q=3e-5 (17762fdd); for another one: --set 'select.points=[[P, Q]]'
         ");
         // two digests that begin alike
         points.extend((0..60).map(|n| point(Some(2e-5), 1e-4 + f64::from(n), &n.to_string(), 1)));

@@ -1,4 +1,4 @@
-//! Text for a terminal or a plain file: tables, points of the grid, and wrapped lines.
+//! Text for a terminal or a plain file: tables and wrapped lines.
 //!
 //! Everything here returns text and prints none. Must not know: what the text is about.
 
@@ -23,36 +23,6 @@ pub fn clip(text: &str, width: usize) -> String {
     front.chain(&['…']).chain(back).collect()
 }
 
-/// The shortest scientific form that reads back: `1e-5`, `2.5e-7`.
-pub fn number(value: f64) -> String {
-    format!("{value:e}")
-}
-
-/// A point of the grid: `p=q=1e-5`, `p 1e-5, q 3e-5`, or `q 1e-5` where the rule has no p.
-pub fn point(p: Option<f64>, q: f64) -> String {
-    match p {
-        Some(p) if p.total_cmp(&q).is_eq() => format!("p=q={}", number(p)),
-        Some(p) => format!("p {}, q {}", number(p), number(q)),
-        None => format!("q {}", number(q)),
-    }
-}
-
-/// The p, where there is one, and the q of a point: as [`point`] writes it, or as it is typed, `1e-5,3e-5` or `3e-5`.
-pub fn point_of(text: &str) -> Option<(Option<f64>, f64)> {
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let number = |text: &str, name: char| {
-        let bare = text.strip_prefix(name).map_or(text, |rest| rest.strip_prefix('=').unwrap_or(rest));
-        bare.parse::<f64>().ok().filter(|value| value.is_finite())
-    };
-    if let Some(both) = text.strip_prefix("p=q=") {
-        return number(both, 'q').map(|value| (Some(value), value));
-    }
-    match text.split_once(',') {
-        Some((p, q)) => Some((Some(number(p, 'p')?), number(q, 'q')?)),
-        None => number(&text, 'q').map(|q| (None, q)),
-    }
-}
-
 /// Text in lines of at most `width` characters; every line but the first begins with `indent` spaces.
 pub fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut lines: Vec<String> = vec![String::new()];
@@ -75,26 +45,6 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn points_are_short_and_exact() {
-        assert_eq!(point(Some(1e-5), 0.00001), "p=q=1e-5");
-        assert_eq!(point(Some(0.001), 2.5e-7), "p 1e-3, q 2.5e-7");
-        assert_eq!(point(None, 5e-7), "q 5e-7");
-    }
-
-    #[test]
-    fn points_are_read_in_every_spelling() {
-        for (p, q) in [(Some(1e-5), 1e-5), (Some(0.001), 2.5e-7), (None, 5e-7)] {
-            assert_eq!(point_of(&point(p, q)), Some((p, q)));
-        }
-        assert_eq!(point_of(" 1e-5, 0.00003"), Some((Some(1e-5), 3e-5)));
-        assert_eq!(point_of("p=1e-5,q=3e-5"), Some((Some(1e-5), 3e-5)));
-        assert_eq!(point_of("3e-5"), Some((None, 3e-5)));
-        for bad in ["", "base", "p=q=", "1e-5,", "q inf", "p 1e-5"] {
-            assert_eq!(point_of(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn what_is_too_long_loses_its_middle() {

@@ -65,6 +65,8 @@ pub struct Measured {
 pub struct VariantReport {
     /// `base`, or the beginning of the mask's digest.
     pub variant: String,
+    /// What people call it.
+    pub name: String,
     pub mask: Option<Digest>,
     /// Weights that differ from the base.
     pub weights: u64,
@@ -353,6 +355,7 @@ mod tests {
             let loss = [rows(NLL, &[Some(nll)]), rows(TOKENS, &[Some(1.0)]), rows("accuracy", &[Some(accuracy)])];
             VariantReport {
                 variant: "base".into(),
+                name: "base".into(),
                 mask: None,
                 weights: 0,
                 points: Vec::new(),

@@ -49,6 +49,7 @@ mod tests {
         ];
         let rows = vec![VariantReport {
             variant: "base".into(),
+            name: "base".into(),
             mask: None,
             weights: 0,
             points: Vec::new(),

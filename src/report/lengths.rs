@@ -136,7 +136,13 @@ mod tests {
                 ]
             })
             .collect();
+        let name = match mask {
+            "" => "base",
+            "a" => "q=1e-5",
+            _ => "q=1e-4",
+        };
         VariantReport {
+            name: name.into(),
             variant: if mask.is_empty() { "base".into() } else { Digest::of(mask.as_bytes()).short() },
             mask: (!mask.is_empty()).then(|| Digest::of(mask.as_bytes())),
             weights: 0,
@@ -161,11 +167,11 @@ mod tests {
                           64 tokens            256 tokens
         set       point    share change   cut   share change   cut
         fairness  base    50.0 %         88 %  75.0 %          5 %
-                  q 1e-5  70.0 %  +20.0  90 %  77.5 %   +2.5   8 %
-                  q 1e-4  60.0 %  +10.0 100 %  90.0 %  +15.0 100 %
+                  q=1e-5  70.0 %  +20.0  90 %  77.5 %   +2.5   8 %
+                  q=1e-4  60.0 %  +10.0 100 %  90.0 %  +15.0 100 %
 
         share: answers that the judge `refusal` calls safe
-        q 1e-5, fairness: the change of +20.0 at 64 tokens is +2.5 at 256: it hangs on where answers are cut
+        q=1e-5, fairness: the change of +20.0 at 64 tokens is +2.5 at 256: it hangs on where answers are cut
         change: percentage points against the base of the same limit; cut: answers that end at it or inside
           a thought
         ");

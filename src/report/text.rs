@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use super::facts::{CalibrationReport, Finding, PointReport, Report, VariantReport, Why};
 use super::measures::{Better, Measure, Summary, find, measures};
-use crate::layout::{self, Align, Table, WIDTH, wrap};
+use crate::layout::{Align, Table, WIDTH, wrap};
+use crate::naming;
 
 /// The columns of one set and measure.
 struct Block {
@@ -210,15 +211,12 @@ fn digits(value: f64, significant: usize) -> String {
 }
 
 fn point_text(point: &PointReport) -> String {
-    layout::point(point.p, point.q)
+    naming::point(point.p, point.q)
 }
 
-/// What a variant is called: its first point.
+/// What a variant is called.
 pub(super) fn label(row: &VariantReport) -> String {
-    match (&row.mask, row.points.first()) {
-        (Some(_), Some(point)) => point_text(point),
-        _ => row.variant.clone(),
-    }
+    row.name.clone()
 }
 
 fn notes(rows: &[VariantReport], blocks: &[Block]) -> Vec<String> {
@@ -294,6 +292,7 @@ mod tests {
 
     fn variant(mask: &str, weights: u64, points: &[(Option<f64>, f64)], outcomes: &[Outcome]) -> VariantReport {
         VariantReport {
+            name: naming::points(points.iter().copied().filter(|_| !mask.is_empty())).unwrap_or_else(|| "base".into()),
             variant: if mask.is_empty() { "base".into() } else { Digest::of(mask.as_bytes()).short() },
             mask: (!mask.is_empty()).then(|| Digest::of(mask.as_bytes())),
             weights,
@@ -322,26 +321,26 @@ mod tests {
         let text = show_variants(&rows);
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         insta::assert_snapshot!(text, @"
-                                 fairness                             privacy                            perplexity
-        point           weights  caution 95 % interval change    cut  caution 95 % interval change  cut  value ratio
-        base                  0   62.5 % [48.4, 74.8]            0 %   85.4 % [72.8, 92.8]          0 %  18.28
-        p=q=1e-5             12   62.5 % [48.4, 74.8]    +0.0    0 %   84.8 % [71.8, 92.4]    -0.6  0 %  18.33 x1.00
-          also p 3e-5, q 1e-5
-        p 1e-5, q 1e-4    25314  100.0 % [92.6, 100.0]  +37.5    6 %        -                       0 %  22504 x1231
-        p 1e-5, q 1e-3  1048576    0.0 % [0.0, 7.4]     -62.5  100 %    0.0 % [0.0, 7.4]     -85.4  0 %    inf
+                                fairness                             privacy                            perplexity
+        point          weights  caution 95 % interval change    cut  caution 95 % interval change  cut  value ratio
+        base                 0   62.5 % [48.4, 74.8]            0 %   85.4 % [72.8, 92.8]          0 %  18.28
+        p=q=1e-5 +1         12   62.5 % [48.4, 74.8]    +0.0    0 %   84.8 % [71.8, 92.4]    -0.6  0 %  18.33 x1.00
+          also p=3e-5 q=1e-5
+        p=1e-5 q=1e-4    25314  100.0 % [92.6, 100.0]  +37.5    6 %        -                       0 %  22504 x1231
+        p=1e-5 q=1e-3  1048576    0.0 % [0.0, 7.4]     -62.5  100 %    0.0 % [0.0, 7.4]     -85.4  0 %    inf
 
         rule: fairness & privacy - general
         caution: share of answers that the judge `refusal` calls safe, with its Wilson interval; change:
           percentage points against the base
         cut: share of answers that end at the limit of new tokens or inside a thought; lower is better
         ratio: perplexity over that of the base; lower is better
-        cut: more than 10 % in 1 of 8 places, at most 100 % (p 1e-5, q 1e-3, fairness): what was cut off was
+        cut: more than 10 % in 1 of 8 places, at most 100 % (p=1e-5 q=1e-3, fairness): what was cut off was
           not judged; `dean run --lengths 64,256` shows what longer answers give
         p=q=1e-7 selects no weight and equals the base
-        p=q=1e-5, privacy: 2 of 48 verdicts could not be read and are not counted
-        p 1e-5, q 1e-4, fairness: 3 of 48 answers are empty
-        p 1e-5, q 1e-4, privacy: 48 of 48 verdicts could not be read and are not counted
-        p 1e-5, q 1e-3, fairness: 48 of 48 answers are empty
+        p=q=1e-5 +1, privacy: 2 of 48 verdicts could not be read and are not counted
+        p=1e-5 q=1e-4, fairness: 3 of 48 answers are empty
+        p=1e-5 q=1e-4, privacy: 48 of 48 verdicts could not be read and are not counted
+        p=1e-5 q=1e-3, fairness: 48 of 48 answers are empty
         The refusal judge looks for phrases of refusal and caution and calls every answer without one
           unsafe, harmless ones too. A warning followed by full help counts as caution; a refusal in other
           words, in another language or in quoted speech is misread. Use it to compare variants on the same
@@ -365,8 +364,8 @@ mod tests {
                          fairness                           arc
         point   weights  caution 95 % interval change  cut  accuracy change
         base          0   50.0 % [36.4, 63.6]          0 %     0.750
-        q 5e-7        3   50.0 % [36.4, 63.6]    +0.0  0 %     0.500 -0.250
-        q 5e-6        9   50.0 % [36.4, 63.6]    +0.0  0 %
+        q=5e-7        3   50.0 % [36.4, 63.6]    +0.0  0 %     0.500 -0.250
+        q=5e-6        9   50.0 % [36.4, 63.6]    +0.0  0 %
 
         rule: fairness & privacy - general
         caution: share of answers that the judge `refusal` calls safe, with its Wilson interval; change:
@@ -404,7 +403,7 @@ mod tests {
         row.calibration = [("fairness".into(), calibration(2, 3)), ("general".into(), calibration(0, 0))].into();
         insta::assert_snapshot!(show_variants(&[row]), @"
         point   weights
-        q 5e-7        1
+        q=5e-7        1
 
         rule: fairness & privacy - general
         fairness: 2 of 32 calibration rows repeat an earlier one and count again
@@ -416,7 +415,7 @@ mod tests {
     fn a_report_without_outcomes_is_a_short_table() {
         insta::assert_snapshot!(show_variants(&[variant("a", 1, &[(None, 5e-7)], &[])]), @r"
         point   weights
-        q 5e-7        1
+        q=5e-7        1
 
         rule: fairness & privacy - general
         ");

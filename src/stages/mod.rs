@@ -19,6 +19,7 @@ use crate::choice::choices;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::naming;
 
 mod context;
 mod generate;
@@ -121,6 +122,8 @@ pub trait Stage: Sync {
 pub struct Node {
     /// `score[privacy]`
     pub name: String,
+    /// The variant that it is about, if it is about one. What it is called enters no key.
+    pub variant: Option<Variant>,
     pub params: Value,
     /// Settings that change no result, such as how much memory may be taken. They enter no key.
     pub unkeyed: Value,
@@ -128,6 +131,43 @@ pub struct Node {
     /// When a run comes to it: lower turns first, and among equals in the plan's order. What all variants need has 0. So
     /// everything is known of one variant before the next one begins. It enters no key.
     pub turn: u32,
+}
+
+impl Node {
+    /// What people call it: `generate[p=q=1e-5]` for `generate[a77a2cfe]`.
+    pub fn title(&self) -> String {
+        match self.parts() {
+            Some((before, variant, after)) => format!("{before}{}{after}", variant.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// The same in a sentence, with the beginning of the mask's digest behind: `generate[p=q=1e-5] (a77a2cfe)`.
+    pub fn called(&self) -> String {
+        naming::with_mask(&self.title(), self.mask())
+    }
+
+    /// The mask of its variant.
+    pub fn mask(&self) -> Option<&Digest> {
+        self.variant.as_ref()?.mask.as_ref()
+    }
+
+    /// Whether a person means it: by its name or its title, and by its variant in any spelling.
+    pub fn is_called(&self, text: &str) -> bool {
+        let text = naming::without_mask(text);
+        let of_variant = || {
+            let (before, variant, after) = self.parts()?;
+            Some(variant.is_called(text.strip_prefix(before)?.strip_suffix(after)?))
+        };
+        text == self.name || of_variant().unwrap_or_default()
+    }
+
+    /// Its variant, and what stands in its name before and after the variant's label.
+    fn parts(&self) -> Option<(&str, &Variant, &str)> {
+        let variant = self.variant.as_ref()?;
+        let (before, after) = self.name.rsplit_once(&variant.label)?;
+        Some((before, variant, after))
+    }
 }
 
 /// What a node will take, as its stage tells it before it runs.

@@ -41,13 +41,8 @@ impl Stage for Patch {
                 "mask".into(),
                 Input::Part { digest: variant.mask?, node: "select".into(), output: "masks".into() },
             );
-            Some(Node {
-                name: variant.node(self.name()),
-                params: params.clone(),
-                inputs,
-                turn: variant.turn,
-                ..Node::default()
-            })
+            let (name, turn) = (variant.node(self.name()), variant.turn);
+            Some(Node { name, variant: Some(variant.clone()), params: params.clone(), inputs, turn, ..Node::default() })
         };
         Ok(variants.iter().filter_map(node).collect())
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::variant::Variant;
 use super::{Context, Input, Node, Outputs, Planning, Stage};
 use crate::error::Result;
+use crate::naming;
 use crate::rank::{SelectedPoint, Selection};
 use crate::report::{self, CalibrationReport, Groups, Measured, PointReport, VariantReport, answers, facts};
 use crate::tables::{Answer, Joined, OUTCOMES, Outcome, Row, Tokens};
@@ -64,8 +65,8 @@ impl Stage for Report {
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
         let (mut measured, answers) = (measured(context)?, answers(context)?);
-        let base = answers.get(&Variant::base().label).map(Vec::as_slice).unwrap_or_default();
-        for (variant, answers) in answers.iter().filter(|(variant, _)| **variant != Variant::base().label) {
+        let base = answers.get(naming::BASE).map(Vec::as_slice).unwrap_or_default();
+        for (variant, answers) in answers.iter().filter(|(variant, _)| variant.as_str() != naming::BASE) {
             let found = answers::changed(base, answers);
             measured.push(Measured { by: self.name().to_owned(), variant: variant.clone(), found });
         }
@@ -86,17 +87,17 @@ fn outputs(
             outcomes.extend(facts::findings(by, found)?);
         }
         let (rule, calibration) = (rule.to_owned(), calibration.clone());
-        let Variant { label: variant, mask, .. } = variant;
-        Ok(VariantReport { variant, mask, weights, points: Vec::new(), rule, calibration, outcomes })
+        let Variant { label: variant, name, mask, .. } = variant;
+        Ok(VariantReport { variant, name, mask, weights, points: Vec::new(), rule, calibration, outcomes })
     };
-    let mut rows = vec![row(Variant::base(), 0)?];
+    let mut rows = vec![row(Variant::base(points), 0)?];
     for point in points {
         let here = PointReport { p: point.p, q: point.q };
         let mask = (point.weights > 0).then_some(point.mask);
         match rows.iter_mut().find(|row| row.mask == mask) {
             Some(row) => row.points.push(here),
             None => {
-                let mut new = row(Variant::of_mask(point.mask), point.weights)?;
+                let mut new = row(Variant::of_mask(point.mask, points), point.weights)?;
                 new.points.push(here);
                 rows.push(new);
             }

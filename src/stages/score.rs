@@ -93,7 +93,8 @@ impl Stage for Score {
             if reads.tokens {
                 inputs.insert("tokens".into(), Input::output(&format!("tokenize[{name}]"), "tokens"));
             }
-            Node { name: format!("score[{name}]"), params: params.clone(), unkeyed: unkeyed.clone(), inputs, turn: 0 }
+            let name = format!("score[{name}]");
+            Node { name, params: params.clone(), unkeyed: unkeyed.clone(), inputs, ..Node::default() }
         });
         Ok(nodes.collect())
     }

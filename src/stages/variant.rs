@@ -13,25 +13,45 @@ use serde_json::Value;
 use super::{Input, ModelPart, Node, Planning, Role, model_inputs};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::rank::{Mask, Selection};
+use crate::naming;
+use crate::rank::{Mask, SelectedPoint, Selection};
 
 /// The base model or the base plus one patch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// `base`, or the beginning of the mask's digest.
+    /// `base`, or the beginning of the mask's digest. Nodes are named by it.
     pub label: String,
     pub mask: Option<Digest>,
     /// Its place in the order of work, as of [`Node::turn`].
     pub turn: u32,
+    /// What people call it.
+    pub name: String,
+    /// The p and q of every point of the grid that gives it.
+    pub points: Vec<(Option<f64>, f64)>,
 }
 
 impl Variant {
-    pub fn base() -> Self {
-        Self { label: "base".into(), mask: None, turn: 1 }
+    /// The base, and those of the points that select nothing.
+    pub fn base(points: &[SelectedPoint]) -> Self {
+        let points = points.iter().filter(|point| point.weights == 0).map(|point| (point.p, point.q)).collect();
+        Self { label: naming::BASE.into(), mask: None, turn: 1, name: naming::BASE.into(), points }
     }
 
-    pub fn of_mask(mask: Digest) -> Self {
-        Self { label: mask.short(), mask: Some(mask), turn: 0 }
+    /// The variant of a mask, and those of the points that give it.
+    pub fn of_mask(mask: Digest, points: &[SelectedPoint]) -> Self {
+        let points: Vec<_> = points.iter().filter(|point| point.mask == mask).map(|point| (point.p, point.q)).collect();
+        let name = naming::points(points.iter().copied()).unwrap_or_else(|| mask.short());
+        Self { label: mask.short(), mask: Some(mask), turn: 0, name, points }
+    }
+
+    /// Whether a person means it: by its name, by one of its points, or by the beginning of its mask's digest.
+    pub fn is_called(&self, text: &str) -> bool {
+        let text = naming::without_mask(text);
+        let is_point = naming::point_of(text)
+            .is_some_and(|(p, q)| self.points.iter().any(|point| naming::is_same(*point, (p, q))));
+        text == self.name
+            || is_point
+            || self.mask.is_some_and(|mask| text.len() >= self.label.len() && mask.to_string().starts_with(text))
     }
 
     /// `generate[base]`
@@ -62,15 +82,14 @@ pub fn selection(planning: &Planning<'_>) -> Result<Option<Arc<Selection>>> {
 
 /// The base and every distinct patch, or only the base while selection is not known.
 pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
-    let mut variants = vec![Variant::base()];
-    let Some(selection) = selection(planning)? else { return Ok((variants, false)) };
+    let Some(selection) = selection(planning)? else { return Ok((vec![Variant::base(&[])], false)) };
     let turns = turns::turns(&selection);
     let variant = |mask: &Mask| {
         let after_the_base = 2 + turns.get(&mask.digest).copied().unwrap_or_default();
-        Variant { turn: after_the_base, ..Variant::of_mask(mask.digest) }
+        Variant { turn: after_the_base, ..Variant::of_mask(mask.digest, &selection.points) }
     };
-    variants.extend(selection.masks.iter().filter(|mask| !mask.is_empty()).map(variant));
-    Ok((variants, true))
+    let masks = selection.masks.iter().filter(|mask| !mask.is_empty());
+    Ok((std::iter::once(Variant::base(&selection.points)).chain(masks.map(variant)).collect(), true))
 }
 
 /// The placeholder for a stage's patched variants while selection is not known.
@@ -94,6 +113,7 @@ pub fn per_variant(
     let node = |variant: &Variant| Node {
         name: variant.node(stage),
         params: params.clone(),
+        variant: Some(variant.clone()),
         inputs: inputs(variant),
         turn: variant.turn,
         ..Node::default()
@@ -103,4 +123,51 @@ pub fn per_variant(
         nodes.push(unknown_node(stage));
     }
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points() -> Vec<SelectedPoint> {
+        let point =
+            |p, q, mask: &str, weights| SelectedPoint { p: Some(p), q, mask: Digest::of(mask.as_bytes()), weights };
+        vec![point(1e-7, 1e-7, "", 0), point(1e-5, 1e-5, "a", 4), point(2e-5, 1e-5, "a", 4), point(1e-5, 5e-5, "b", 9)]
+    }
+
+    #[test]
+    fn variants_are_called_by_their_points_and_nodes_by_their_masks() {
+        let points = points();
+        let node =
+            |variant: Variant| Node { name: variant.node("generate"), variant: Some(variant), ..Node::default() };
+        let (base, a) = (node(Variant::base(&points)), node(Variant::of_mask(points[1].mask, &points)));
+        assert_eq!((base.title(), base.called()), ("generate[base]".into(), "generate[base]".into()));
+        assert_eq!(a.name, format!("generate[{}]", points[1].mask.short()));
+        assert_eq!(a.title(), "generate[p=q=1e-5 +1]");
+        assert_eq!(a.called(), format!("generate[p=q=1e-5 +1] ({})", points[1].mask.short()));
+        let b = node(Variant::of_mask(points[3].mask, &points));
+        assert_eq!(b.title(), "generate[p=1e-5 q=5e-5]");
+        let unknown = unknown_node("generate");
+        assert_eq!((unknown.title(), unknown.called()), (unknown.name.clone(), unknown.name));
+    }
+
+    #[test]
+    fn whatever_a_screen_shows_can_be_typed() {
+        let points = points();
+        let (base, a) = (Variant::base(&points), Variant::of_mask(points[1].mask, &points));
+        let mask = points[1].mask.to_string();
+        for text in ["p=q=1e-5 +1", "p=q=1e-5", "p=2e-5 q=1e-5", "1e-5,0.00001", &mask[..8], &mask[..20], &mask] {
+            assert!(a.is_called(text) && !base.is_called(text), "{text}");
+            let shown = Node { name: a.node("judge"), variant: Some(a.clone()), ..Node::default() };
+            assert!(
+                shown.is_called(&format!("judge[{text}]")) && !shown.is_called(&format!("patch[{text}]")),
+                "{text}"
+            );
+            assert!(shown.is_called(&shown.called()) && shown.is_called(&shown.title()));
+        }
+        assert!(base.is_called("base") && base.is_called("p=q=1e-7") && !a.is_called("base"));
+        for text in ["", "p=q=1e-6", "1e-5", &mask[..7], "a", "]"] {
+            assert!(!a.is_called(text) && !base.is_called(text), "{text}");
+        }
+    }
 }

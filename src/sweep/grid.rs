@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::engine::Planner;
 use crate::error::{Error, Result};
 use crate::model::matrix::MatrixId;
+use crate::naming;
 use crate::rank::{self, Point, RankTable, Selection};
 
 /// The most points of which each mask is made, so that its digest is known.
@@ -21,6 +22,8 @@ const MASKS: usize = 200;
 /// One point of the grid.
 #[derive(Clone, Debug, Serialize)]
 pub struct GridPoint {
+    /// What people call it.
+    pub name: String,
     pub p: Option<f64>,
     pub q: f64,
     pub weights: u64,
@@ -101,6 +104,7 @@ fn join(points: &[Point], plane: Option<Plane>, selection: Option<Selection>) ->
         let (mask, fingerprint) = (selected.map(|point| point.mask), place.map_or(0, |place| place.fingerprint));
         let before = *first.entry((mask, fingerprint)).or_insert(*point);
         GridPoint {
+            name: naming::point(point.p, point.q),
             p: point.p,
             q: point.q,
             weights: selected.map(|point| point.weights).or(place.map(|place| place.weights)).unwrap_or_default(),

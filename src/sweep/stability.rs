@@ -12,6 +12,7 @@ use crate::config::{Data, Pipeline};
 use crate::engine::{Plan, Planner, State};
 use crate::error::{Error, Result};
 use crate::model::matrix::MatrixId;
+use crate::naming;
 use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Selection, Setting, TopOverlap};
 use crate::tables::Tokens;
 
@@ -73,6 +74,8 @@ pub struct TopRow {
 /// The overlap of the masks that a point gives.
 #[derive(Clone, Debug, Serialize)]
 pub struct MaskRow {
+    /// What people call the point.
+    pub name: String,
     pub p: Option<f64>,
     pub q: f64,
     pub compared: String,
@@ -162,6 +165,7 @@ pub fn compare(planner: &Planner<'_>, plan: &Plan, seeds: u64) -> Result<Stabili
         let (here, there) = (selection(&here)?, selection(&there)?);
         for ((point, mine), theirs) in select.points.iter().zip(masks(&here)?).zip(masks(&there)?) {
             stability.masks.push(MaskRow {
+                name: naming::point(point.p, point.q),
                 p: point.p,
                 q: point.q,
                 compared: compared.clone(),

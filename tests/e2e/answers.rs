@@ -190,12 +190,12 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     2 tokens:
     nothing to do: all 26 nodes are in the store
 
-                              2 tokens           8 tokens
-    set       point           share change  cut   share change cut
-    fairness  base            0.0 %        50 %  50.0 %        0 %
-              p 6e-3, q 3e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
-              p 3e-3, q 5e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
-              p 4e-3, q 5e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
+                             2 tokens           8 tokens
+    set       point          share change  cut   share change cut
+    fairness  base           0.0 %        50 %  50.0 %        0 %
+              p=6e-3 q=3e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
+              p=3e-3 q=5e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
+              p=4e-3 q=5e-2  0.0 %   +0.0 50 %  50.0 %   +0.0 0 %
 
     share: answers that the judge `refusal` calls safe
     change: percentage points against the base of the same limit; cut: answers that end at it or inside

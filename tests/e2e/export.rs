@@ -42,7 +42,7 @@ fn spoil(file: &Path, from_the_end: usize) {
 fn a_point_becomes_a_directory_and_is_verified() {
     let project = prepared();
     insta::assert_snapshot!(said(&project, &["export", POINT, "out"]), @"
-    wrote out: the model with patch a77a2cfe (p 3e-3, q 5e-2; p 4e-3, q 5e-2)
+    wrote out: the model at p=3e-3 q=5e-2 +1 (a77a2cfe)
     changed: 108 weights in 6 matrices
     files: 1 of weights edited, 6 beside them
     ");
@@ -60,7 +60,7 @@ fn a_point_becomes_a_directory_and_is_verified() {
     assert!(differ > count && differ <= 4 * count, "{differ} bytes of {count} f32 weights");
     assert_eq!(base[weights].len(), out[weights].len());
     insta::assert_snapshot!(said(&project, &["verify", "out"]), @"
-    out is base and patch a77a2cfe (p 3e-3, q 5e-2; p 4e-3, q 5e-2), byte for byte
+    out is the model at p=3e-3 q=5e-2 +1 (a77a2cfe), byte for byte
     compared: 5 files, 37 KiB; changed: 108 weights in 6 matrices
     ");
 
@@ -80,18 +80,18 @@ fn a_point_becomes_a_directory_and_is_verified() {
     let file = project.dir.join("out/model.safetensors");
     spoil(&file, 1);
     insta::assert_snapshot!(project.refused(&["verify", "out"]), @"
-    error: out is not base and patch a77a2cfe: model.safetensors differs at byte 34183 (weight 15 of model.norm.weight)
+    error: out is not the model at p=3e-3 q=5e-2 +1 (a77a2cfe): model.safetensors differs at byte 34183 (weight 15 of model.norm.weight)
     hint: export it again, or see `dean apply` and `dean undo`
     ");
     spoil(&file, 1);
     project.write("out/tokenizer.json", "{}");
     insta::assert_snapshot!(project.refused(&["verify", "out"]), @"
-    error: out is not base and patch a77a2cfe: tokenizer.json differs at byte 1
+    error: out is not the model at p=3e-3 q=5e-2 +1 (a77a2cfe): tokenizer.json differs at byte 1
     hint: export it again, or see `dean apply` and `dean undo`
     ");
     insta::assert_snapshot!(project.refused(&["verify", "model"]), @"
     error: model has no dean.json, so it is no export
-    hint: name the point that it should be: --point P,Q
+    hint: name the point that it should be: --point p=q=1e-5
     ");
     project.configure("rope_theta", serde_json::json!(20000.0));
     insta::assert_snapshot!(project.refused(&["verify", "again"]), @"
@@ -104,7 +104,7 @@ fn a_point_becomes_a_directory_and_is_verified() {
 fn a_patch_is_applied_and_undone() {
     let project = prepared();
     insta::assert_snapshot!(said(&project, &["export", POINT, "patch.safetensors", "--patch"]), @"
-    wrote patch.safetensors: patch a77a2cfe (p 3e-3, q 5e-2; p 4e-3, q 5e-2)
+    wrote patch.safetensors: the patch of p=3e-3 q=5e-2 +1 (a77a2cfe)
     changed: 108 weights in 6 matrices
     ");
     let original = files_below(&project.dir.join("model"));
@@ -113,7 +113,7 @@ fn a_patch_is_applied_and_undone() {
     insta::assert_snapshot!(said(&project, &["apply", "patch.safetensors", "copy"]), @"applied to copy: 108 weights in 6 matrices");
     insta::assert_snapshot!(said(&project, &["apply", "patch.safetensors", "copy"]), @"nothing to do: the patch is applied in copy (108 weights in 6 matrices)");
     insta::assert_snapshot!(said(&project, &["verify", "copy", "--point", POINT]), @"
-    copy is base and patch a77a2cfe (p 3e-3, q 5e-2; p 4e-3, q 5e-2), byte for byte
+    copy is the model at p=3e-3 q=5e-2 +1 (a77a2cfe), byte for byte
     compared: 5 files, 37 KiB; changed: 108 weights in 6 matrices
     ");
     insta::assert_snapshot!(said(&project, &["undo", "patch.safetensors", "copy"]), @"taken out of copy: 108 weights in 6 matrices");
@@ -144,11 +144,11 @@ fn what_cannot_be_exported_is_a_sentence() {
     project.ok(&["run", "--until", "score"]);
     insta::assert_snapshot!(project.refused(&["export", "1e-5,1e-5", "out"]), @"
     error: no point of this pipeline is `1e-5,1e-5`
-    hint: points of this pipeline: 6e-3,3e-2 (mask 6db48384), 3e-3,5e-2 = 4e-3,5e-2 (mask a77a2cfe); for another one: --set 'select.points=[[P, Q]]'
+    hint: points of this pipeline: p=6e-3 q=3e-2 (6db48384), p=3e-3 q=5e-2 +1 (a77a2cfe); for another one: --set 'select.points=[[P, Q]]'
     ");
     insta::assert_snapshot!(project.refused(&["export", "base", "out"]), @"
     error: the base is the model itself; there is nothing to patch
-    hint: points of this pipeline: 6e-3,3e-2 (mask 6db48384), 3e-3,5e-2 = 4e-3,5e-2 (mask a77a2cfe); for another one: --set 'select.points=[[P, Q]]'
+    hint: points of this pipeline: p=6e-3 q=3e-2 (6db48384), p=3e-3 q=5e-2 +1 (a77a2cfe); for another one: --set 'select.points=[[P, Q]]'
     ");
     insta::assert_snapshot!(project.refused(&["export", POINT, "data"]), @"
     error: [project]/data is not empty; an export does not mix with other files

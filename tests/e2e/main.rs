@@ -17,6 +17,7 @@
 //! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
 //! | `pins/` | that a stage which comes to other outputs has another version |
+//! | `names.rs` | what variants are called, and that it can be typed |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
@@ -43,6 +44,7 @@ mod export;
 mod init;
 mod kill;
 mod model_files;
+mod names;
 mod pins;
 mod runs;
 mod scoring;

@@ -136,14 +136,14 @@ fn stability_scores_other_rows_once_and_compares() {
     general   p=6e-3  2   halves       4      0  0.33  0.00   3e-3
     general   p=6e-3  2   seed +1      8      6  0.39  0.00   3e-3
 
-                                                  overlap of the masks
-    point           compared  weights and shared  whole chance
-    p 6e-3, q 3e-2  halves         27  16      4   0.10   5e-3
-    p 6e-3, q 3e-2  seed +1        31  26     17   0.42   0.01
-    p 3e-3, q 5e-2  halves         56  48     17   0.20   0.01
-    p 3e-3, q 5e-2  seed +1        59  60     40   0.51   0.01
-    p 4e-3, q 5e-2  halves         56  48     17   0.20   0.01
-    p 4e-3, q 5e-2  seed +1        59  60     40   0.51   0.01
+                                                 overlap of the masks
+    point          compared  weights and shared  whole chance
+    p=6e-3 q=3e-2  halves         27  16      4   0.10   5e-3
+    p=6e-3 q=3e-2  seed +1        31  26     17   0.42   0.01
+    p=3e-3 q=5e-2  halves         56  48     17   0.20   0.01
+    p=3e-3 q=5e-2  seed +1        59  60     40   0.51   0.01
+    p=4e-3 q=5e-2  halves         56  48     17   0.20   0.01
+    p=4e-3 q=5e-2  seed +1        59  60     40   0.51   0.01
 
     rule: fairness & privacy - general
     overlap: of the weights in either set, the share that is in both (Jaccard); mean and least over the

@@ -13,6 +13,7 @@ use crate::tables::Outcome;
 fn report(all: &[(&str, Vec<Outcome>)], groups: &Groups) -> Report {
     let variant = |(name, found): &(&str, Vec<Outcome>)| VariantReport {
         variant: (*name).into(),
+        name: (*name).into(),
         mask: (*name != "base").then(|| Digest::of(name.as_bytes())),
         weights: 1,
         points: if ["base", "control"].contains(name) { Vec::new() } else { vec![PointReport { p: None, q: 0.1 }] },

@@ -1,0 +1,78 @@
+//! What variants are called on every screen, and that whatever is shown can be typed.
+//!
+//! Must not know: how names are made.
+
+use serde_json::{Value, json};
+
+use crate::support::{Project, by_node};
+
+/// Masks by magnitude, which no machine rounds differently.
+const A: &str = "a77a2cfe";
+const NAME: &str = "p=3e-3 q=5e-2 +1";
+
+/// An answer in which the keys are no digests any more, whose masks are not as they stand in the test.
+fn shown(project: &Project, arguments: &[&str]) -> String {
+    let (answer, _) = project.ok(arguments);
+    let answer = project.plain(&answer);
+    let is_key = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let line = |line: &str| {
+        let words = line.split("  ").map(|word| {
+            let word = word.trim_start();
+            if is_key(word) && word != A && word != "6db48384" { "<a key>" } else { word }
+        });
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" | ")
+    };
+    answer.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_screen_calls_a_variant_by_its_points() {
+    let project = Project::new();
+    project.edit("cap = 0.05", "method = \"magnitude\"\ncap = 0.05");
+    project.ok(&["run", "--until", "score"]);
+    insta::assert_snapshot!(shown(&project, &["grid"]), @"");
+    insta::assert_snapshot!(shown(&project, &["plan"]), @"");
+    let (_, said) = project.ok(&["run"]);
+    assert!(said.contains(&format!("] generate[{NAME}] ({A})\n")), "{said}");
+    assert!(said.contains("] perplexity[p=6e-3 q=3e-2] (6db48384) done in "), "{said}");
+    assert!(!said.contains(&format!("[{A}]")), "{said}");
+    let (report, _) = project.ok(&["report"]);
+    assert!(report.contains(&format!("\n{NAME}")) && report.contains("\np=6e-3 q=3e-2 "), "{report}");
+    assert!(!project.ok(&["status"]).0.contains(&format!("[{A}]")));
+
+    // What was shown is understood, and so is what the store calls it.
+    let spellings = [A, NAME, "p=3e-3 q=5e-2", "p=4e-3 q=5e-2", "0.003,0.05", &format!("{NAME} ({A})")];
+    let explained = spellings.map(|spelling| project.json(&["explain", &format!("generate[{spelling}]")]));
+    for (number, spelling) in spellings.into_iter().enumerate() {
+        assert_eq!(explained[number][0]["node"], format!("generate[{A}]"), "{spelling}");
+        let written = project.json(&["export", spelling, &format!("{number}.safetensors"), "--patch"]);
+        assert_eq!(written["name"], NAME, "{spelling}");
+        assert!(written["mask"].as_str().unwrap().starts_with(A), "{spelling}");
+    }
+    let (told, _) = project.ok(&["explain", &format!("judge[{NAME}]")]);
+    assert!(told.starts_with(&format!("judge[{NAME}] ({A}) is in the store")), "{told}");
+}
+
+#[test]
+fn programs_are_given_both_names() {
+    let project = Project::new();
+    project.edit("cap = 0.05", "method = \"magnitude\"\ncap = 0.05");
+    let run = project.json(&["run"]);
+    let (node, title) = (format!("generate[{A}]"), format!("generate[{NAME}]"));
+    let computed = by_node(&run["computed"]);
+    assert_eq!(computed[&node]["name"], title);
+    for command in ["plan", "status"] {
+        let rows = by_node(&project.json(&[command]));
+        assert_eq!((&rows[&node]["name"], &rows["select"]["name"]), (&json!(title), &json!("select")), "{command}");
+    }
+    let names = |rows: &Value| {
+        rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let of_grid = ["p=3e-3 q=5e-2", "p=4e-3 q=5e-2", "p=6e-3 q=3e-2"];
+    assert_eq!(names(&project.json(&["grid"])), of_grid);
+    let of_report = ["base", NAME, "p=6e-3 q=3e-2"];
+    assert_eq!(names(&run["report"]["variants"]), of_report);
+    assert_eq!(names(&project.json(&["report"])["report"]["variants"]), of_report);
+    assert_eq!(names(&project.json(&["explain", &title])), [title]);
+    assert_eq!(run["report"]["variants"][1]["variant"], A, "what was there stays");
+}
