@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, IoContext, Result};
 use crate::files;
 
+mod reading;
+
+pub use reading::Reading;
+
 /// What passes to every child: how programs are found and speak, where the user's own settings are, how the network is
 /// reached. `LC_*` passes too. Proxies may hold a password, and that is what a child needs them for.
 const PASSES: [&str; 36] = [

@@ -3,10 +3,12 @@
 //! Everything in the store is found through the functions of this file, so they must never change
 //! their meaning. No I/O here: callers bring the bytes. Must not know: files, stages, the store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -39,6 +41,16 @@ impl Digest {
     /// The first eight digits: enough for a person to tell variants apart.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
+    }
+}
+
+impl JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A BLAKE3 digest.", "pattern": "^[0-9a-f]{64}$" })
     }
 }
 

@@ -21,7 +21,7 @@
 //! * [`report`]: findings from outcomes, as facts, as JSON and as text.
 //!
 //! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
-//! Hugging Face directory or as the patch alone.
+//! Hugging Face directory or as the patch alone. [`show`] puts answers of base and variant side by side.
 //!
 //! All rooms use [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes, the keys), [`files`],
 //! [`layout`] (tables of plain text), [`naming`] (what points are called), [`machine`] (its memory and its limits) and one file that writes Parquet. At the top is
@@ -55,6 +55,7 @@ pub mod naming;
 pub mod rank;
 pub mod report;
 pub mod score;
+pub mod show;
 pub mod size;
 pub mod spelling;
 pub mod stages;

@@ -14,6 +14,7 @@ mod export;
 mod format;
 mod grid;
 mod init;
+mod pager;
 mod plan;
 mod print;
 mod progress;
@@ -22,6 +23,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod show;
 mod signals;
 mod stability;
 mod status;
@@ -70,6 +72,16 @@ Examples:
   dean stability
   dean stability --seeds 0                  only the halves
   dean stability --seeds 3 --json > stability.json";
+
+const AFTER_SHOW: &str = "\
+Examples:
+  dean show                                 the last point of the grid
+  dean show p=q=1e-5 --flipped              where a judge turned its mind
+  dean show p=q=1e-5 --set privacy --grep 'social security'
+  dean show --changed --json > changed.jsonl
+
+Words that only the base has are shown as [-removed-], those that only the variant has as {+added+}.
+On a terminal the answer goes through $DEAN_PAGER, $PAGER or `less -FRX`.";
 
 const AFTER_EXPORT: &str = "\
 Examples:
@@ -122,6 +134,9 @@ enum Command {
     /// Show how much of the selection would be the same on other rows
     #[command(after_help = AFTER_STABILITY)]
     Stability(stability::Args),
+    /// Show what base and variant said, question by question
+    #[command(after_help = AFTER_SHOW)]
+    Show(show::Args),
     /// Show the report again, or copy it and its tables out
     Report(report::Args),
     /// List what was run in this store, and give runs names
@@ -176,6 +191,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Explain(args) => explain::run(args),
         Command::Grid(args) => grid::run(args),
         Command::Stability(args) => stability::run(args),
+        Command::Show(args) => show::run(args),
         Command::Report(args) => report::run(args),
         Command::Runs(args) => runs::run(args),
         Command::Diff(args) => diff::run(args),

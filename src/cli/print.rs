@@ -18,6 +18,7 @@ use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::{Error, Result};
+use crate::layout::WIDTH;
 
 /// The first failure to write an answer, if it was not that the reader went away.
 static FAILED: Mutex<Option<String>> = Mutex::new(None);
@@ -42,8 +43,18 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     let text =
         serde_json::to_string_pretty(value).map_err(|cause| Error::fault(format!("an answer is not JSON: {cause}")))?;
     // Outside of its strings JSON has none of these characters, and inside of them it has its own way to write them.
-    let text = replaced(&text, is_obeyed, |char| format!("\\u{:04x}", u32::from(char)));
+    let text = replaced(&text, is_obeyed, escaped);
     write_answer(format!("{text}\n").as_bytes());
+    Ok(())
+}
+
+/// A part of the answer as JSON in one line.
+///
+/// # Errors
+/// Fault: a value that is not JSON.
+pub fn json_line(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|cause| Error::fault(format!("an answer is not JSON: {cause}")))?;
+    write_answer(format!("{}\n", replaced(&text, is_obeyed, escaped)).as_bytes());
     Ok(())
 }
 
@@ -62,11 +73,36 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Whether a person reads the answer.
+pub fn is_read() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// The columns that an answer has: those of the terminal, else `COLUMNS`, else [`WIDTH`].
+pub fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(said).filter(|columns| *columns > 0).unwrap_or(WIDTH)
+}
+
 /// `text` in a colour (an ANSI code) where standard error shows colours. What comes out may be printed here and nowhere else:
 /// the terminal's own codes are put in when it is.
 pub fn coloured(text: &str, code: &str) -> String {
-    let plain = !is_watched() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if plain { text.to_owned() } else { format!("{COLOUR}{code}{TEXT}{text}{END}") }
+    if is_watched() && may_colour() { painted(text, code) } else { text.to_owned() }
+}
+
+/// The same of standard output, which may be read through a pager.
+pub fn coloured_answer(text: &str, code: &str) -> String {
+    if is_read() && may_colour() { painted(text, code) } else { text.to_owned() }
+}
+
+fn painted(text: &str, code: &str) -> String {
+    format!("{COLOUR}{code}{TEXT}{text}{END}")
+}
+
+fn may_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// What stands for the codes of a colour until it is printed: characters that Unicode keeps for use inside of programs.
@@ -104,6 +140,11 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 fn is_obeyed(char: char) -> bool {
     (char.is_control() && !matches!(char, '\n' | '\t'))
         || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A character as JSON writes it where it may not stand itself.
+fn escaped(char: char) -> String {
+    format!("\\u{:04x}", u32::from(char))
 }
 
 /// `text` with some characters written in another way.
@@ -236,7 +277,7 @@ mod tests {
     fn json_stays_json() {
         let value = serde_json::json!({ "a\u{9b}\u{202e}": "b\x7f\x1b" });
         let text = serde_json::to_string(&value).unwrap();
-        let text = replaced(&text, is_obeyed, |char| format!("\\u{:04x}", u32::from(char)));
+        let text = replaced(&text, is_obeyed, escaped);
         assert_eq!(text, r#"{"a\u009b\u202e":"b\u007f\u001b"}"#);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }

@@ -4,7 +4,7 @@
 //! A signal that was ignored when the program started stays ignored. `nohup` and a shell's background jobs ignore signals on
 //! purpose, and a program that catches them all the same would die at log-out. Must not know: what is being stopped.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::error::STOPPED;
@@ -38,6 +38,12 @@ pub fn stop_at(deadline: SystemTime) {
 /// Fault: the system refuses.
 pub fn heed() -> Result<()> {
     system::heed().map_err(|cause| Error::fault(format!("signals cannot be caught: {cause}")))
+}
+
+/// From now on an interrupt is left to a program that has the terminal, as a pager has: it knows what Ctrl-C means there.
+pub fn leave_interrupts() {
+    // Where the system refuses, Ctrl-C ends this program and its reader goes on alone.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default());
 }
 
 fn came() {

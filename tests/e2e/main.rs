@@ -13,6 +13,7 @@
 //! | `init.rs` | a first job in an empty folder |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `runs.rs` | names of runs, and runs that end by the clock |
+//! | `show.rs` | what base and variant said, as a person and a program read it |
 //! | `signals.rs` | which signals are heeded |
 //! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
@@ -48,6 +49,7 @@ mod names;
 mod pins;
 mod runs;
 mod scoring;
+mod show;
 mod signals;
 mod support;
 mod terminal;
