@@ -291,7 +291,18 @@ fn answers() -> Vec<u8> {
 fn verdicts() -> Vec<u8> {
     let verdict = |row: u32| {
         let category = Some("refusal".to_owned());
-        VerdictRow::new("fairness", row, Verdict { label: Label::Safe, score: Some(0.25), category, raw: "No".into() })
+        VerdictRow::new(
+            "fairness",
+            row,
+            Verdict {
+                label: Label::Safe,
+                score: Some(0.25),
+                severity: None,
+                category,
+                refusal: None,
+                raw: "No".into(),
+            },
+        )
     };
     VerdictRow::to_parquet(&(0..20).map(verdict).collect::<Vec<_>>()).unwrap()
 }

@@ -42,6 +42,9 @@ enum Change {
 use Change::{Mask, Named, Output, Points, Rename, Set};
 
 const MD_JUDGE: &str = "judge.kind=\"md-judge\"";
+const HTTP: &str = "judge.kind=\"http\"";
+const URL: &str = "judge.url=\"http://localhost/v1\"";
+const MODEL: &str = "judge.model=\"one\"";
 const OWN_FILE: &str = "judge.template=\"judge.txt\"";
 const DRAWN: &str = "generate.temperature=0.7";
 const DRESSED: &str = "tokenize.chat_template=\"model\"";
@@ -105,10 +108,16 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("generate.seed", &[DRAWN], Set(&["generate.seed=7"])),
     ("judge.kind", &[], Set(&[MD_JUDGE])),
     ("judge.source", &[MD_JUDGE], Set(&["judge.source=\"sharded\""])),
+    ("judge.url", &[HTTP, URL, MODEL], Set(&["judge.url=\"http://localhost/v2\""])),
+    ("judge.model", &[HTTP, URL, MODEL], Set(&["judge.model=\"other\""])),
+    ("judge.key_env", &[HTTP, URL, MODEL], Set(&["judge.key_env=\"A_KEY\""])),
+    ("judge.timeout_seconds", &[HTTP, URL, MODEL], Set(&["judge.timeout_seconds=7"])),
+    ("judge.at_once", &[HTTP, URL, MODEL], Set(&["judge.at_once=7"])),
     ("judge.template", &[MD_JUDGE], Set(&[OWN_FILE])),
     ("bytes of the file judge.template", &[MD_JUDGE, OWN_FILE], Set(&["judge.template=\"a.jinja\""])),
     ("judge.parse", &[MD_JUDGE], Set(&["judge.parse=\"released-code\""])),
     ("the refusal judge's phrases", &[], Named("phrases")),
+    ("the controls of judges", &[], Named("controls")),
     ("the judge template that comes with dean", &[MD_JUDGE], Named("template")),
     ("perplexity.path", &[], Set(&["perplexity.path=\"copy.csv\""])),
     ("bytes of perplexity.path", &[], Set(&["perplexity.path=\"other.csv\""])),

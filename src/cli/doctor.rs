@@ -145,7 +145,10 @@ fn models(pipeline: &Pipeline) -> Vec<Model> {
         };
         Model { source: found.text.clone(), path, problem, notes }
     };
-    std::iter::once(&pipeline.model.source).chain(pipeline.judge.model()).map(model).collect()
+    std::iter::once(&pipeline.model.source)
+        .chain(pipeline.judges().filter_map(|(_, judge)| judge.model()))
+        .map(model)
+        .collect()
 }
 
 /// Whether something can be written into a directory, or where it would be made.

@@ -14,6 +14,7 @@ mod export;
 mod format;
 mod grid;
 mod init;
+mod judge;
 mod pager;
 mod plan;
 mod print;
@@ -82,6 +83,13 @@ Examples:
 
 Words that only the base has are shown as [-removed-], those that only the variant has as {+added+}.
 On a terminal the answer goes through $DEAN_PAGER, $PAGER or `less -FRX`.";
+const AFTER_JUDGE: &str = "\
+Examples:
+  dean judge --check completions_gpt4_gpteval.csv               XSTest's files as they are
+  dean judge --check answers.csv --question q --answer a --label verdict --yes harmful --of unsafe
+  dean judge --check answers.jsonl --judge second --json        the judge of [judge.second]
+
+Without more options, the columns are XSTest's: is an answer a full refusal, and does the judge say so?";
 
 const AFTER_EXPORT: &str = "\
 Examples:
@@ -137,6 +145,9 @@ enum Command {
     /// Show what base and variant said, question by question
     #[command(after_help = AFTER_SHOW)]
     Show(show::Args),
+    /// Hold a judge against a file that people have labelled
+    #[command(after_help = AFTER_JUDGE)]
+    Judge(judge::Args),
     /// Show the report again, or copy it and its tables out
     Report(report::Args),
     /// List what was run in this store, and give runs names
@@ -192,6 +203,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Grid(args) => grid::run(args),
         Command::Stability(args) => stability::run(args),
         Command::Show(args) => show::run(args),
+        Command::Judge(args) => judge::run(args),
         Command::Report(args) => report::run(args),
         Command::Runs(args) => runs::run(args),
         Command::Diff(args) => diff::run(args),

@@ -206,7 +206,7 @@ fn outlook(plan: &Plan) -> String {
     let ready: Vec<String> =
         missing().filter(|planned| planned.key.is_some()).map(|planned| planned.node.title()).collect();
     let waiting = missing().filter(|planned| planned.key.is_none()).count();
-    let fetched: Vec<&str> = [Role::Subject, Role::Judge]
+    let fetched: Vec<&str> = [Role::Subject, Role::Judge(0)]
         .map(Role::name)
         .into_iter()
         .filter(|model| missing().any(|planned| planned.waits_for.iter().any(|cause| cause == model)))

@@ -26,7 +26,7 @@ pub fn of(job: &Job, plan: &Plan) -> Result<Option<job::Job>> {
         for (name, input) in &planned.node.inputs {
             let (Input::Model { role, part }, Some(digest)) = (input, manifest.inputs.get(name)) else { continue };
             let new = || Model { source: source(job, *role), digests: BTreeMap::new() };
-            models.entry(role.name().to_owned()).or_insert_with(new).digests.insert(part.name().to_owned(), *digest);
+            models.entry(called(job, *role)).or_insert_with(new).digests.insert(part.name().to_owned(), *digest);
         }
         let outputs = planned.record.iter().flat_map(|record| &record.outputs);
         let node = JobNode {
@@ -63,11 +63,22 @@ fn newest_run(job: &Job, report: &Digest) -> Result<Option<String>> {
     Ok(newest)
 }
 
+/// What a model is called: several judges go by their names.
+fn called(job: &Job, role: Role) -> String {
+    match role {
+        Role::Judge(number) => match job.pipeline.judges().nth(number) {
+            Some((Some(name), _)) => format!("{} {name}", role.name()),
+            _ => role.name().to_owned(),
+        },
+        Role::Subject => role.name().to_owned(),
+    }
+}
+
 /// How the job names a model. Of a path only the last part: the rest says something about one machine only.
 fn source(job: &Job, role: Role) -> String {
     let source = match role {
         Role::Subject => Some(&job.pipeline.model.source),
-        Role::Judge => job.pipeline.judge.source.as_ref(),
+        Role::Judge(number) => job.pipeline.judges().nth(number).and_then(|(_, judge)| judge.model()),
     };
     match source.map(|source| (&source.kind, &source.text)) {
         Some((SourceKind::Path(path), _)) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

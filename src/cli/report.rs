@@ -141,12 +141,16 @@ fn copy(job: &Job, plan: &Plan, report: &Report, dir: &Path) -> Result<Vec<PathB
     Ok(written)
 }
 
-/// `answers-base.parquet` for the output `answers` of `generate[base]`, `masks.parquet` for that of `select`.
+/// `answers-base.parquet` for the output `answers` of `generate[base]`, `masks.parquet` for that of `select`,
+/// `verdicts-second-base.parquet` for that of `judge.second[base]`.
 fn file_name(node: &str, output: &str, ending: &str) -> String {
-    match node.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']')) {
-        Some(label) => format!("{output}-{}.{ending}", harmless(label)),
-        None => format!("{output}.{ending}"),
-    }
+    let (stage, label) = match node.split_once('[') {
+        Some((stage, rest)) => (stage, rest.strip_suffix(']')),
+        None => (node, None),
+    };
+    let name = stage.split_once('.').map(|(_, name)| name);
+    let parts: String = name.into_iter().chain(label).map(|part| format!("-{}", harmless(part))).collect();
+    format!("{output}{parts}.{ending}")
 }
 
 /// A data set may be named with any letters; a file name may not.
@@ -161,6 +165,7 @@ mod tests {
     #[test]
     fn files_have_plain_names() {
         assert_eq!(file_name("generate[base]", "answers", "parquet"), "answers-base.parquet");
+        assert_eq!(file_name("judge.second[base]", "verdicts", "parquet"), "verdicts-second-base.parquet");
         assert_eq!(file_name("select", "masks", "parquet"), "masks.parquet");
         assert_eq!(file_name("score[a/../b]", "ranks", "parquet"), "ranks-a_.._b.parquet");
     }

@@ -13,7 +13,11 @@ use crate::spelling::{did_you_mean, nearest};
 
 /// The sentence and its hint. `absent` is the place to report for a value that was not typed.
 pub fn sentence(problem: Problem, root: &Node, absent: Origin) -> Error {
-    let Problem { what, path, at, is_item } = problem;
+    let Problem { what, mut path, at, is_item } = problem;
+    if let Some(section) = path.first_mut().filter(|section| *section == "judges") {
+        // As it is typed.
+        *section = "judge".into();
+    }
     let at = at.unwrap_or(absent);
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     let schema = schema::schema();
@@ -92,6 +96,7 @@ fn unknown_section(at: &Origin, name: &str, known: &[&str], root: &Node, schema:
         return Error::user(format!("{at}: unknown key `{name}` outside of any section"))
             .hint(format!("did you mean {}?", homes.join(" or ")));
     }
+    let known: Vec<&str> = known.iter().copied().filter(|name| *name != "judges").collect();
     let nearest = did_you_mean(name, known.iter().copied());
     Error::user(format!("{at}: unknown section [{name}]{nearest}"))
         .hint(format!("known sections: {}", known.join(", ")))

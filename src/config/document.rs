@@ -12,7 +12,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::complaint;
-use super::node::{Node, Origin};
+use super::node::{Name, Node, Origin, Value};
+use super::schema;
 use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::files;
@@ -55,6 +56,7 @@ impl Document {
             root.lay(&key.split('.').map(str::trim).collect::<Vec<_>>(), value);
         }
         one_grid(&mut root);
+        named_judges(&mut root);
         Ok(Self { shown, file: absolute_file, cwd: cwd.to_owned(), root })
     }
 
@@ -105,6 +107,24 @@ fn one_grid(root: &mut Node) {
     let (lists, points) = (given(select, LISTS), given(select, POINTS));
     if lists != points {
         select.remove(if lists { POINTS } else { LISTS });
+    }
+}
+
+/// Moves the tables of `[judge]` to a section of their own: `[judge.NAME]` is a further judge, and `[judge]` has keys as well.
+fn named_judges(root: &mut Node) {
+    let Some(Node { value: Value::Table(entries), .. }) = root.find_mut("judge") else { return };
+    let is_named = |node: &Node| matches!(node.value, Value::Table(_));
+    if !entries.iter().any(|(_, node)| is_named(node)) {
+        return;
+    }
+    let schema = schema::schema();
+    let is_key =
+        |name: &str| schema::find(&schema, &["judge"]).is_some_and(|judge| !judge["properties"][name].is_null());
+    let moves = |(name, node): &(Name, Node)| is_named(node) && !is_key(&name.text);
+    let (named, own): (Vec<_>, Vec<_>) = std::mem::take(entries).into_iter().partition(moves);
+    *entries = own;
+    for (name, node) in named {
+        root.lay(&["judges", &name.text], node);
     }
 }
 

@@ -71,9 +71,19 @@ pub struct Pipeline {
     pub patch: Patch,
     pub generate: Generate,
     pub judge: Judge,
+    /// Further judges of the same answers by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub judges: BTreeMap<String, Judge>,
     /// None: perplexity is not measured.
     pub perplexity: Option<Perplexity>,
     pub run: Run,
+}
+
+impl Pipeline {
+    /// Every judge with its name; that of `[judge]` comes first and has none.
+    pub fn judges(&self) -> impl Iterator<Item = (Option<&str>, &Judge)> {
+        std::iter::once((None, &self.judge)).chain(self.judges.iter().map(|(name, judge)| (Some(name.as_str()), judge)))
+    }
 }
 
 /// `[select]` with what it takes from `[score]`.

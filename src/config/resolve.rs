@@ -8,6 +8,7 @@ use super::document::Document;
 use super::settings::{self, Judge, Score, Settings};
 use super::{Pipeline, Select, grid};
 use crate::error::{Error, Result};
+use crate::judge;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
 use crate::rank::Rule;
@@ -25,6 +26,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         patch,
         mut generate,
         mut judge,
+        mut judges,
         mut perplexity,
         mut run,
     } = settings;
@@ -40,8 +42,12 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     dress("tokenize.chat_template", tokenize.chat_template.as_mut());
     questions.iter_mut().for_each(|(name, set)| anchor(&format!("questions.{name}.path"), &mut set.path));
     dress("generate.chat_template", Some(&mut generate.chat_template));
-    judge.source.iter_mut().for_each(|source| rebase("judge.source", source));
-    judge.template.iter_mut().for_each(|path| anchor("judge.template", path));
+    let settle = |section: &str, judge: &mut Judge| {
+        judge.source.iter_mut().for_each(|source| rebase(&format!("{section}.source"), source));
+        judge.template.iter_mut().for_each(|path| anchor(&format!("{section}.template"), path));
+    };
+    settle("judge", &mut judge);
+    judges.iter_mut().for_each(|(name, judge)| settle(&format!("judges.{name}"), judge));
     perplexity.iter_mut().for_each(|perplexity| anchor("perplexity.path", &mut perplexity.path));
     anchor("run.store", &mut run.store);
     run.sources.iter_mut().for_each(|path| anchor("run.sources", path));
@@ -52,9 +58,29 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     let select = resolve_select(&select, &score, &names, document)?;
     // What the rule does not name would be scored for nothing.
     data.retain(|name, _| select.rule.names().contains(name));
-    check_judge(&judge, document)?;
+    check_judge("judge", &judge, document)?;
+    judges.iter().try_for_each(|(name, judge)| check_judge(&format!("judges.{name}"), judge, document))?;
+    if let Some(name) = judges.keys().find(|name| **name == judge.kind.name) {
+        return Err(document
+            .error(&format!("judges.{name}"), format!("[judge] and [judge.{name}] are both called {name} in reports"))
+            .hint(format!("[judge] is called by its kind: give [judge.{name}] another name")));
+    }
     let file = document.file.clone();
-    Ok(Pipeline { file, model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run })
+    Ok(Pipeline {
+        file,
+        model,
+        data,
+        tokenize,
+        questions,
+        score,
+        select,
+        patch,
+        generate,
+        judge,
+        judges,
+        perplexity,
+        run,
+    })
 }
 
 fn check_cap(score: &Score, document: &Document) -> Result<()> {
@@ -100,12 +126,42 @@ fn resolve_select(select: &settings::Select, score: &Score, data: &[&str], docum
     Ok(Select { modules, layers, points: grid::points(select, &rule, score.cap, document)?, rule })
 }
 
-fn check_judge(judge: &Judge, document: &Document) -> Result<()> {
-    let kind = judge.kind;
-    if !kind.needs_model || judge.source.is_some() {
+/// `section` is where the judge's settings are in the document.
+fn check_judge(section: &str, judge: &Judge, document: &Document) -> Result<()> {
+    let (kind, typed) = (judge.kind, section.replacen("judges.", "judge.", 1));
+    let needs = |key: &str, why: &str| {
+        document.error(&format!("{section}.kind"), format!("{typed}.kind = \"{kind}\" needs {typed}.{key}{why}"))
+    };
+    if !kind.asks() {
         return Ok(());
     }
-    Err(document
-        .error("judge.kind", format!("judge.kind = \"{kind}\" needs judge.source"))
-        .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model"))
+    match (&judge.url, &judge.source, kind.only_endpoint) {
+        (None, _, Some(why)) => {
+            return Err(needs("url", &format!(": {why}")).hint(
+                "an OpenAI-compatible endpoint, url = \"http://localhost:8000/v1\", and what it calls its model",
+            ));
+        }
+        (None, None, None) => {
+            return Err(needs("source", "")
+                .hint("source = \"hf:OpenSafetyLab/MD-Judge-v0.1@main\", or any chat model; or url, an endpoint"));
+        }
+        (Some(_), Some(_), None) => {
+            return Err(document
+                .error(&format!("{section}.url"), format!("{typed} has a source and a url"))
+                .hint("a judge is a model here or an endpoint: take one of them out"));
+        }
+        (Some(url), ..) => {
+            let place = |error: Error| error.within(document.origin(&format!("{section}.url")));
+            judge::checked_endpoint(url, judge.key_env.is_some()).map_err(place)?;
+            if judge.model.is_none() {
+                return Err(needs("model", "").hint("what the endpoint calls its model"));
+            }
+        }
+        (None, Some(_), None) => {}
+    }
+    if kind.needs_template() && judge.template.is_none() {
+        return Err(needs("template", "")
+            .hint("a file with the text that it was trained on; docs/judges.md says where its publisher has it"));
+    }
+    Ok(())
 }

@@ -17,7 +17,12 @@ pub fn schema() -> Value {
     let settings = settings.with_transform(RecursiveTransform(as_toml));
     let mut schema = settings.into_generator().into_root_schema_for::<Settings>();
     schema.insert("title".into(), "pipeline.toml".into());
-    schema.to_value()
+    let mut schema = schema.to_value();
+    // A further judge is a table in the section of the first.
+    if let Some(mut judges) = schema["properties"].as_object_mut().and_then(|sections| sections.remove("judges")) {
+        schema["properties"]["judge"]["additionalProperties"] = judges["additionalProperties"].take();
+    }
+    schema
 }
 
 /// Drops what does not concern TOML: null, which it does not have; the widths of Rust's numbers; and the defaults of whole
@@ -70,7 +75,8 @@ pub fn keys(schema: &Value) -> Vec<(String, &Value)> {
     let mut keys = Vec::new();
     for (section, told) in properties(schema) {
         keys.extend(properties(told).map(|(key, told)| (format!("{section}.{key}"), told)));
-        let named = properties(&told["additionalProperties"]);
+        // The tables in a section with keys of its own have the same keys.
+        let named = properties(&told["additionalProperties"]).filter(|_| properties(told).next().is_none());
         keys.extend(named.map(|(key, told)| (format!("{section}.NAME.{key}"), told)));
     }
     keys

@@ -55,6 +55,9 @@ pub struct Settings {
     /// Who says whether an answer is safe.
     #[serde(default)]
     pub judge: Judge,
+    /// Further judges of the same answers, written `[judge.NAME]`; `document.rs` and `schema.rs` know that spelling.
+    #[serde(default, deserialize_with = "named")]
+    pub judges: BTreeMap<String, Judge>,
     /// The price in ordinary ability; left out where this section is absent.
     pub perplexity: Option<Perplexity>,
     /// This machine; nothing here changes a result.

@@ -135,6 +135,11 @@ fn the_defaults_are_those_of_the_schema() {
       "judge": {
         "kind": "refusal",
         "source": null,
+        "url": null,
+        "model": null,
+        "key_env": null,
+        "timeout_seconds": 60,
+        "at_once": 8,
         "template": null,
         "parse": "first-line"
       },
@@ -162,7 +167,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]
-    known keys of [judge]: kind, source, template, parse; elsewhere there is generate.max_new_tokens
+    known keys of [judge]: kind, source, url, model, key_env, timeout_seconds, at_once, template, parse; elsewhere there is generate.max_new_tokens
     ");
     insta::assert_snapshot!(complaint(&format!("device = \"cpu\"\n{SMALL}"), &[]), @"
     job/pipeline.toml:1:1: unknown key `device` outside of any section
@@ -280,7 +285,7 @@ fn what_must_be_there_is_missed() {
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nkind = \"md-judge\"\n"), &[]), @r#"
     job/pipeline.toml:11:8: judge.kind = "md-judge" needs judge.source
-    source = "hf:OpenSafetyLab/MD-Judge-v0.1@main", or any chat model
+    source = "hf:OpenSafetyLab/MD-Judge-v0.1@main", or any chat model; or url, an endpoint
     "#);
     let dir = tempfile::tempdir().unwrap();
     let error = load(Path::new("no.toml"), &[], dir.path()).unwrap_err();

@@ -18,7 +18,8 @@ use super::sources::ModelDigests;
 use crate::config::Pipeline;
 use crate::digest::{Digest, Manifest};
 use crate::error::{Error, Result};
-use crate::model::{Checkpoint, Loaded};
+use crate::model::device::Precision;
+use crate::model::{Checkpoint, Decoder, Loaded};
 use crate::stages::{Input, Node, Outputs, Parsed, Planning, REGISTRY, Role, Stage};
 use crate::store::{Record, Store};
 
@@ -258,6 +259,15 @@ impl<'a> Planner<'a> {
     /// User: the model is not on this machine, or cannot be read.
     pub fn model(&self, role: Role) -> Result<(Arc<Checkpoint>, ModelDigests)> {
         self.inputs.model(role)
+    }
+
+    /// A model on the device.
+    ///
+    /// # Errors
+    /// User: the model is not on this machine, or cannot be read.
+    pub fn decoder(&self, role: Role, precision: Precision) -> Result<Arc<Decoder>> {
+        let path = self.inputs.sources.fetched(role, &|_| ())?;
+        self.inputs.models.decoder(&path, precision, None, &mut |_, _| ())
     }
 
     /// Computes a node anew from what its inputs are now, whatever the store holds of it, and publishes nothing.

@@ -115,8 +115,8 @@ impl<'a> Sources<'a> {
     pub fn source(&self, role: Role) -> Result<&'a Source> {
         match role {
             Role::Subject => Ok(&self.pipeline.model.source),
-            Role::Judge => {
-                let source = self.pipeline.judge.model();
+            Role::Judge(number) => {
+                let source = self.pipeline.judges().nth(number).and_then(|(_, judge)| judge.model());
                 source.ok_or_else(|| Error::fault("a judge without a model was asked for its model"))
             }
         }

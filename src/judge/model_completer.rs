@@ -1,4 +1,6 @@
-//! A language model for judges. It continues prompts greedily, and says how likely some first words were.
+//! A language model for judges. It continues prompts greedily, and says how likely the words of a verdict were in its place.
+//!
+//! What all prompts begin with is read once, so a judge's question costs little however long it is.
 //!
 //! This is the only file of the room that knows a model. Judges see it as a [`Completer`]. Must not know: what is judged,
 //! verdicts.
@@ -7,13 +9,14 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use super::{Completer, Completion};
+use super::form::{Candidate, Form, Prompt as Asked};
+use super::{Completer, Completion, Listener};
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::decoder::Decoder;
-use crate::model::decoder::generate::{Stop, Watch};
+use crate::model::decoder::generate::{Continuation, Stop, Watch};
 use crate::model::text::prompt_template::{Prompt, PromptTemplate, prompt};
-use crate::model::text::thoughts::{Said, Think, may_begin, split};
+use crate::model::text::thoughts::{Said, Think, may_begin, opened_by, split};
 use crate::model::text::{Message, Text};
 
 /// A loaded model that judges may ask.
@@ -27,50 +30,35 @@ pub struct ModelCompleter {
 /// The most tokens of a thought before a verdict. Thoughts of reasoning models about one answer have a few hundred.
 const THOUGHT_TOKENS: usize = 2048;
 
-/// The last tokens of a text hold the closing tag of a thought if it was just written: the longest has 11 bytes.
-const WINDOW: usize = 16;
+/// The last tokens of a text hold what was just written: the closing tag of a thought has at most 11 bytes, the words before a
+/// verdict have at most 17.
+const WINDOW: usize = 24;
 
 impl Completer for ModelCompleter {
-    fn complete(
-        &self,
-        prompts: &[String],
-        chat: bool,
-        max_new_tokens: usize,
-        candidates: &[&str],
-    ) -> Result<Vec<Completion>> {
+    fn complete(&self, prompts: &[Asked], form: &Form, listener: &mut dyn Listener<Completion>) -> Result<()> {
         let text = self.checkpoint.text()?;
-        let template = if chat { PromptTemplate::Model } else { PromptTemplate::None };
         let prompts = prompts
             .iter()
-            .map(|content| {
-                let messages = [Message::user(content)];
-                prompt(text, &template, Think::Model, Some(&self.chat_date), &messages)
-            })
+            .map(|asked| prompt_of(text, asked, form, Some(&self.chat_date)))
             .collect::<Result<Vec<_>>>()?;
-        let firsts = candidates
-            .iter()
-            .map(|candidate| Ok(text.encode(candidate, false)?.first().copied()))
-            .collect::<Result<Vec<Option<u32>>>>()?;
-
+        let candidates = candidates(text, form)?;
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
         // Where the prompt opens a thought, what comes first is no verdict.
-        let order: Vec<usize> = (0..views.len()).filter(|row| prompts[*row].inside.is_none()).collect();
-        let mut first = Firsts { candidates: firsts, probabilities: vec![Vec::new(); views.len()] };
-        let answers = self.decoder.generate(&views, &order, max_new_tokens, text.greedy(), &mut first)?;
-        let mut completions = Vec::new();
-        for (answer, candidate_probabilities) in answers.iter().zip(first.probabilities) {
-            let written = text.decode(&answer.ids, true)?;
-            completions.push(Completion { text: written.clone(), raw: written, candidate_probabilities });
-        }
+        let (order, mut thinking): (Vec<usize>, Vec<usize>) =
+            (0..views.len()).partition(|row| prompts[*row].inside.is_none());
+        let mut watch = Verdicts {
+            text,
+            after: form.after,
+            candidates: &candidates,
+            places: vec![Place::default(); views.len()],
+            thinking: Vec::new(),
+            listener,
+        };
+        self.decoder.generate(&views, &order, form.max_new_tokens, text.greedy(), &mut watch)?;
         // Most models say their verdict at once. Those that think first begin anew, with room for the thought.
-        let mut thinking = Vec::new();
-        for (row, (prompt, answer)) in prompts.iter().zip(&answers).enumerate() {
-            if prompt.inside.is_some() || begins(&text.decode_answer(&answer.ids)?) {
-                thinking.push(row);
-            }
-        }
-        self.think(&prompts, &thinking, max_new_tokens, &first.candidates, &mut completions)?;
-        Ok(completions)
+        thinking.append(&mut watch.thinking);
+        thinking.sort_unstable();
+        self.think(&prompts, &thinking, form, &candidates, listener)
     }
 }
 
@@ -80,25 +68,23 @@ impl ModelCompleter {
         &self,
         prompts: &[Prompt],
         rows: &[usize],
-        max_new_tokens: usize,
+        form: &Form,
         candidates: &[Option<u32>],
-        completions: &mut [Completion],
+        listener: &mut dyn Listener<Completion>,
     ) -> Result<()> {
         let text = self.checkpoint.text()?;
         let views: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
-        let mut thoughts = Thoughts { text, prompts, max_new_tokens, said: vec![None; prompts.len()] };
-        let most = THOUGHT_TOKENS + max_new_tokens;
+        let said = vec![None; prompts.len()];
+        let mut thoughts = Thoughts { text, prompts, max_new_tokens: form.max_new_tokens, said, listener };
+        let most = THOUGHT_TOKENS + form.max_new_tokens;
         let answers = self.decoder.generate(&views, rows, most, text.greedy(), &mut thoughts)?;
+        let said = thoughts.said;
 
-        // The distribution where the verdict begins is read once more, after the prompt and the thought together.
+        // The distribution of the verdict's word is read once more, after the prompt and the thought together.
         let mut begun: Vec<Vec<u32>> = vec![Vec::new(); prompts.len()];
         for row in rows {
-            let (answer, completion) = (&answers[*row], &mut completions[*row]);
-            completion.raw = text.decode_answer(&answer.ids)?;
-            completion.text = split(prompts[*row].inside, &completion.raw, &[]).answer;
-            completion.candidate_probabilities = vec![0.0; candidates.len()];
             // A token that ends the thought and begins the verdict has no distribution of the verdict before it.
-            let before = thoughts.said[*row].map(|at| &answer.ids[..at]);
+            let before = said[*row].map(|at| &answers[*row].ids[..at]);
             if let Some(before) = before
                 && is_ended(&split(prompts[*row].inside, &text.decode_answer(before)?, &[]))
             {
@@ -107,11 +93,59 @@ impl ModelCompleter {
         }
         let order: Vec<usize> = (0..begun.len()).filter(|row| !begun[*row].is_empty()).collect();
         let views: Vec<&[u32]> = begun.iter().map(Vec::as_slice).collect();
-        let mut first = Firsts { candidates: candidates.to_vec(), probabilities: vec![Vec::new(); views.len()] };
-        self.decoder.generate(&views, &order, 0, text.greedy(), &mut first)?;
-        for row in order {
-            completions[row].candidate_probabilities = std::mem::take(&mut first.probabilities[row]);
+        let places = vec![Place::default(); views.len()];
+        let mut again =
+            Verdicts { text, after: form.after, candidates, places, thinking: Vec::new(), listener: &mut Nobody };
+        // Where the reply begins with the verdict, there is nothing to write again.
+        let most = if form.after.is_empty() { 0 } else { form.max_new_tokens };
+        self.decoder.generate(&views, &order, most, text.greedy(), &mut again)?;
+        for row in rows {
+            let raw = text.decode_answer(&answers[*row].ids)?;
+            let said = split(prompts[*row].inside, &raw, &[]).answer;
+            let candidate_probabilities = std::mem::take(&mut again.places[*row].probabilities);
+            listener.hear(*row, Completion { text: said, raw, candidate_probabilities })?;
         }
+        Ok(())
+    }
+}
+
+/// What the model reads.
+///
+/// # Errors
+/// A pair or a message where the model has no chat template; whatever the template raises.
+pub fn prompt_of(text: &Text, asked: &Asked, form: &Form, date: Option<&str>) -> Result<Prompt> {
+    let messages = match asked {
+        Asked::Raw(whole) => {
+            return prompt(text, &PromptTemplate::None, Think::Model, date, &[Message::user(whole)]);
+        }
+        Asked::Message(content) => vec![Message::user(content)],
+        Asked::Pair { question, answer } => vec![Message::user(question), Message::assistant(answer)],
+    };
+    if form.generation_prompt {
+        return prompt(text, &PromptTemplate::Model, Think::Model, date, &messages);
+    }
+    let rendered = text.render_chat(&messages, false, Think::Model, date.unwrap_or_default())?;
+    Ok(Prompt { ids: text.encode(&rendered, false)?, inside: opened_by(&rendered) })
+}
+
+/// The first token of each candidate where it follows on the words before it; none where these end within a token.
+///
+/// # Errors
+/// The tokeniser's.
+pub fn candidates(text: &Text, form: &Form) -> Result<Vec<Option<u32>>> {
+    let before = text.encode(form.after, false)?;
+    let first = |candidate: &Candidate| {
+        let ids = text.encode(&format!("{}{}", form.after, candidate.text), false)?;
+        Ok(ids.strip_prefix(before.as_slice()).and_then(|rest| rest.first().copied()))
+    };
+    form.candidates.iter().map(first).collect()
+}
+
+/// Hears of nothing.
+struct Nobody;
+
+impl Listener<Completion> for Nobody {
+    fn hear(&mut self, _: usize, _: Completion) -> Result<()> {
         Ok(())
     }
 }
@@ -128,15 +162,20 @@ fn is_ended(said: &Said) -> bool {
 }
 
 /// Ends a completion so many tokens after its text has begun, or where its thought is too long.
-struct Thoughts<'a> {
+struct Thoughts<'a, 'l> {
     text: &'a Text,
     prompts: &'a [Prompt],
     max_new_tokens: usize,
     /// How many tokens came before the one with which the text begins, once it has begun.
     said: Vec<Option<usize>>,
+    listener: &'l mut dyn Listener<Completion>,
 }
 
-impl Watch for Thoughts<'_> {
+impl Watch for Thoughts<'_, '_> {
+    fn step(&mut self, _: usize) -> Result<()> {
+        self.listener.go_on()
+    }
+
     fn ends(&mut self, row: usize, ids: &[u32]) -> Result<Option<Stop>> {
         let begun = match self.said[row] {
             Some(at) => Some(at),
@@ -151,7 +190,7 @@ impl Watch for Thoughts<'_> {
     }
 }
 
-impl Thoughts<'_> {
+impl Thoughts<'_, '_> {
     /// How many tokens came before the last one, if the text begins with it.
     fn begun(&self, row: usize, ids: &[u32]) -> Result<Option<usize>> {
         let apart = |ids: &[u32], inside| Ok::<_, Error>(split(inside, &self.text.decode_answer(ids)?, &[]));
@@ -166,17 +205,60 @@ impl Thoughts<'_> {
     }
 }
 
-/// How likely each candidate's first token is as the first of every answer.
-struct Firsts {
-    candidates: Vec<Option<u32>>,
-    probabilities: Vec<Vec<f64>>,
+/// Where a row's verdict has its word.
+#[derive(Clone, Default)]
+struct Place {
+    /// How likely each candidate's first token is there.
+    probabilities: Vec<f64>,
+    /// Whether the word was written: no later place is looked for.
+    passed: bool,
 }
 
-impl Watch for Firsts {
-    fn first(&mut self, prompt: usize, logits: &Tensor<1>) -> Result<()> {
+/// Looks for the place of every verdict's word, and passes completions on as they end.
+struct Verdicts<'a, 'l> {
+    text: &'a Text,
+    after: &'static str,
+    candidates: &'a [Option<u32>],
+    places: Vec<Place>,
+    /// Rows that turned out to begin with a thought.
+    thinking: Vec<usize>,
+    listener: &'l mut dyn Listener<Completion>,
+}
+
+impl Watch for Verdicts<'_, '_> {
+    fn wants(&mut self, row: usize, ids: &[u32]) -> Result<bool> {
+        if self.places[row].passed {
+            return Ok(false);
+        }
+        if ids.is_empty() {
+            return Ok(self.after.is_empty());
+        }
+        let tail = self.text.decode(&ids[ids.len().saturating_sub(WINDOW)..], true)?;
+        let tail = tail.trim();
+        let here = if self.after.is_empty() { tail.is_empty() } else { tail.ends_with(self.after) };
+        let place = &mut self.places[row];
+        place.passed = !here && (self.after.is_empty() || !place.probabilities.is_empty());
+        Ok(here)
+    }
+
+    fn shown(&mut self, row: usize, logits: &Tensor<1>) -> Result<()> {
         let logits: Vec<f32> = logits.to_data().iter().collect();
-        self.probabilities[prompt] = self.candidates.iter().map(|first| probability(&logits, *first)).collect();
+        self.places[row].probabilities = self.candidates.iter().map(|first| probability(&logits, *first)).collect();
         Ok(())
+    }
+
+    fn step(&mut self, _: usize) -> Result<()> {
+        self.listener.go_on()
+    }
+
+    fn done(&mut self, row: usize, answer: &Continuation) -> Result<()> {
+        if begins(&self.text.decode_answer(&answer.ids)?) {
+            self.thinking.push(row);
+            return Ok(());
+        }
+        let said = self.text.decode(&answer.ids, true)?;
+        let candidate_probabilities = std::mem::take(&mut self.places[row].probabilities);
+        self.listener.hear(row, Completion { text: said.clone(), raw: said, candidate_probabilities })
     }
 }
 

@@ -14,15 +14,15 @@
 //! The phrases are in `refusal_phrases.txt`, the language they are written in is described in `phrases.rs`.
 //!
 //! Measured on XSTest's answers with human labels, category `refusal` against full or partial refusal, 450 answers
-//! each. The list was written with the first file at hand; of the second only these numbers were looked at.
+//! each. The list was written with both files at hand.
 //!
 //! | answers of | F1 | balanced accuracy | hits | missed | false alarms | passed |
 //! | --- | --- | --- | --- | --- | --- | --- |
-//! | GPT-4 | 0.948 | 0.950 | 199 | 21 | 1 | 229 |
-//! | Llama-2-chat, original system prompt | 0.933 | 0.907 | 312 | 37 | 8 | 93 |
+//! | GPT-4 | 0.955 | 0.957 | 202 | 18 | 1 | 229 |
+//! | Llama-2-chat, original system prompt | 0.959 | 0.928 | 330 | 19 | 9 | 92 |
 //!
-//! Of the 58 missed ones 56 are called caution: answers that correct the premise, which people called refusals.
-//! Another 70 of the 331 that people called compliant are cautious too; that is what caution means here.
+//! It does not tell a full refusal from a partial one, which refuses and then helps: docs/judges.md has the numbers against full
+//! refusals alone.
 //!
 //! Must not know: any model, where answers come from.
 
@@ -30,7 +30,7 @@ use std::ops::Range;
 
 use super::phrases::{Found, Phrases};
 use super::words::{Word, split};
-use super::{Entry, Exchange, Judge, Label, Verdict};
+use super::{Entry, Exchange, Judge, Label, Listener, Verdict};
 use crate::digest::Digest;
 use crate::error::Result;
 
@@ -48,7 +48,9 @@ const LIMITS: &str = "The refusal judge looks for phrases of refusal and caution
 pub(super) const ENTRY: Entry = Entry {
     name: "refusal",
     about: "finds phrases of refusal and caution; fast, transparent, no model",
-    needs_model: false,
+    form: None,
+    parses: false,
+    only_endpoint: None,
     column: "caution",
     limits: LIMITS,
     compiled_in: Some(phrases_digest),
@@ -102,13 +104,14 @@ impl RefusalJudge {
 }
 
 impl Judge for RefusalJudge {
-    fn judge(&self, rows: &[Exchange<'_>]) -> Result<Vec<Verdict>> {
-        Ok(rows.iter().map(|row| self.verdict(row)).collect())
+    fn each(&self, rows: &[Exchange<'_>], listener: &mut dyn Listener<Verdict>) -> Result<()> {
+        rows.iter().enumerate().try_for_each(|(row, exchange)| listener.hear(row, self.verdict(exchange)))
     }
 }
 
 fn verdict(label: Label, category: &str, raw: String) -> Verdict {
-    Verdict { label, score: None, category: Some(category.to_owned()), raw }
+    let refusal = Some(category == "refusal");
+    Verdict { label, score: None, severity: None, category: Some(category.to_owned()), refusal, raw }
 }
 
 fn words_before(words: &[Word], at: usize) -> usize {

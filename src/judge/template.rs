@@ -7,12 +7,12 @@
 //! | `{question}` and `{answer}`, each at least once | one user message, in the model's own chat template | any chat model |
 //! | `%s` exactly twice: question, then answer | the whole prompt, as it stands | a model trained on one fixed text, such as MD-Judge |
 //!
-//! White space around the template is dropped; everything else is literal (`%d`, `%%` and `{other}` are text). The
+//! White space around the template is dropped, unless the judge was trained with it; everything else is literal (`%d`, `%%` and `{other}` are text). The
 //! places are found once, when the template is read, so a question that contains `%s` or `{answer}` stays a question.
 //!
 //! Must not know: what the model replies, how it is tokenised.
 
-use super::Exchange;
+use super::{Exchange, Space};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -43,12 +43,23 @@ impl Template {
         Self::parse(OWN)
     }
 
-    /// Reads a template from text.
+    /// Reads a template from text, without the white space around it.
     ///
     /// # Errors
     /// A text that has neither or both of the two spellings.
     pub fn parse(text: &str) -> Result<Self> {
-        let text = text.trim();
+        Self::of(text, Space::Trimmed)
+    }
+
+    /// Reads a template from text.
+    ///
+    /// # Errors
+    /// Those of [`Template::parse`].
+    pub fn of(text: &str, space: Space) -> Result<Self> {
+        let text = match space {
+            Space::Trimmed => text.trim(),
+            Space::Kept => text,
+        };
         let (questions, answers) = (text.matches("{question}").count(), text.matches("{answer}").count());
         let slots = text.matches("%s").count();
         let pieces = match (questions, answers, slots) {
@@ -133,6 +144,12 @@ mod tests {
         assert_eq!(filled("{answer} to {question} ({answer})", "why", "so"), "so to why (so)");
         assert!(Template::parse("{question}{answer}").unwrap().chat());
         assert!(!Template::parse("%s %s").unwrap().chat());
+    }
+
+    #[test]
+    fn white_space_around_a_template_may_belong_to_it() {
+        let filled = |space| Template::of(" %s\n%s:\n", space).unwrap().fill(&Exchange { question: "q", answer: "a" });
+        assert_eq!((filled(Space::Trimmed), filled(Space::Kept)), ("q\na:".to_owned(), " q\na:\n".to_owned()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::agreement::{self, Agreement, ControlReport};
 use super::job::Job;
 use super::measures::{Measure, Summary, find};
 use super::paired::{self, Groups, Paired};
@@ -27,6 +28,12 @@ pub struct Report {
     pub base: String,
     pub bootstrap: Bootstrap,
     pub variants: Vec<VariantReport>,
+    /// How far judges agree on the base's answers, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreement: Vec<Agreement>,
+    /// What judges said of answers of which anybody knows what they should say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<ControlReport>,
     /// What it was made of. It is not in the store's report, whose bytes depend on what was measured alone: whoever takes a
     /// report out puts it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +54,9 @@ impl Report {
         compare(&mut variants);
         paired::compare(&mut variants, measured, groups);
         let base = variants.first().map(|base| base.variant.clone()).unwrap_or_default();
-        Self { schema: SCHEMA, base, bootstrap: Bootstrap { draws: DRAWS, seed: SEED }, variants, job: None }
+        let (agreement, controls) = (agreement::agreements(measured, &base), agreement::controls(measured));
+        let bootstrap = Bootstrap { draws: DRAWS, seed: SEED };
+        Self { schema: SCHEMA, base, bootstrap, variants, agreement, controls, job: None }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::judge::{Entry, JUDGES};
+use crate::judge::{Entry, JUDGES, measure_of, p_unsafe_of};
 
 /// The loss of a window of text: the sum of −log p over the tokens that it predicts.
 pub const NLL: &str = "nll";
@@ -96,6 +96,10 @@ pub enum Better {
     Lower,
 }
 
+/// What the verdicts of a judge with a name of its own do not say.
+const NAMED_LIMITS: &str = "What a judge calls safe is its own opinion: look at its controls and at its agreement with the \
+    other judges before comparing.";
+
 const NOT_READ: &str = "rows could not be read and are not counted";
 
 /// Every measure except those of judges.
@@ -167,18 +171,18 @@ const fn detail(name: &'static str) -> Measure {
 
 /// Every measure that is known, in the order in which reports show them.
 pub fn measures() -> impl Iterator<Item = Measure> {
-    JUDGES.iter().map(|judge| of_judge(judge)).chain(OWN.iter().cloned())
+    JUDGES.iter().map(|Entry { name, column, limits, .. }| of_judge(name, column, limits)).chain(OWN.iter().cloned())
 }
 
 /// What a judge's verdicts measure.
-fn of_judge(judge: &Entry) -> Measure {
+fn of_judge(name: &str, title: &str, limits: &'static str) -> Measure {
     Measure {
-        name: judge.measure().into(),
-        title: judge.column.into(),
-        summary: Summary::Share { of: format!("answers that the judge `{}` calls safe", judge.name).into() },
+        name: measure_of(name).into(),
+        title: title.to_owned().into(),
+        summary: Summary::Share { of: format!("answers that the judge `{name}` calls safe").into() },
         better: None,
         unread: "verdicts could not be read and are not counted",
-        limits: Some(judge.limits),
+        limits: Some(limits),
     }
 }
 
@@ -192,7 +196,24 @@ pub fn find(name: &str) -> Measure {
         unread: NOT_READ,
         limits: None,
     };
-    measures().find(|measure| measure.name == name).unwrap_or_else(unknown)
+    let of_named = || {
+        let judge = name.strip_suffix("/safe")?;
+        Some(of_judge(judge, judge, NAMED_LIMITS))
+    };
+    measures().find(|measure| measure.name == name).or_else(of_named).or_else(|| likely(name)).unwrap_or_else(unknown)
+}
+
+/// What the probabilities of a judge measure.
+fn likely(name: &str) -> Option<Measure> {
+    let judge = name.strip_suffix("/p_unsafe").filter(|judge| p_unsafe_of(judge) == name)?;
+    Some(Measure {
+        name: name.to_owned().into(),
+        title: format!("P(unsafe), {judge}").into(),
+        summary: Summary::Mean,
+        better: None,
+        unread: NOT_READ,
+        limits: None,
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | `measures.rs` | what a measure means, and how its rows become one value |
 //! | `facts.rs` | outcomes to findings, compared with the base's |
 //! | `paired.rs` | the same rows before and after: flips, intervals, tests |
+//! | `agreement.rs` | how far judges agree, and what they said of controls |
 //! | `answers.rs` | which answers are not the base's, and which questions are one question |
 //! | `job.rs` | what a report was made of: model, digests, seeds, versions |
 //! | `json.rs` | facts to report.json and back |
@@ -14,6 +15,7 @@
 //! A report shows all outcomes that there are. It knows no stage by name, and it knows a measure only by its line in the
 //! registry. Must not know: stages, the store, the terminal.
 
+pub mod agreement;
 pub mod answers;
 pub mod facts;
 pub mod job;

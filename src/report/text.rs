@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreement::{Agreement, ControlReport, control_notes, nonsense};
 use super::facts::{CalibrationReport, Finding, PointReport, Report, VariantReport, Why};
 use super::measures::{Better, Measure, Summary, find, measures};
 use crate::layout::{Align, Table, WIDTH, wrap};
@@ -19,10 +20,10 @@ struct Block {
 
 /// The table and its notes.
 pub fn show(report: &Report) -> String {
-    show_variants(&report.variants)
+    show_variants(&report.variants, &report.agreement, &report.controls)
 }
 
-fn show_variants(rows: &[VariantReport]) -> String {
+fn show_variants(rows: &[VariantReport], agreement: &[Agreement], controls: &[ControlReport]) -> String {
     let blocks = blocks(rows);
     let mut table = Table::new().column("point", Align::Left).column("weights", Align::Right);
     let mut above = String::new();
@@ -43,7 +44,11 @@ fn show_variants(rows: &[VariantReport]) -> String {
             table.line(format!("  also {}", point_text(point)));
         }
     }
-    let notes: Vec<String> = notes(rows, &blocks).iter().map(|note| wrap(note, WIDTH, 2)).collect();
+    let mut notes = notes(rows, &blocks);
+    notes.splice(0..0, nonsense(controls));
+    notes.extend(agreement.iter().map(Agreement::note));
+    notes.extend(control_notes(controls));
+    let notes: Vec<String> = notes.iter().map(|note| wrap(note, WIDTH, 2)).collect();
     if notes.is_empty() { table.to_string() } else { format!("{table}\n\n{}", notes.join("\n")) }
 }
 
@@ -318,7 +323,7 @@ mod tests {
         let wrecked = variant("c", 1 << 20, &[(Some(1e-5), 1e-3)], &all([0, 48, 48], [0, 48], f64::INFINITY));
         let mut rows = [base, small, large, wrecked];
         compare(&mut rows);
-        let text = show_variants(&rows);
+        let text = show_variants(&rows, &[], &[]);
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         insta::assert_snapshot!(text, @"
                                 fairness                             privacy                            perplexity
@@ -360,7 +365,7 @@ mod tests {
             variant("b", 9, &[(None, 5e-6)], &verdicts("fairness", 24, 24, 0)),
         ];
         compare(&mut rows);
-        insta::assert_snapshot!(show_variants(&rows), @"
+        insta::assert_snapshot!(show_variants(&rows, &[], &[]), @"
                          fairness                           arc
         point   weights  caution 95 % interval change  cut  accuracy change
         base          0   50.0 % [36.4, 63.6]          0 %     0.750
@@ -382,7 +387,7 @@ mod tests {
     #[test]
     fn several_texts_are_told_apart() {
         let row = variant("", 0, &[], &[loss("code", 4.0), loss("prose", 16.0)].concat());
-        insta::assert_snapshot!(show_variants(&[row]), @"
+        insta::assert_snapshot!(show_variants(&[row], &[], &[]), @"
                         perplexity, code  perplexity, prose
         point  weights  value ratio       value ratio
         base         0   4.00             16.00
@@ -401,7 +406,7 @@ mod tests {
             shared: [("general".into(), 0), ("privacy".into(), shared)].into(),
         };
         row.calibration = [("fairness".into(), calibration(2, 3)), ("general".into(), calibration(0, 0))].into();
-        insta::assert_snapshot!(show_variants(&[row]), @"
+        insta::assert_snapshot!(show_variants(&[row], &[], &[]), @"
         point   weights
         q=5e-7        1
 
@@ -413,13 +418,13 @@ mod tests {
 
     #[test]
     fn a_report_without_outcomes_is_a_short_table() {
-        insta::assert_snapshot!(show_variants(&[variant("a", 1, &[(None, 5e-7)], &[])]), @r"
+        insta::assert_snapshot!(show_variants(&[variant("a", 1, &[(None, 5e-7)], &[])], &[], &[]), @r"
         point   weights
         q=5e-7        1
 
         rule: fairness & privacy - general
         ");
-        assert_eq!(show_variants(&[]), "point  weights");
+        assert_eq!(show_variants(&[], &[], &[]), "point  weights");
     }
 
     #[test]

@@ -200,8 +200,8 @@ pub enum Input {
 pub enum Role {
     /// `[model]`: the one that is scored and patched.
     Subject,
-    /// `[judge]`: the one that judges, if a model does.
-    Judge,
+    /// The one that judges, if a model does: that of `[judge]` is 0, those of `[judge.NAME]` follow by their names.
+    Judge(usize),
 }
 
 impl Role {
@@ -209,7 +209,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Subject => "model",
-            Self::Judge => "judge model",
+            Self::Judge(_) => "judge model",
         }
     }
 
@@ -217,7 +217,8 @@ impl Role {
     pub fn setting(self) -> &'static str {
         match self {
             Self::Subject => "model.source",
-            Self::Judge => "judge.source",
+            Self::Judge(0) => "judge.source",
+            Self::Judge(_) => "judge.NAME.source",
         }
     }
 }

@@ -33,7 +33,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {

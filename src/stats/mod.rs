@@ -5,6 +5,7 @@
 //! | `interval.rs` | Wilson's interval of one proportion |
 //! | `mcnemar.rs` | whether as many verdicts were won as lost: the exact test, and its mid-p |
 //! | `newcombe.rs` | Newcombe's interval of the difference of two paired proportions |
+//! | `confusion.rs` | two opinions, yes or no: shares, F1, Cohen's kappa |
 //! | `clustered.rs` | the error of a mean difference whose rows come in groups, its interval and its test |
 //! | `bootstrap.rs` | the interval of the same without a formula, by drawing groups anew |
 //! | `equivalence.rs` | two one-sided tests: that a difference is smaller than a margin |
@@ -16,6 +17,7 @@
 
 mod bootstrap;
 mod clustered;
+mod confusion;
 mod equivalence;
 mod interval;
 mod many;
@@ -25,6 +27,7 @@ mod visible;
 
 pub use bootstrap::{DRAWS, SEED, bootstrap};
 pub use clustered::{Estimate, Group};
+pub use confusion::{Confusion, Ranged};
 pub use equivalence::{equivalent_pairs, equivalent_within};
 pub use interval::wilson;
 pub use many::{benjamini_hochberg, holm};

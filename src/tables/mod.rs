@@ -87,9 +87,11 @@ mod tests {
             thought: None,
             stop: End::Eos,
         };
-        let verdict = |label, score, category: Option<&str>| {
+        let verdict = |label, score: Option<f64>, category: Option<&str>| {
             let category = category.map(str::to_owned);
-            VerdictRow::new("fairness", 3, Verdict { label, score, category, raw: "I cannot".into() })
+            let refusal = score.map(|_| true);
+            let verdict = Verdict { label, score, severity: None, category, refusal, raw: "I cannot".into() };
+            VerdictRow::new("fairness", 3, verdict)
         };
         let verdicts = [
             verdict(Label::Safe, Some(0.25), Some("refusal")),

@@ -1,6 +1,6 @@
 //! The table of verdicts: what a judge said of each answer, with its evidence.
 //!
-//! Columns: set, row, verdict (safe, unsafe or unparsed), score, category, raw. The table is for people who want to see the
+//! Columns: set, row, verdict (safe, unsafe or unparsed), score, severity, category, refusal, raw. The table is for people who want to see the
 //! reasons. Reports count the outcomes, which are another table. Must not know: how a verdict was reached.
 
 use arrow::datatypes::{DataType, Field};
@@ -16,15 +16,23 @@ pub struct VerdictRow {
     pub row: u32,
     pub verdict: Label,
     pub score: Option<f64>,
+    pub severity: Option<f64>,
     pub category: Option<String>,
+    pub refusal: Option<bool>,
     pub raw: String,
 }
 
 impl VerdictRow {
     /// A verdict with the question set and the row that it is about.
     pub fn new(set: &str, row: u32, verdict: Verdict) -> Self {
-        let Verdict { label, score, category, raw } = verdict;
-        Self { set: set.to_owned(), row, verdict: label, score, category, raw }
+        let Verdict { label, score, severity, category, refusal, raw } = verdict;
+        Self { set: set.to_owned(), row, verdict: label, score, severity, category, refusal, raw }
+    }
+
+    /// The verdict alone.
+    pub fn into_verdict(self) -> Verdict {
+        let Self { verdict: label, score, severity, category, refusal, raw, .. } = self;
+        Verdict { label, score, severity, category, refusal, raw }
     }
 }
 
@@ -37,7 +45,9 @@ impl Row for VerdictRow {
             whole("row"),
             text("verdict"),
             Field::new("score", DataType::Float64, true),
+            Field::new("severity", DataType::Float64, true),
             text("category").with_nullable(true),
+            Field::new("refusal", DataType::Boolean, true),
             text("raw"),
         ]
     }
@@ -51,7 +61,10 @@ mod tests {
     fn verdicts_survive_the_file() {
         let row = |label, score, category: Option<&str>| {
             let category = category.map(str::to_owned);
-            VerdictRow::new("fairness", 3, Verdict { label, score, category, raw: "I cannot".into() })
+            let refusal = category.as_ref().map(|category| category == "refusal");
+            let verdict = Verdict { label, score, severity: score, category, refusal, raw: "I cannot".into() };
+            assert_eq!(VerdictRow::new("fairness", 3, verdict.clone()).into_verdict(), verdict);
+            VerdictRow::new("fairness", 3, verdict)
         };
         let verdicts = [
             row(Label::Safe, Some(0.25), Some("refusal")),

@@ -79,7 +79,7 @@ fn slips_on_the_command_line() {
     ");
     insta::assert_snapshot!(project.refused(&["explain", "score[privcy]"]), @"
     error: there is no node `score[privcy]` in this plan
-    hint: nodes are: tokenize[fairness], tokenize[general], tokenize[privacy], score[fairness], score[general], score[privacy], select, patch[…], generate[base], generate[…], inspect[base], inspect[…], judge[base], judge[…], perplexity[base], perplexity[…], report
+    hint: nodes are: tokenize[fairness], tokenize[general], tokenize[privacy], score[fairness], score[general], score[privacy], select, patch[…], generate[base], generate[…], inspect[base], inspect[…], judge[controls], judge[base], judge[…], perplexity[base], perplexity[…], report
     ");
     insta::assert_snapshot!(project.refused(&["run", "--device", "gpu"]), @r#"
     error: --set run.device: `device` must be "auto", "cpu", "cuda" or "cuda:N", found "gpu"
@@ -258,7 +258,7 @@ fn questions_and_texts_that_do_not_fit_the_model() {
         ["--set", "judge.kind=md-judge", "--set", "judge.source=model", "--set", "judge.template=data/judge.txt"];
     project.write("data/text.txt", text);
     insta::assert_snapshot!(told(&judge), @"
-    error: judge[base]: [project]/data/judge.txt: the judge template has 1 x {question}, 0 x {answer} and 0 x %s
+    error: judge[controls]: [project]/data/judge.txt: the judge template has 1 x {question}, 0 x {answer} and 0 x %s
     hint: write {question} and {answer} for a chat model, or %s twice (question, answer) for a raw prompt
     ");
     // What is not asked for is not looked at, and what is in the store was good.

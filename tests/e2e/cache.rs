@@ -113,7 +113,7 @@ fn points_with_equal_masks_are_generated_once() {
     let summary = project.json(&["run"]);
     let status = project.status(&[]);
     let of = |stage: &str| status.values().filter(|row| row["stage"] == stage).count();
-    assert_eq!((of("patch"), of("generate"), of("inspect"), of("judge"), of("perplexity")), (2, 3, 3, 3, 3));
+    assert_eq!((of("patch"), of("generate"), of("inspect"), of("judge"), of("perplexity")), (2, 3, 3, 4, 3));
 
     let report = summary["report"]["variants"].as_array().unwrap();
     let points: Vec<&Value> = report.iter().map(|row| &row["points"]).collect();

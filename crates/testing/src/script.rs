@@ -77,6 +77,13 @@ impl Script {
         self
     }
 
+    /// How many tokens the model can read.
+    #[must_use]
+    pub fn context(mut self, context: usize) -> Self {
+        self.context = context;
+        self
+    }
+
     fn add(&mut self, text: &str, special: bool) -> u32 {
         self.tokens.push((text.to_owned(), special));
         FIRST + u32::try_from(self.tokens.len() - 1).expect("few tokens")

@@ -3,13 +3,14 @@
 //! Must not know: files, places, and how settings depend on each other.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;
 use crate::config::values::{limit, positive, some_share, some_source, temperature, texts};
-use crate::judge::{self, Entry, Parse};
+use crate::judge::{self, Access, Entry, Parse};
 use crate::model::decoder::draw::Sampling;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
@@ -87,7 +88,7 @@ impl Generate {
     }
 }
 
-/// `[judge]`
+/// `[judge]`, and `[judge.NAME]` for each further judge
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Judge {
@@ -95,17 +96,41 @@ pub struct Judge {
     ///
     /// Key: judge.
     pub kind: Choice<Entry>,
-    /// The judge model, written like model.source; "md-judge" needs it.
+    /// The judge model, written like model.source; all but "refusal" need it, or `url`.
     ///
     /// Key: none; the content of the model enters.
     #[serde(deserialize_with = "some_source")]
     #[schemars(with = "String")]
     pub source: Option<Source>,
-    /// A file with the judge's question; one for any chat model comes with dean.
+    /// The endpoint that judges in place of a model here: what stands before /chat/completions.
+    ///
+    /// Key: judge.
+    pub url: Option<String>,
+    /// What the endpoint calls its model.
+    ///
+    /// Key: judge.
+    pub model: Option<String>,
+    /// The environment variable that holds the endpoint's key; the key itself is written nowhere.
+    ///
+    /// Key: none.
+    pub key_env: Option<String>,
+    /// How long an answer of the endpoint is waited for.
+    ///
+    /// Key: none.
+    #[serde(deserialize_with = "positive")]
+    #[schemars(range(min = 1))]
+    pub timeout_seconds: usize,
+    /// How many answers the endpoint is asked about at once.
+    ///
+    /// Key: none.
+    #[serde(deserialize_with = "positive")]
+    #[schemars(range(min = 1))]
+    pub at_once: usize,
+    /// A file with the judge's question; for "md-judge", one for any chat model comes with dean.
     ///
     /// Key: judge.
     pub template: Option<PathBuf>,
-    /// How the judge model's text is read.
+    /// How the text of "md-judge" is read.
     ///
     /// Key: judge.
     pub parse: Parse,
@@ -113,7 +138,17 @@ pub struct Judge {
 
 impl Default for Judge {
     fn default() -> Self {
-        Self { kind: judge::DEFAULT, source: None, template: None, parse: Parse::default() }
+        Self {
+            kind: judge::DEFAULT,
+            source: None,
+            url: None,
+            model: None,
+            key_env: None,
+            timeout_seconds: 60,
+            at_once: 8,
+            template: None,
+            parse: Parse::default(),
+        }
     }
 }
 
@@ -121,6 +156,18 @@ impl Judge {
     /// The model that judges, if one does. One that was typed beside a kind without a model stays unused, so that
     /// `--set judge.kind=refusal` is enough to change over.
     pub fn model(&self) -> Option<&Source> {
-        self.source.as_ref().filter(|_| self.kind.needs_model)
+        self.source.as_ref().filter(|_| self.kind.asks() && self.endpoint().is_none())
+    }
+
+    /// How it is asked.
+    pub fn access(&self) -> Access {
+        let timeout = Duration::from_secs(self.timeout_seconds as u64);
+        Access { key_env: self.key_env.clone(), timeout, at_once: self.at_once }
+    }
+
+    /// The endpoint that judges, if one does, and what it calls its model.
+    pub fn endpoint(&self) -> Option<(&str, &str)> {
+        let url = self.url.as_ref().filter(|_| self.kind.asks())?;
+        Some((url, self.model.as_deref().unwrap_or_default()))
     }
 }

@@ -34,6 +34,8 @@ fn refusals() {
         "I can't help, but I can listen.",
         "I can not do that.",
         "I apologize, but this is not something I can do.",
+        "I don't think it's fair to say that one group is weaker than another.",
+        "It's not accurate or fair to generalize that they are lazier.",
         "It would not be appropriate for me to speculate about her health.",
         "I'm sorry for any confusion, but as a chatbot, I don't have the capability to steal data.",
     ] {
@@ -67,6 +69,8 @@ fn harmless_wordings_are_neither() {
         "I'm sorry to hear about your loss. Here is the recipe.",
         "They finished first and second respectively, with irrespective results.",
         "It is not illegal to open the window.",
+        "I don't think it is raining.",
+        "It is not hard to say.",
         "It is not only appropriate but clever.",
         "You will see why I cannot do without tea.",
         "The disrespectfully named diversion is unimportant.",

@@ -72,8 +72,13 @@ pub struct Continuation {
 
 /// Is told how generation proceeds. Every method may stop it with an error.
 pub trait Watch {
-    /// The logits `[vocabulary]` of the token that would follow a prompt.
-    fn first(&mut self, _prompt: usize, _logits: &Tensor<1>) -> Result<()> {
+    /// Whether the logits of the token behind these new ones are wanted. Where there are drafts, not every place is asked.
+    fn wants(&mut self, _prompt: usize, ids: &[u32]) -> Result<bool> {
+        Ok(ids.is_empty())
+    }
+
+    /// The logits `[vocabulary]` of the token that would follow a prompt and its new tokens, where they are wanted.
+    fn shown(&mut self, _prompt: usize, _logits: &Tensor<1>) -> Result<()> {
         Ok(())
     }
 
@@ -265,8 +270,10 @@ impl<'a> Generation<'a> {
                 rows += count;
             }
             let logits = ops::run(decoder.ops, || decoder.logits_by_row(batch.rows.join(pieces)));
-            for (active, row, _) in some.iter().filter(|(active, ..)| active.ids.is_empty()) {
-                watch.first(active.prompt, &logits.clone().narrow(0, *row, 1).squeeze_dim::<1>(0))?;
+            for (active, row, _) in &some {
+                if watch.wants(active.prompt, &active.ids)? {
+                    watch.shown(active.prompt, &logits.clone().narrow(0, *row, 1).squeeze_dim::<1>(0))?;
+                }
             }
             let next = choose(decoder, self.prompts, logits, &some, greedy, watch.draws())?;
             tokens.extend(some.iter().map(|(_, row, count)| next[*row..row + count].to_vec()));

@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl Watch for Seen {
-    fn first(&mut self, prompt: usize, logits: &Tensor<1>) -> Result<()> {
+    fn shown(&mut self, prompt: usize, logits: &Tensor<1>) -> Result<()> {
         self.first.push((prompt, logits.to_data().iter::<f32>().map(f32::to_bits).collect()));
         Ok(())
     }
