@@ -78,6 +78,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("ending of questions.NAME.path", &[], Set(&["questions.fairness.path=\"copy.jsonl\""])),
     ("bytes of questions.NAME.path", &[], Set(&["questions.fairness.path=\"other.csv\""])),
     ("questions.NAME.column", &[], Set(&["questions.fairness.column=\"x\""])),
+    ("questions.NAME.only", &[], Set(&["questions.fairness.only=[\"prompt\", \"How are you?\"]"])),
     ("questions.NAME.limit", &[], Set(&["questions.fairness.limit=3"])),
     ("score.method", &[], Set(&["score.method=\"wanda\""])),
     ("score.seed", &["score.method=\"random\""], Set(&["score.seed=7"])),
@@ -119,6 +120,10 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("the refusal judge's phrases", &[], Named("phrases")),
     ("the controls of judges", &[], Named("controls")),
     ("the judge template that comes with dean", &[MD_JUDGE], Named("template")),
+    ("divergence.questions", &[], Set(&["divergence.questions=\"fairness\""])),
+    ("divergence.tokens", &[], Set(&["divergence.tokens=3"])),
+    ("the base's states", &[], Output("divergence", "states")),
+    ("outcomes of divergence", &[], Output("divergence", "outcomes")),
     ("perplexity.path", &[], Set(&["perplexity.path=\"copy.csv\""])),
     ("bytes of perplexity.path", &[], Set(&["perplexity.path=\"other.csv\""])),
     ("perplexity.window", &[], Set(&["perplexity.window=16"])),
@@ -214,6 +219,8 @@ path = "rows.csv"
 [data.general]
 path = "rows.csv"
 [questions.fairness]
+path = "rows.csv"
+[questions.harmless]
 path = "rows.csv"
 [score]
 cap = 0.5

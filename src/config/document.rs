@@ -77,6 +77,11 @@ impl Document {
         self.root.find(&key.split('.').collect::<Vec<_>>()).map_or_else(|| self.absent(), |node| node.at.clone())
     }
 
+    /// Whether a key was typed.
+    pub fn has(&self, key: &str) -> bool {
+        self.root.find(&key.split('.').collect::<Vec<_>>()).is_some()
+    }
+
     /// Where relative paths of a key begin: the file's directory, or the working directory for an option.
     pub fn base(&self, key: &str) -> &Path {
         match self.origin(key) {
@@ -186,7 +191,7 @@ mod tests {
         ");
         insta::assert_snapshot!(complaint(SMALL, &["scoer.cap=1"]), @"
         --set scoer.cap: unknown section [scoer]; did you mean `score`?
-        known sections: model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run
+        known sections: model, data, tokenize, questions, score, select, patch, generate, judge, divergence, perplexity, run
         ");
         insta::assert_snapshot!(complaint(SMALL, &["cap=1"]), @"
         --set cap: unknown key `cap` outside of any section

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use schema::{keys, schema};
-pub use settings::{Data, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize};
+pub use settings::{Data, Divergence, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize};
 pub use values::Window;
 
 use crate::bounded::{self, Limits};
@@ -74,6 +74,8 @@ pub struct Pipeline {
     /// Further judges of the same answers by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub judges: BTreeMap<String, Judge>,
+    /// None: there is no question set of that name.
+    pub divergence: Option<Divergence>,
     /// None: perplexity is not measured.
     pub perplexity: Option<Perplexity>,
     pub run: Run,

@@ -2,10 +2,11 @@
 //!
 //! Must not know: TOML, and whether the named files exist (the plan checks that).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::document::Document;
-use super::settings::{self, Judge, Score, Settings};
+use super::settings::{self, Divergence, Judge, Questions, Score, Settings};
 use super::{Pipeline, Select, grid};
 use crate::error::{Error, Result};
 use crate::judge;
@@ -27,6 +28,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         mut generate,
         mut judge,
         mut judges,
+        divergence,
         mut perplexity,
         mut run,
     } = settings;
@@ -65,6 +67,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
             .error(&format!("judges.{name}"), format!("[judge] and [judge.{name}] are both called {name} in reports"))
             .hint(format!("[judge] is called by its kind: give [judge.{name}] another name")));
     }
+    let divergence = resolve_divergence(divergence, &questions, document)?;
     let file = document.file.clone();
     Ok(Pipeline {
         file,
@@ -78,6 +81,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         generate,
         judge,
         judges,
+        divergence,
         perplexity,
         run,
     })
@@ -164,4 +168,28 @@ fn check_judge(section: &str, judge: &Judge, document: &Document) -> Result<()> 
             .hint("a file with the text that it was trained on; docs/judges.md says where its publisher has it"));
     }
     Ok(())
+}
+
+/// Without questions of the name that is the default, nothing is compared. A name that was typed must be there.
+fn resolve_divergence(
+    divergence: Divergence,
+    questions: &BTreeMap<String, Questions>,
+    document: &Document,
+) -> Result<Option<Divergence>> {
+    const KEY: &str = "divergence.questions";
+    if questions.contains_key(&divergence.questions) {
+        return Ok(Some(divergence));
+    }
+    if !document.has(KEY) {
+        return Ok(None);
+    }
+    let name = &divergence.questions;
+    let nearest = did_you_mean(name, questions.keys().map(String::as_str));
+    let known: Vec<&str> = questions.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(document
+        .error(KEY, format!("divergence.questions names the question set `{name}`, which is not there{nearest}"))
+        .hint(format!(
+            "question sets of this pipeline: {known}; add [questions.{name}] or change divergence.questions"
+        )))
 }

@@ -5,6 +5,7 @@
 //! Must not know: files, places, and how settings depend on each other.
 
 mod answers;
+mod guards;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::answers::{Generate, Judge};
+pub use self::guards::Divergence;
 use super::schema;
 use super::values::{Shares, Window, device, limit, named, positive, source};
 use crate::choice::Choice;
@@ -58,6 +60,9 @@ pub struct Settings {
     /// Further judges of the same answers, written `[judge.NAME]`; `document.rs` and `schema.rs` know that spelling.
     #[serde(default, deserialize_with = "named")]
     pub judges: BTreeMap<String, Judge>,
+    /// How far the next tokens of ordinary answers move.
+    #[serde(default)]
+    pub divergence: Divergence,
     /// The price in ordinary ability; left out where this section is absent.
     pub perplexity: Option<Perplexity>,
     /// This machine; nothing here changes a result.
@@ -77,7 +82,7 @@ pub struct Model {
     pub source: Source,
     /// The number format that it computes in.
     ///
-    /// Key: score, generate, judge, perplexity.
+    /// Key: score, generate, judge, divergence, perplexity.
     #[serde(default)]
     pub dtype: Precision,
 }
@@ -188,6 +193,11 @@ pub struct Questions {
     /// Key: generate.
     #[serde(default = "Questions::column")]
     pub column: String,
+    /// Only the rows with this value in that column: ["label", "safe"].
+    ///
+    /// Key: generate.
+    #[serde(default)]
+    pub only: Option<(String, String)>,
     /// Only the first so many rows.
     ///
     /// Key: generate.

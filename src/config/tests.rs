@@ -1,5 +1,6 @@
 //! The room as its users see it: a file and options in, a pipeline or a sentence out.
 
+mod guards;
 mod repository;
 
 use std::path::{Path, PathBuf};
@@ -143,6 +144,7 @@ fn the_defaults_are_those_of_the_schema() {
         "template": null,
         "parse": "first-line"
       },
+      "divergence": null,
       "perplexity": null,
       "run": {
         "device": "auto",
@@ -163,7 +165,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
-    known sections: model, data, tokenize, questions, score, select, patch, generate, judge, perplexity, run
+    known sections: model, data, tokenize, questions, score, select, patch, generate, judge, divergence, perplexity, run
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]

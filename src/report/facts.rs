@@ -123,6 +123,9 @@ pub struct Finding {
     pub over: Option<f64>,
     /// A share, a mean, a perplexity. JSON has no infinity and no NaN, so there is none of them here.
     pub value: Option<f64>,
+    /// What 95 of 100 rows do not exceed, of a measure that is a distance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
     /// Why there is no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Why>,
@@ -177,6 +180,7 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
             Summary::ExpMean { per } => Some(per),
             Summary::Share { .. }
             | Summary::Mean
+            | Summary::Distance { .. }
             | Summary::Portion { .. }
             | Summary::Flaw { .. }
             | Summary::Detail => None,
@@ -191,6 +195,7 @@ pub fn findings(by: &str, outcomes: &[Outcome]) -> Result<Vec<Finding>> {
                 finding.share(values)?
             }
             Summary::Mean => finding.mean(values),
+            Summary::Distance { .. } => finding.distance(values),
             Summary::ExpMean { per } => finding.exp_mean(values, groups.get(&(*set, per)), per)?,
         }
         findings.push(finding);
@@ -209,6 +214,7 @@ impl Finding {
             count: None,
             over: None,
             value: None,
+            high: None,
             why: Some(Why::Unread),
             interval: None,
             change: None,
@@ -249,6 +255,11 @@ impl Finding {
         }
     }
 
+    fn distance(&mut self, values: &Values) {
+        self.mean(values);
+        self.high = percentile(values.values().flatten().copied().collect(), 0.95).filter(|high| high.is_finite());
+    }
+
     fn exp_mean(&mut self, values: &Values, over: Option<&Values>, per: &str) -> Result<()> {
         let (mut sum, mut total) = (0.0, 0.0);
         for (row, value) in values.iter().filter_map(|(row, value)| Some((row, (*value)?))) {
@@ -274,6 +285,23 @@ impl Finding {
     }
 }
 
+/// The value below which a share of the values lies, between the nearest two in proportion, as NumPy has it by default. None of
+/// no values.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a place within a list"
+)]
+fn percentile(mut values: Vec<f64>, share: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let place = share * values.len().checked_sub(1)? as f64;
+    let below = *values.get(place.floor() as usize)?;
+    let above = *values.get(place.ceil() as usize)?;
+    // What is infinite lies at no distance.
+    Some(if below == above { below } else { below + (above - below) * place.fract() })
+}
+
 /// Fills in the differences to the first row, which is the base. Each value is that of all rows that were read, so they may be of
 /// different rows; [`Paired`] is of the same.
 pub(super) fn compare(rows: &mut [VariantReport]) {
@@ -291,6 +319,7 @@ pub(super) fn compare(rows: &mut [VariantReport]) {
             | Summary::Detail => {
                 finding.change = Some(after - before);
             }
+            Summary::Distance { .. } => {}
             Summary::ExpMean { .. } => finding.ratio = Some(after / before).filter(|ratio| ratio.is_finite()),
         }
     }
@@ -312,7 +341,7 @@ pub fn calibration(tables: &BTreeMap<String, Tokens>) -> BTreeMap<String, Calibr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::measures::{EMPTY, NLL, TOKENS};
+    use crate::report::measures::{EMPTY, KL, NLL, TOKENS};
 
     fn rows(measure: &str, values: &[Option<f64>]) -> Vec<Outcome> {
         (0..).zip(values).map(|(row, value)| Outcome::new("here", row, measure, *value)).collect()
@@ -350,6 +379,18 @@ mod tests {
         assert_eq!((loss(f64::INFINITY).value, loss(f64::INFINITY).why), (None, Some(Why::Infinite)));
         assert_eq!((loss(1e6).value, loss(1e6).why), (None, Some(Why::Infinite)), "exp of it has no number");
         assert_eq!((loss(f64::NAN).value, loss(f64::NAN).why), (None, Some(Why::Undefined)));
+    }
+
+    #[test]
+    fn a_distance_has_a_mean_and_a_95th_percentile() {
+        let values: Vec<Option<f64>> = (0..21).map(|row| Some(f64::from(row * row))).chain([None]).collect();
+        let found = only(&rows(KL, &values));
+        assert_eq!((found.rows, found.unread, found.value), (22, 1, Some(2870.0 / 21.0)));
+        assert_eq!(found.high, Some(361.0), "numpy.percentile(numpy.arange(21) ** 2, 95)");
+        assert_eq!(percentile(vec![100.0, 0.0], 0.95), Some(95.0));
+        assert_eq!((percentile(vec![7.0], 0.95), percentile(Vec::new(), 0.95)), (Some(7.0), None));
+        let wrecked = only(&rows(KL, &[Some(f64::INFINITY); 2]));
+        assert_eq!((wrecked.value, wrecked.why, wrecked.high), (None, Some(Why::Infinite), None));
     }
 
     #[test]

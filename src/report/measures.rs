@@ -10,6 +10,8 @@ use crate::judge::{Entry, JUDGES, measure_of, p_unsafe_of};
 
 /// The loss of a window of text: the sum of −log p over the tokens that it predicts.
 pub const NLL: &str = "nll";
+/// How far the next tokens of an answer are from the base's: KL(base || variant) in nats, a mean over its first tokens.
+pub const KL: &str = "kl";
 /// How many tokens a window predicts.
 pub const TOKENS: &str = "tokens";
 /// Whether an answer has no word in it.
@@ -50,6 +52,8 @@ pub enum Summary {
     Share { of: Cow<'static, str> },
     /// Rows are numbers: their mean.
     Mean,
+    /// Rows are distances from the base, 0 or more: their mean, and the 95th percentile. There is no change to show.
+    Distance { of: &'static str },
     /// Rows are sums of losses. The value is exp(their sum / the sum of the measure `per`). `per` then has no column.
     ExpMean { per: &'static str },
     /// Rows are 0 or 1: the share of ones, in one narrow column. It says how the rows came about, not what they show. `of`
@@ -78,7 +82,7 @@ impl Summary {
         match self {
             Self::Share { .. } | Self::Portion { .. } | Self::Flaw { .. } | Self::Detail => Some(0.05),
             Self::ExpMean { .. } => Some(1.05),
-            Self::Mean => None,
+            Self::Mean | Self::Distance { .. } => None,
         }
     }
 }
@@ -147,6 +151,14 @@ const OWN: &[Measure] = &[
     },
     detail(REPEATING),
     detail(NOT_WORDS),
+    Measure {
+        name: Cow::Borrowed(KL),
+        title: Cow::Borrowed("KL"),
+        summary: Summary::Distance { of: "next-token distributions from the base's, in nats, over the base's answers" },
+        better: Some(Better::Lower),
+        unread: NOT_READ,
+        limits: None,
+    },
     Measure {
         name: Cow::Borrowed(NLL),
         title: Cow::Borrowed("perplexity"),

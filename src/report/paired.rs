@@ -104,6 +104,8 @@ pub(super) fn compare(variants: &mut [VariantReport], measured: &[Measured], gro
                 found
             }
             Summary::Mean => mean(before, after, &group),
+            // It is a comparison with the base already.
+            Summary::Distance { .. } => return None,
             summary @ Summary::ExpMean { per } => {
                 exp_mean(before, after, values(&rows, [&base, by, set, per])?, &group, summary.margin())
             }

@@ -88,6 +88,7 @@ impl Block {
             Summary::ExpMean { .. } => format!("{title}, {}", self.set),
             Summary::Share { .. }
             | Summary::Mean
+            | Summary::Distance { .. }
             | Summary::Portion { .. }
             | Summary::Flaw { .. }
             | Summary::Detail => self.set.clone(),
@@ -102,6 +103,7 @@ impl Block {
                 .close_column("95 % interval", Align::Left, 1)
                 .close_column("change", Align::Right, 1),
             Summary::Portion { .. } => table.column(title, Align::Right),
+            Summary::Distance { .. } => table.column(title, Align::Right).close_column("95th", Align::Right, 1),
             Summary::Mean => table.column(title, Align::Right).close_column("change", Align::Right, 1),
             Summary::ExpMean { .. } => table.column("value", Align::Right).close_column("ratio", Align::Left, 1),
             Summary::Flaw { .. } | Summary::Detail => table,
@@ -128,6 +130,10 @@ impl Block {
                 cell(&|found| found.change.map(|change| signed(100.0 * change, 1)).unwrap_or_default()),
             ],
             Summary::Portion { .. } => vec![cell(&|found| value(found, |share| format!("{:.0} %", 100.0 * share)))],
+            Summary::Distance { .. } => vec![
+                cell(&|found| value(found, |mean| format!("{mean:.3}"))),
+                cell(&|found| found.high.map(|high| format!("{high:.3}")).unwrap_or_default()),
+            ],
             Summary::Mean => vec![
                 cell(&|found| value(found, |mean| format!("{mean:.3}"))),
                 cell(&|found| found.change.map(|change| signed(change, 3)).unwrap_or_default()),
@@ -147,6 +153,9 @@ impl Block {
             Summary::Share { of } => {
                 format!("{title}: share of {of}, with its Wilson interval; change: percentage points against the base")
             }
+            Summary::Distance { of } => {
+                format!("{title}: divergence of {of}: mean over the questions, and 95th percentile")
+            }
             Summary::Mean => format!("{title}: mean over the rows; change: against the base"),
             Summary::ExpMean { .. } => format!("ratio: {title} over that of the base"),
             Summary::Portion { of, .. } => format!("{title}: share of {of}"),
@@ -165,7 +174,9 @@ impl Block {
         let (count, what) = match self.measure.summary {
             Summary::Flaw { told } => (found.count.unwrap_or_default(), told),
             Summary::Portion { .. } | Summary::Detail => return None,
-            Summary::Share { .. } | Summary::Mean | Summary::ExpMean { .. } => (found.unread, self.measure.unread),
+            Summary::Share { .. } | Summary::Mean | Summary::Distance { .. } | Summary::ExpMean { .. } => {
+                (found.unread, self.measure.unread)
+            }
         };
         (count > 0).then(|| format!("{}, {}: {count} of {} {what}", label(row), self.set, found.rows))
     }

@@ -18,8 +18,9 @@ use self::earlier::known;
 use self::ending::Ending;
 use self::finished::Finished;
 use super::variant::per_variant;
-use super::{Context, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
-use crate::data::{Format, Wanted, prompt_turns};
+use super::{Context, FileInput, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
+use crate::config::Questions;
+use crate::data::{self, Format, Wanted, prompt_turns};
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::draw::{Draws, Sampling};
@@ -58,8 +59,30 @@ pub struct Params {
 pub struct Set {
     pub column: String,
     pub format: Format,
+    /// A column and the value that the rows must have there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+impl Set {
+    /// The rows that are asked, with their numbers in the file.
+    fn rows(&self, file: &FileInput) -> Result<Vec<(usize, data::Row)>> {
+        let columns = std::iter::once(&self.column).chain(self.only.iter().map(|(column, _)| column));
+        let rows = file.rows(self.format, &columns.map(Wanted::any).collect::<Vec<_>>())?;
+        let is_wanted = |row: &data::Row| {
+            let cell = row.cells.get(1);
+            let cell = cell.map(|cell| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned));
+            self.only.as_ref().is_none_or(|(_, value)| cell.as_ref() == Some(value))
+        };
+        let rows: Vec<_> = rows.into_iter().enumerate().filter(|(_, row)| is_wanted(row)).collect();
+        if let (Some((column, value)), true) = (&self.only, rows.is_empty()) {
+            return Err(Error::user(format!("no row of {} has `{value}` in the column `{column}`", file.origin))
+                .hint("look into the column for the values that there are, or leave `only` out"));
+        }
+        Ok(rows.into_iter().take(self.limit.unwrap_or(usize::MAX)).collect())
+    }
 }
 
 impl Stage for Generate {
@@ -82,7 +105,8 @@ impl Stage for Generate {
         for (name, questions) in &pipeline.questions {
             let format = planning.glance(&questions.path).map(|seen| seen.format);
             let format = format.map_err(|error| error.within(format!("questions.{name}.path")))?;
-            sets.insert(name.clone(), Set { column: questions.column.clone(), format, limit: questions.limit });
+            let Questions { column, only, limit, .. } = questions.clone();
+            sets.insert(name.clone(), Set { column, format, only, limit });
             files.insert(format!("questions.{name}"), Input::File(questions.path.clone()));
         }
         if let PromptTemplate::File(path) = &settings.chat_template {
@@ -116,9 +140,7 @@ impl Stage for Generate {
         let params: Params = preview.params()?;
         let mut asked = 0;
         for (set, how) in &params.sets {
-            let rows =
-                (preview.file)(&format!("questions.{set}"))?.rows(how.format, &[Wanted::any(&how.column)])?.len();
-            asked += how.limit.map_or(rows, |limit| limit.min(rows));
+            asked += how.rows(&(preview.file)(&format!("questions.{set}"))?)?.len();
         }
         let weights = preview.checkpoint(Role::Subject)?.config().weights();
         Ok(Some(asked as f64 * params.max_new_tokens as f64 * weights as f64))
@@ -178,8 +200,7 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Asked>> {
     let mut asked = Vec::new();
     for (set, how) in &params.sets {
         let file = (preview.file)(&format!("questions.{set}"))?;
-        let rows = file.rows(how.format, &[Wanted::any(&how.column)])?;
-        for (row, found) in rows.iter().enumerate().take(how.limit.unwrap_or(usize::MAX)) {
+        for (row, found) in &how.rows(&file)? {
             let place = |error: Error| error.within(found.place).within(&file.origin);
             let messages = turns(found.cells.first().unwrap_or(&Value::Null)).map_err(place)?;
             let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
@@ -194,7 +215,7 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Asked>> {
                     place(Error::user(long)).hint("shorten the question, or choose a model with a longer context")
                 );
             }
-            let row = u32::try_from(row).map_err(|_| Error::user("a question file has too many rows"))?;
+            let row = u32::try_from(*row).map_err(|_| Error::user("a question file has too many rows"))?;
             asked.push(Asked { set: set.clone(), row, question, prompt });
         }
     }

@@ -22,6 +22,7 @@ use crate::files;
 use crate::naming;
 
 mod context;
+mod divergence;
 mod generate;
 mod inspect;
 mod judge;
@@ -40,7 +41,7 @@ pub use context::{
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.
-pub const REGISTRY: [&dyn Stage; 9] = [
+pub const REGISTRY: [&dyn Stage; 10] = [
     &tokenize::Tokenize,
     &score::Score,
     &select::Select,
@@ -48,6 +49,7 @@ pub const REGISTRY: [&dyn Stage; 9] = [
     &generate::Generate,
     &inspect::Inspect,
     &judge::Judge,
+    &divergence::Divergence,
     &perplexity::Perplexity,
     &report::Report,
 ];

@@ -19,6 +19,7 @@ pub fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>
         "generate" => &["answers"],
         "inspect" => &["outcomes"],
         "judge" => &["verdicts", "outcomes"],
+        "divergence" => &["states", "outcomes"],
         "perplexity" => &["outcomes"],
         "report" => &["report", "outcomes"],
         _ => panic!("{stage} has no made-up outputs"),

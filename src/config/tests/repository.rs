@@ -12,6 +12,7 @@ fn both_files_of_the_repository_load() {
     assert!(job.select.points.len() <= 4, "the default run must stay short");
     assert_eq!(job.data.keys().collect::<Vec<_>>(), ["fairness", "general", "privacy"]);
     assert!(job.data.values().all(|data| data.samples == 32 && data.seed == 0));
+    assert_eq!(job.divergence.as_ref().map(|divergence| divergence.questions.as_str()), Some("harmless"));
     assert_eq!(job.run.store, root.join("artifacts"));
 
     let paper = load(Path::new("pipelines/paper.toml"), &[], root).unwrap();

@@ -7,7 +7,7 @@
 //! | `forward` | the one pass through the layers, with or without a cache, taps and memory |
 //! | `attention`, `cache` | attention of one layer; keys and values of what was read |
 //! | `generate`, `draft`, `draw` | answers; what an answer probably says next; how tokens are drawn |
-//! | `loss` | the loss of plain text |
+//! | `loss`, `divergence` | the loss of plain text; how far next tokens are from those of another decoder |
 //! | `backward`, `layer_groups` | gradients of samples; the same with less memory |
 //! | `tap`, `gradient_sums` | what a pass shows to score methods; the sums of SNIP |
 //! | `memory_plan` | the memory and the operations that a scoring pass will take |
@@ -20,6 +20,7 @@ mod attention;
 pub mod backward;
 pub mod batch;
 mod cache;
+mod divergence;
 mod draft;
 pub mod draw;
 pub mod edit;
