@@ -7,7 +7,7 @@
 //! of its inputs. What is in the [`store`] under its key is not computed again; what is missing is computed
 //! by a stage, published, and planned anew, until nothing is missing.
 //!
-//! The [`stages`] are ten files of one shape: tokenize and score for each data set, select once for the whole grid, then
+//! The [`stages`] are eleven files of one shape: tokenize and score for each data set, select and controls once for the whole grid, then
 //! patch, generate, inspect, judge, divergence and perplexity for each distinct mask, and at the end the report. A stage is a pure function that
 //! never sees the store. It uses
 //!

@@ -93,6 +93,8 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("select.p", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.p=[0.0625]"])),
     ("select.q", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.q=[0.3]"])),
     ("select.points", &[], Set(&["select.points=[[0.125, 0.25], [0.125, 0.3]]"])),
+    ("controls.points", &[], Set(&["controls.points=\"all\""])),
+    ("controls.random", &[], Set(&["controls.random=1"])),
     ("patch.action", &[], Named("action")),
     ("generate.max_new_tokens", &[], Set(&["generate.max_new_tokens=7"])),
     ("generate.chat_template", &["generate.chat_template=\"none\""], Set(&["generate.chat_template=\"model\""])),

@@ -20,10 +20,12 @@ use crate::store::Store;
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
 /// outcomes of each node are in the report's.
-const COPIED: [(&str, &str, &str); 7] = [
+const COPIED: [(&str, &str, &str); 9] = [
     ("score", "ranks", "parquet"),
     ("select", "masks", "parquet"),
     ("select", "points", "parquet"),
+    ("controls", "controls", "parquet"),
+    ("controls", "control-masks", "parquet"),
     ("generate", "answers", "parquet"),
     ("judge", "verdicts", "parquet"),
     ("report", "outcomes", "parquet"),

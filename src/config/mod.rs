@@ -32,7 +32,9 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use schema::{keys, schema};
-pub use settings::{Data, Divergence, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize};
+pub use settings::{
+    Controls, Data, Divergence, Generate, Judge, Model, Patch, Perplexity, Questions, Run, Score, Tokenize,
+};
 pub use values::Window;
 
 use crate::bounded::{self, Limits};
@@ -68,6 +70,7 @@ pub struct Pipeline {
     pub questions: BTreeMap<String, Questions>,
     pub score: Score,
     pub select: Select,
+    pub controls: Controls,
     pub patch: Patch,
     pub generate: Generate,
     pub judge: Judge,

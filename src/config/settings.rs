@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::answers::{Generate, Judge};
-pub use self::guards::Divergence;
+pub use self::guards::{Controls, Divergence};
 use super::schema;
 use super::values::{Shares, Window, device, limit, named, positive, source};
 use crate::choice::Choice;
@@ -48,6 +48,9 @@ pub struct Settings {
     /// Which weights are switched off: a rule, and a grid of points (p, q).
     #[serde(default)]
     pub select: Select,
+    /// Masks with as many weights as those of the rule, and other ones.
+    #[serde(default)]
+    pub controls: Controls,
     /// What happens to a selected weight.
     #[serde(default)]
     pub patch: Patch,

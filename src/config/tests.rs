@@ -120,6 +120,10 @@ fn the_defaults_are_those_of_the_schema() {
           ]
         ]
       },
+      "controls": {
+        "points": "last",
+        "random": 3
+      },
       "patch": {
         "action": "zero"
       },
@@ -165,7 +169,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
-    known sections: model, data, tokenize, questions, score, select, patch, generate, judge, divergence, perplexity, run
+    known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, run
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]

@@ -19,7 +19,7 @@ pub(super) fn job(settings: &str) -> (TempDir, Pipeline) {
     let file = dir.path().join("pipeline.toml");
     let text = format!(
         "[model]\nsource = \"model\"\n[data.a]\npath = \"rows.csv\"\nsamples = 1\nseed = 0\n[judge]\nkind = \"refusal\"\n\
-         [run]\nstore = \"store\"\n{settings}"
+         [controls]\npoints = \"none\"\n[run]\nstore = \"store\"\n{settings}"
     );
     files::write_atomic(&file, text.as_bytes()).unwrap();
     let pipeline = config::load(&file, &[], dir.path()).unwrap();

@@ -7,7 +7,20 @@ use std::collections::BTreeSet;
 
 use super::mask::Mask;
 use super::table::RankTable;
+use crate::choice::choices;
 use crate::error::{Error, Result};
+
+choices! {
+    /// Beside which points of a grid controls stand.
+    #[derive(Default)]
+    ControlPoints {
+        None = "none",
+        /// The last one that selects a weight.
+        #[default]
+        Last = "last",
+        All = "all",
+    }
+}
 
 /// As many weights of each matrix as `beside` has, drawn evenly and without replacement. A draw depends on the seed, the mask
 /// beside it and the tensor's name, so that no other matrix can change it. `table` says how many weights a matrix has.

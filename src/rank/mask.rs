@@ -91,23 +91,9 @@ impl Selection {
         self.masks.binary_search_by_key(digest, |mask| mask.digest).ok().and_then(|at| self.masks.get(at))
     }
 
-    /// Columns mask, tensor, index: sorted, a row group for each mask that is not empty.
+    /// The table of its masks: [`masks_to_parquet`].
     pub fn masks_parquet(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(Vec::new(), mask_fields(), None, &["mask", "tensor"], &["index"])?;
-        for mask in &self.masks {
-            let name = mask.digest.to_string();
-            for (tensor, index) in &mask.tensors {
-                for index in index.chunks(BATCH) {
-                    writer.rows(vec![
-                        Arc::new(StringArray::from_iter_values(index.iter().map(|_| &name))),
-                        Arc::new(StringArray::from_iter_values(index.iter().map(|_| tensor))),
-                        Arc::new(UInt32Array::from(index.to_vec())),
-                    ])?;
-                }
-            }
-            writer.end_group()?;
-        }
-        writer.finish()
+        masks_to_parquet(&self.masks)
     }
 
     /// Columns p (null if the rule does not use it), q, rule, mask, weights.
@@ -184,6 +170,28 @@ impl Selection {
             None => Ok(selection),
         }
     }
+}
+
+/// Columns mask, tensor, index: a row group for each mask that is not empty. The masks are distinct and sorted by digest.
+///
+/// # Errors
+/// Fault: the table cannot be written.
+pub fn masks_to_parquet(masks: &[Mask]) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new(), mask_fields(), None, &["mask", "tensor"], &["index"])?;
+    for mask in masks {
+        let name = mask.digest.to_string();
+        for (tensor, index) in &mask.tensors {
+            for index in index.chunks(BATCH) {
+                writer.rows(vec![
+                    Arc::new(StringArray::from_iter_values(index.iter().map(|_| &name))),
+                    Arc::new(StringArray::from_iter_values(index.iter().map(|_| tensor))),
+                    Arc::new(UInt32Array::from(index.to_vec())),
+                ])?;
+            }
+        }
+        writer.end_group()?;
+    }
+    writer.finish()
 }
 
 fn mask_fields() -> Vec<Field> {

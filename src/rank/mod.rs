@@ -2,9 +2,11 @@
 //!
 //! [`top`] keeps the best `cap` of one matrix, in order. A [`RankTable`] holds the tops of all matrices of a model. A [`Rule`]
 //! says which sets to intersect and subtract. [`select`] evaluates it at all points at once, and returns a [`Selection`] of
-//! distinct [`Mask`]s. [`plane`] says of ten thousand points how many weights they select, without making masks.
+//! distinct [`Mask`]s. [`plane`] says of ten thousand points how many weights they select, without making masks. Controls are
+//! masks beside these.
 //! Must not know: models, scores' origin, stages, the store, the file system.
 
+mod controls;
 mod mask;
 mod plane;
 mod rules;
@@ -14,7 +16,8 @@ mod stability;
 mod table;
 mod top;
 
-pub use mask::{Mask, SelectedPoint, Selection};
+pub use controls::{ControlPoints, random as random_control, top_alone};
+pub use mask::{Mask, SelectedPoint, Selection, masks_to_parquet};
 pub use plane::{Place, plane};
 pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting, Threshold};
 pub use select::{Point, check_k, select, warnings};

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::agreement::{self, Agreement, ControlReport};
+use super::agreement::{self, Agreement, JudgeControl};
 use super::job::Job;
 use super::measures::{Measure, Summary, find};
 use super::paired::{self, Groups, Paired};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::stats::{DRAWS, SEED, wilson};
-use crate::tables::{Outcome, Tokens};
+use crate::tables::{ControlKind, Outcome, Tokens};
 
 /// The form of a report. The first was a bare list of variants; a reader of one form does not read another.
 pub const SCHEMA: u32 = 2;
@@ -33,7 +33,7 @@ pub struct Report {
     pub agreement: Vec<Agreement>,
     /// What judges said of answers of which anybody knows what they should say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub controls: Vec<ControlReport>,
+    pub controls: Vec<JudgeControl>,
     /// What it was made of. It is not in the store's report, whose bytes depend on what was measured alone: whoever takes a
     /// report out puts it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +81,9 @@ pub struct VariantReport {
     pub weights: u64,
     /// Every point of the grid that gives this variant; an empty mask is the base.
     pub points: Vec<PointReport>,
+    /// The masks of the grid that this one is a control of; none for one that the rule chose alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<ControlReport>,
     pub rule: String,
     /// What was scored, by the data set's name; empty if the score method reads no data.
     pub calibration: BTreeMap<String, CalibrationReport>,
@@ -92,6 +95,19 @@ pub struct VariantReport {
 pub struct PointReport {
     pub p: Option<f64>,
     pub q: f64,
+}
+
+/// Beside which mask a control stands, and how its weights were chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlReport {
+    pub of: Digest,
+    pub kind: ControlKind,
+    /// Of a random one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The data set whose top it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// The rows that a data set was scored on. Rows are the same if their token ids are.
@@ -409,6 +425,7 @@ mod tests {
                 mask: None,
                 weights: 0,
                 points: Vec::new(),
+                controls: Vec::new(),
                 rule: String::new(),
                 calibration: BTreeMap::new(),
                 outcomes: findings("someone", &loss.concat()).unwrap(),

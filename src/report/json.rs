@@ -53,6 +53,7 @@ mod tests {
             mask: None,
             weights: 0,
             points: Vec::new(),
+            controls: Vec::new(),
             rule: "a".into(),
             calibration: BTreeMap::new(),
             outcomes: findings("someone", &loss).unwrap(),

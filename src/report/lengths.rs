@@ -147,6 +147,7 @@ mod tests {
             mask: (!mask.is_empty()).then(|| Digest::of(mask.as_bytes())),
             weights: 0,
             points: vec![PointReport { p: None, q: if mask == "a" { 1e-5 } else { 1e-4 } }],
+            controls: Vec::new(),
             rule: String::new(),
             calibration: BTreeMap::new(),
             outcomes: findings("judge", &outcomes).unwrap(),

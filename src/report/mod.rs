@@ -25,6 +25,6 @@ pub mod measures;
 pub mod paired;
 pub mod text;
 
-pub use facts::{CalibrationReport, Finding, Measured, PointReport, Report, VariantReport};
+pub use facts::{CalibrationReport, ControlReport, Finding, Measured, PointReport, Report, VariantReport};
 pub use job::Job;
 pub use paired::{Groups, Paired};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::agreement::{Agreement, ControlReport, control_notes, nonsense};
+use super::agreement::{Agreement, JudgeControl, control_notes, nonsense};
 use super::facts::{CalibrationReport, Finding, PointReport, Report, VariantReport, Why};
 use super::measures::{Better, Measure, Summary, find, measures};
 use crate::layout::{Align, Table, WIDTH, wrap};
@@ -23,7 +23,7 @@ pub fn show(report: &Report) -> String {
     show_variants(&report.variants, &report.agreement, &report.controls)
 }
 
-fn show_variants(rows: &[VariantReport], agreement: &[Agreement], controls: &[ControlReport]) -> String {
+fn show_variants(rows: &[VariantReport], agreement: &[Agreement], controls: &[JudgeControl]) -> String {
     let blocks = blocks(rows);
     let mut table = Table::new().column("point", Align::Left).column("weights", Align::Right);
     let mut above = String::new();
@@ -36,7 +36,9 @@ fn show_variants(rows: &[VariantReport], agreement: &[Agreement], controls: &[Co
         table = block.add_columns(table);
     }
     for row in rows {
-        let mut cells = vec![label(row), row.weights.to_string()];
+        // A control stands under the point that it is beside.
+        let indent = if row.points.is_empty() && !row.controls.is_empty() { "  " } else { "" };
+        let mut cells = vec![format!("{indent}{}", label(row)), row.weights.to_string()];
         cells.extend(blocks.iter().flat_map(|block| block.cells(row)));
         table.cells(cells);
         // The base has no point of its own; those that select nothing are in the notes.
@@ -244,6 +246,10 @@ fn notes(rows: &[VariantReport], blocks: &[Block]) -> Vec<String> {
     let once = |notes: &mut Vec<String>, text: Option<String>| {
         notes.extend(text.filter(|text| !notes.contains(text)));
     };
+    if rows.iter().any(|row| !row.controls.is_empty()) {
+        let told = "random N, top of NAME: controls, with as many weights in each matrix as the point above them";
+        notes.push(told.into());
+    }
     blocks.iter().for_each(|block| once(&mut notes, block.note()));
     blocks.iter().for_each(|block| once(&mut notes, large_portion(rows, &block.measure)));
     for row in rows {
@@ -313,6 +319,7 @@ mod tests {
             mask: (!mask.is_empty()).then(|| Digest::of(mask.as_bytes())),
             weights,
             points: points.iter().map(|(p, q)| PointReport { p: *p, q: *q }).collect(),
+            controls: Vec::new(),
             rule: "fairness & privacy - general".into(),
             calibration: BTreeMap::new(),
             outcomes: findings("someone", outcomes).unwrap(),
@@ -392,6 +399,34 @@ mod tests {
           unsafe, harmless ones too. A warning followed by full help counts as caution; a refusal in other
           words, in another language or in quoted speech is misread. Use it to compare variants on the same
           questions, not as a measure of harm.
+        ");
+    }
+
+    #[test]
+    fn controls_stand_under_their_point() {
+        let control = |mask: &str, kind, seed, data: Option<&str>| {
+            let mut row = variant(mask, 9, &[], &[]);
+            let of = Digest::of(b"a");
+            let control = Control { mask: of, of, kind, seed, data: data.map(str::to_owned), weights: 9 };
+            row.name = control.name();
+            row.controls = vec![ControlReport { of, kind, seed, data: control.data }];
+            row
+        };
+        let rows = [
+            variant("", 0, &[], &[]),
+            variant("a", 9, &[(None, 5e-7)], &[]),
+            control("b", ControlKind::Random, Some(0), None),
+            control("c", ControlKind::Top, None, Some("privacy")),
+        ];
+        insta::assert_snapshot!(show_variants(&rows, &[], &[]), @r"
+        point             weights
+        base                    0
+        q 5e-7                  9
+          random 0              9
+          top of privacy        9
+
+        rule: fairness & privacy - general
+        random N, top of NAME: controls, with as many weights in each matrix as the point above them
         ");
     }
 

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
-use crate::config::ControlPoints;
 use crate::error::{Error, Result};
-use crate::rank::{Mask, RankTable, Selection, Setting, masks_to_parquet, random_control, top_alone};
+use crate::rank::{ControlPoints, Mask, RankTable, Selection, Setting, masks_to_parquet, random_control, top_alone};
 use crate::tables::{Control, ControlKind, Row};
 
 pub struct Controls;
@@ -20,7 +19,7 @@ pub struct Controls;
 /// The node, and its two outputs: the table of controls and their masks.
 pub const NODE: &str = "controls";
 pub const TABLE: &str = "controls";
-pub const MASKS: &str = "masks";
+pub const MASKS: &str = "control-masks";
 
 /// In front of a data set's name: the input with its rank table.
 const RANKS: &str = "ranks of ";
@@ -53,7 +52,8 @@ impl Stage for Controls {
             return Ok(Vec::new());
         }
         let params = params_of(&Params { points: settings.points, random: settings.random })?;
-        let mut inputs = BTreeMap::from(["masks", "points"].map(|name| (name.to_owned(), Input::output("select", name))));
+        let mut inputs =
+            BTreeMap::from(["masks", "points"].map(|name| (name.to_owned(), Input::output("select", name))));
         let high = planning.pipeline.select.rule.operands().into_iter().filter(|operand| operand.setting == Setting::Q);
         for operand in high {
             let ranks = Input::output(&format!("score[{}]", operand.name), "ranks");
@@ -146,7 +146,8 @@ mod tests {
 
     fn chosen(rule: &str, shares: &[f64]) -> Vec<(String, Option<Mask>)> {
         let (tables, selection) = (tables(), selection(rule, shares));
-        let tables: BTreeMap<&str, RankTable> = tables.iter().map(|(name, table)| (name.as_str(), table.clone())).collect();
+        let tables: BTreeMap<&str, RankTable> =
+            tables.iter().map(|(name, table)| (name.as_str(), table.clone())).collect();
         let last = beside(&selection, ControlPoints::Last);
         let found = controls(last[0], 2, &tables).unwrap().into_iter();
         found.map(|(kind, seed, data, mask)| (format!("{kind} {seed:?} {data:?}"), mask)).collect()

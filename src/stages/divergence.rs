@@ -61,7 +61,7 @@ impl Stage for Divergence {
             tokens: settings.tokens,
             dtype: planning.pipeline.model.dtype,
         })?;
-        let base = Variant::base();
+        let base = Variant::base(&[]);
         per_variant(planning, self.name(), &params, |variant| {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights, ModelPart::Architecture]);
             inputs.insert(READ.into(), Input::output(&base.node("generate"), "answers"));

@@ -164,7 +164,7 @@ impl Stage for Judge {
                 unkeyed: unkeyed.clone(),
                 inputs: own_inputs.clone(),
                 // With the base: it is needed by no variant, and a judge that calls nonsense safe is worth knowing early.
-                turn: Variant::base().turn,
+                turn: Variant::base(&[]).turn,
             });
             let of_variants = per_variant(planning, &node, &answers, |variant| {
                 let mut inputs = own_inputs.clone();

@@ -22,6 +22,7 @@ use crate::files;
 use crate::naming;
 
 mod context;
+mod controls;
 mod divergence;
 mod generate;
 mod inspect;
@@ -41,10 +42,11 @@ pub use context::{
 pub use variant::Variant;
 
 /// Every stage, in an order in which each comes after those it reads.
-pub const REGISTRY: [&dyn Stage; 10] = [
+pub const REGISTRY: [&dyn Stage; 11] = [
     &tokenize::Tokenize,
     &score::Score,
     &select::Select,
+    &controls::Controls,
     &patch::Patch,
     &generate::Generate,
     &inspect::Inspect,

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::variant::{unknown_node, variants};
+use super::variant::{Variants, unknown_node, variants};
 use super::{Context, Input, ModelPart, Node, Outputs, Planning, Role, Stage, model_inputs, params_of};
 use crate::error::{Error, Result};
 use crate::model::patch::{Action, Patch as Edits, PatchedTensor};
@@ -30,21 +30,19 @@ impl Stage for Patch {
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
-        let (variants, known) = variants(planning)?;
-        if !known {
-            return Ok(vec![unknown_node(self.name())]);
-        }
+        let Variants { all, unknown } = variants(planning)?;
         let params = params_of(&Params { action: planning.pipeline.patch.action })?;
         let node = |variant: &super::Variant| {
             let mut inputs = model_inputs(Role::Subject, &[ModelPart::Weights]);
+            let (maker, output) = variant.made_by;
             inputs.insert(
                 "mask".into(),
-                Input::Part { digest: variant.mask?, node: "select".into(), output: "masks".into() },
+                Input::Part { digest: variant.mask?, node: maker.into(), output: output.into() },
             );
             let (name, turn) = (variant.node(self.name()), variant.turn);
             Some(Node { name, variant: Some(variant.clone()), params: params.clone(), inputs, turn, ..Node::default() })
         };
-        Ok(variants.iter().filter_map(node).collect())
+        Ok(all.iter().filter_map(node).chain(unknown.map(|of| unknown_node(self.name(), of))).collect())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {

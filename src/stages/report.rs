@@ -1,6 +1,6 @@
 //! report: everything that was measured, for each variant: as facts in JSON, and row by row in one table.
 //!
-//! The base comes first, then the masks in the order of the grid. The report shows the outcomes of all earlier stages, and does
+//! The base comes first, then the masks in the order of the grid, each with its controls behind it. The report shows the outcomes of all earlier stages, and does
 //! not know which stages these are. Must not know: what was measured, how facts are made and how they are shown.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::variant::Variant;
-use super::{Context, Input, Node, Outputs, Planning, Stage};
+use super::{Context, Input, Node, Outputs, Planning, Stage, controls};
 use crate::error::Result;
 use crate::naming;
-use crate::rank::{SelectedPoint, Selection};
-use crate::report::{self, CalibrationReport, Groups, Measured, PointReport, VariantReport, answers, facts};
-use crate::tables::{Answer, Joined, OUTCOMES, Outcome, Row, Tokens};
+use crate::rank::{ControlPoints, SelectedPoint, Selection};
+use crate::report::{
+    self, CalibrationReport, ControlReport, Groups, Measured, PointReport, VariantReport, answers, facts,
+};
+use crate::tables::{Answer, Control, Joined, OUTCOMES, Outcome, Row, Tokens};
 
 pub struct Report;
 
@@ -39,6 +41,9 @@ impl Stage for Report {
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
         let mut inputs = BTreeMap::from([("points".to_owned(), Input::output("select", "points"))]);
+        if pipeline.controls.points != ControlPoints::None {
+            inputs.insert(controls::TABLE.into(), Input::output(controls::NODE, controls::TABLE));
+        }
         if pipeline.score.method.reads().tokens {
             for name in pipeline.select.rule.names() {
                 let tokens = Input::output(&format!("tokenize[{name}]"), "tokens");
@@ -64,19 +69,31 @@ impl Stage for Report {
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
         let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
+        let controls = match context.inputs.contains_key(controls::TABLE) {
+            true => Control::from_parquet(context.read(controls::TABLE)?)?,
+            false => Vec::new(),
+        };
         let (mut measured, answers) = (measured(context)?, answers(context)?);
         let base = answers.get(naming::BASE).map(Vec::as_slice).unwrap_or_default();
         for (variant, answers) in answers.iter().filter(|(variant, _)| variant.as_str() != naming::BASE) {
             let found = answers::changed(base, answers);
             measured.push(Measured { by: self.name().to_owned(), variant: variant.clone(), found });
         }
-        outputs(&rule, &points, &facts::calibration(&calibration(context)?), measured, &answers::groups(base))
+        outputs(
+            &rule,
+            &points,
+            &controls,
+            &facts::calibration(&calibration(context)?),
+            measured,
+            &answers::groups(base),
+        )
     }
 }
 
 fn outputs(
     rule: &str,
     points: &[SelectedPoint],
+    controls: &[Control],
     calibration: &BTreeMap<String, CalibrationReport>,
     measured: Vec<Measured>,
     groups: &Groups,
@@ -88,7 +105,8 @@ fn outputs(
         }
         let (rule, calibration) = (rule.to_owned(), calibration.clone());
         let Variant { label: variant, name, mask, .. } = variant;
-        Ok(VariantReport { variant, name, mask, weights, points: Vec::new(), rule, calibration, outcomes })
+        let (points, controls) = (Vec::new(), Vec::new());
+        Ok(VariantReport { variant, name, mask, weights, points, controls, rule, calibration, outcomes })
     };
     let mut rows = vec![row(Variant::base(points), 0)?];
     for point in points {
@@ -102,6 +120,19 @@ fn outputs(
                 rows.push(new);
             }
         }
+    }
+    for control in controls {
+        let Control { mask, of, kind, seed, data, weights } = control.clone();
+        let here = ControlReport { of, kind, seed, data };
+        if let Some(row) = rows.iter_mut().find(|row| row.mask == Some(mask)) {
+            row.controls.push(here);
+            continue;
+        }
+        let stands = |row: &VariantReport| row.mask == Some(of) || row.controls.iter().any(|control| control.of == of);
+        let behind = rows.iter().rposition(stands).map_or(rows.len(), |place| place + 1);
+        let mut new = row(Variant::of_control(control), weights)?;
+        new.controls.push(here);
+        rows.insert(behind, new);
     }
     let report = report::Report::new(rows, &measured, groups);
     let joined: Vec<Joined> = measured.into_iter().flat_map(joined).collect();
@@ -177,7 +208,7 @@ mod tests {
                 digest: &|_, _| None,
                 output: &|_, _| Ok(None),
                 parsed: &Parsed::default(),
-                measured: &[&arc, &unknown_node("arc")],
+                measured: &[&arc, &unknown_node("arc", "select")],
             })
             .unwrap();
         let inputs = &nodes[0].inputs;
@@ -194,7 +225,7 @@ mod tests {
         };
         let all = vec![right("base", 1.0), right(&mask.short(), 0.25)];
         let points = [point(1e-9, 0), point(1e-3, 5)];
-        let made = outputs("a", &points, &BTreeMap::new(), all, &Groups::default()).unwrap();
+        let made = outputs("a", &points, &[], &BTreeMap::new(), all, &Groups::default()).unwrap();
         let [(_, facts), (_, joined)] = made.try_into().unwrap();
         let report = report::json::read(&facts).unwrap();
         assert_eq!(report.variants[1].outcomes[0].paired.as_ref().map(|paired| paired.rows), Some(1));

@@ -1,20 +1,21 @@
 //! Variants: the base model, or the base plus one patch.
 //!
-//! generate, judge and perplexity run once for the base and once for each distinct mask that selection found. patch runs once
-//! for each of these masks. The base is the variant with an empty mask. Must not know: how a mask was made.
+//! The stages behind patch run once for the base and once for each distinct mask, whether the rule chose it or it is a control.
+//! patch runs once for each of these masks. The base is the variant with an empty mask. Must not know: how a mask was made.
 
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Input, ModelPart, Node, Planning, Role, model_inputs};
+use super::{Input, ModelPart, Node, Planning, Role, controls, model_inputs};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::naming;
-use crate::rank::{Mask, SelectedPoint, Selection};
+use crate::rank::{ControlPoints, Mask, SelectedPoint, Selection};
+use crate::tables::{Control, Row};
 
 /// The base model or the base plus one patch.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,20 +29,32 @@ pub struct Variant {
     pub name: String,
     /// The p and q of every point of the grid that gives it.
     pub points: Vec<(Option<f64>, f64)>,
+    /// The node and the output that hold the mask.
+    pub made_by: (&'static str, &'static str),
 }
+
+/// Where the masks of the rule are.
+const SELECTED: (&str, &str) = ("select", "masks");
 
 impl Variant {
     /// The base, and those of the points that select nothing.
     pub fn base(points: &[SelectedPoint]) -> Self {
         let points = points.iter().filter(|point| point.weights == 0).map(|point| (point.p, point.q)).collect();
-        Self { label: naming::BASE.into(), mask: None, turn: 1, name: naming::BASE.into(), points }
+        let name = naming::BASE.to_owned();
+        Self { label: name.clone(), mask: None, turn: 1, name, points, made_by: SELECTED }
     }
 
     /// The variant of a mask, and those of the points that give it.
     pub fn of_mask(mask: Digest, points: &[SelectedPoint]) -> Self {
         let points: Vec<_> = points.iter().filter(|point| point.mask == mask).map(|point| (point.p, point.q)).collect();
         let name = naming::points(points.iter().copied()).unwrap_or_else(|| mask.short());
-        Self { label: mask.short(), mask: Some(mask), turn: 0, name, points }
+        Self { label: mask.short(), mask: Some(mask), turn: 0, name, points, made_by: SELECTED }
+    }
+
+    /// The variant of a mask that stands beside those of the rule.
+    pub fn of_control(control: &Control) -> Self {
+        let made_by = (controls::NODE, controls::MASKS);
+        Self { made_by, name: control.name(), ..Self::of_mask(control.mask, &[]) }
     }
 
     /// Whether a person means it: by its name, by one of its points, or by the beginning of its mask's digest.
@@ -80,36 +93,63 @@ pub fn selection(planning: &Planning<'_>) -> Result<Option<Arc<Selection>>> {
         .parsed([("select", "masks"), ("select", "points")], |[masks, points]| Selection::from_parquet(masks, points))
 }
 
-/// The base and every distinct patch, or only the base while selection is not known.
-pub fn variants(planning: &Planning<'_>) -> Result<(Vec<Variant>, bool)> {
-    let Some(selection) = selection(planning)? else { return Ok((vec![Variant::base(&[])], false)) };
+/// The controls, if planning knows them already.
+fn control_masks(planning: &Planning<'_>) -> Result<Option<Arc<Vec<Control>>>> {
+    if planning.pipeline.controls.points == ControlPoints::None {
+        return Ok(Some(Arc::default()));
+    }
+    planning.parsed([(controls::NODE, controls::TABLE)], |[table]| Control::from_parquet(table))
+}
+
+/// The variants that planning knows.
+pub struct Variants {
+    /// The base, then those that the rule chose, then the controls; each mask once.
+    pub all: Vec<Variant>,
+    /// The node that further ones wait for.
+    pub unknown: Option<&'static str>,
+}
+
+/// The base and every distinct patch, as far as selection and controls are known.
+pub fn variants(planning: &Planning<'_>) -> Result<Variants> {
+    let Some(selection) = selection(planning)? else {
+        return Ok(Variants { all: vec![Variant::base(&[])], unknown: Some("select") });
+    };
+    let mut all = vec![Variant::base(&selection.points)];
     let turns = turns::turns(&selection);
     let variant = |mask: &Mask| {
         let after_the_base = 2 + turns.get(&mask.digest).copied().unwrap_or_default();
         Variant { turn: after_the_base, ..Variant::of_mask(mask.digest, &selection.points) }
     };
-    let masks = selection.masks.iter().filter(|mask| !mask.is_empty());
-    Ok((std::iter::once(Variant::base(&selection.points)).chain(masks.map(variant)).collect(), true))
+    all.extend(selection.masks.iter().filter(|mask| !mask.is_empty()).map(variant));
+    let Some(controls) = control_masks(planning)? else {
+        return Ok(Variants { all, unknown: Some(controls::NODE) });
+    };
+    // Controls come after the whole grid.
+    let last = all.iter().map(|variant| variant.turn).max().unwrap_or_default();
+    let mut seen: BTreeSet<Digest> = all.iter().filter_map(|variant| variant.mask).collect();
+    let new = controls.iter().filter(|control| seen.insert(control.mask));
+    all.extend((last + 1..).zip(new).map(|(turn, control)| Variant { turn, ..Variant::of_control(control) }));
+    Ok(Variants { all, unknown: None })
 }
 
-/// The placeholder for a stage's patched variants while selection is not known.
-pub fn unknown_node(stage: &str) -> Node {
+/// The placeholder for a stage's patched variants while the node `of` is not known.
+pub fn unknown_node(stage: &str, of: &str) -> Node {
     Node {
         name: format!("{stage}[…]"),
-        inputs: [("patch".to_owned(), Input::Unknown { node: "select".into() })].into(),
+        inputs: [("patch".to_owned(), Input::Unknown { node: of.into() })].into(),
         ..Node::default()
     }
 }
 
-/// One node of a stage for the base and one for each distinct patch. While the patches are not known, there is a placeholder
-/// for them.
+/// One node of a stage for the base and one for each distinct patch. While patches are not known, there is a placeholder for
+/// them.
 pub fn per_variant(
     planning: &Planning<'_>,
     stage: &str,
     params: &Value,
     inputs: impl Fn(&Variant) -> BTreeMap<String, Input>,
 ) -> Result<Vec<Node>> {
-    let (variants, known) = variants(planning)?;
+    let Variants { all, unknown } = variants(planning)?;
     let node = |variant: &Variant| Node {
         name: variant.node(stage),
         params: params.clone(),
@@ -118,10 +158,8 @@ pub fn per_variant(
         turn: variant.turn,
         ..Node::default()
     };
-    let mut nodes: Vec<Node> = variants.iter().map(node).collect();
-    if !known {
-        nodes.push(unknown_node(stage));
-    }
+    let mut nodes: Vec<Node> = all.iter().map(node).collect();
+    nodes.extend(unknown.map(|of| unknown_node(stage, of)));
     Ok(nodes)
 }
 
@@ -147,7 +185,7 @@ mod tests {
         assert_eq!(a.called(), format!("generate[p=q=1e-5 +1] ({})", points[1].mask.short()));
         let b = node(Variant::of_mask(points[3].mask, &points));
         assert_eq!(b.title(), "generate[p=1e-5 q=5e-5]");
-        let unknown = unknown_node("generate");
+        let unknown = unknown_node("generate", "select");
         assert_eq!((unknown.title(), unknown.called()), (unknown.name.clone(), unknown.name));
     }
 

@@ -31,6 +31,17 @@ pub struct Control {
     pub weights: u64,
 }
 
+impl Control {
+    /// `random 2`, `top of privacy`
+    pub fn name(&self) -> String {
+        match (self.kind, self.seed, &self.data) {
+            (ControlKind::Random, Some(seed), _) => format!("random {seed}"),
+            (ControlKind::Top, _, Some(data)) => format!("top of {data}"),
+            (kind, ..) => kind.to_string(),
+        }
+    }
+}
+
 impl Row for Control {
     const TABLE: &'static str = "the table of controls";
 

@@ -15,11 +15,13 @@ use crate::columns::{self, Writer};
 use crate::error::Result;
 
 mod answers;
+mod controls;
 mod outcomes;
 mod tokens;
 mod verdicts;
 
 pub use answers::{Answer, End};
+pub use controls::{Control, ControlKind};
 pub use outcomes::{Joined, OUTCOMES, Outcome};
 pub use tokens::Tokens;
 pub use verdicts::VerdictRow;

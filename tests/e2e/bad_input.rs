@@ -26,7 +26,7 @@ fn slips_in_the_pipeline_file() {
     ");
     insta::assert_snapshot!(slip("[perplexity]", "[perplexty]"), @"
     error: pipeline.toml:28:2: unknown section [perplexty]; did you mean `perplexity`?
-    hint: known sections: model, data, tokenize, questions, score, select, patch, generate, judge, divergence, perplexity, run
+    hint: known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, run
     ");
     insta::assert_snapshot!(slip("cap = 0.05", "cap = \"much\""), @"
     error: pipeline.toml:20:7: `cap` must be a number, found a string
@@ -71,7 +71,7 @@ fn slips_on_the_command_line() {
     ");
     insta::assert_snapshot!(project.refused(&["run", "--until", "scoring"]), @"
     error: invalid value 'scoring' for '--until <STAGE>'
-      [possible values: tokenize, score, select, patch, generate, judge, perplexity, report]
+      [possible values: tokenize, score, select, controls, patch, generate, judge, perplexity, report]
 
       tip: a similar value exists: 'score'
 

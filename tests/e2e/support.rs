@@ -56,6 +56,9 @@ limit = 2
 [run]
 device = "cpu"
 store = "../store"
+
+[controls]
+points = "none"
 "#;
 
 const SUBJECTS: [&str; 13] = [

@@ -1,4 +1,4 @@
-//! The sections about what must not suffer: how far ordinary answers move.
+//! The sections about what a result is held against: other masks of the same size, and how far ordinary answers move.
 //!
 //! Must not know: files, places, and how settings depend on each other.
 
@@ -6,6 +6,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::positive;
+use crate::rank::ControlPoints;
+
+/// `[controls]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Controls {
+    /// Beside which points masks with other weights stand: "last", "all" or "none".
+    ///
+    /// Key: controls.
+    pub points: ControlPoints,
+    /// How many of them are drawn at random.
+    ///
+    /// Key: controls.
+    pub random: u64,
+}
+
+impl Default for Controls {
+    fn default() -> Self {
+        Self { points: ControlPoints::Last, random: 3 }
+    }
+}
 
 /// `[divergence]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

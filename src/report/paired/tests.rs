@@ -17,6 +17,7 @@ fn report(all: &[(&str, Vec<Outcome>)], groups: &Groups) -> Report {
         mask: (*name != "base").then(|| Digest::of(name.as_bytes())),
         weights: 1,
         points: if ["base", "control"].contains(name) { Vec::new() } else { vec![PointReport { p: None, q: 0.1 }] },
+        controls: Vec::new(),
         rule: "a".into(),
         calibration: BTreeMap::new(),
         outcomes: findings("someone", found).unwrap(),
