@@ -46,6 +46,8 @@ const HTTP: &str = "judge.kind=\"http\"";
 const URL: &str = "judge.url=\"http://localhost/v1\"";
 const MODEL: &str = "judge.model=\"one\"";
 const OWN_FILE: &str = "judge.template=\"judge.txt\"";
+const FROM_FILE: &str = "generate.kind=\"file\"";
+const GIVEN: &str = "generate.path=\"given.jsonl\"";
 const DRAWN: &str = "generate.temperature=0.7";
 const DRESSED: &str = "tokenize.chat_template=\"model\"";
 
@@ -96,6 +98,10 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("controls.points", &[], Set(&["controls.points=\"all\""])),
     ("controls.random", &[], Set(&["controls.random=1"])),
     ("patch.action", &[], Named("action")),
+    ("generate.kind", &[GIVEN], Set(&[FROM_FILE])),
+    ("generate.path", &[FROM_FILE, GIVEN], Set(&["generate.path=\"given-copy.jsonl\""])),
+    ("ending of generate.path", &[FROM_FILE, GIVEN], Set(&["generate.path=\"given.csv\""])),
+    ("bytes of generate.path", &[FROM_FILE, GIVEN], Set(&["generate.path=\"given-other.jsonl\""])),
     ("generate.max_new_tokens", &[], Set(&["generate.max_new_tokens=7"])),
     ("generate.chat_template", &["generate.chat_template=\"none\""], Set(&["generate.chat_template=\"model\""])),
     (
@@ -194,6 +200,8 @@ const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
     ("drawn", &[], &["score.seed=7"]),
     ("default", &[], &["generate.think=\"model\"", "generate.stop=[]", "generate.temperature=0"]),
     ("default", &[DRAWN], &[DRAWN, "generate.top_p=1"]),
+    ("given", &[], &[GIVEN]),
+    ("given", &[FROM_FILE, GIVEN], &[FROM_FILE, GIVEN, DRAWN, "generate.stop=[\"User:\"]"]),
     ("greedy", &[], &["generate.top_k=40", "generate.top_p=0.9", "generate.seed=7"]),
     ("asked", &[], &["judge.source=\"weights\"", "judge.parse=\"released-code\"", OWN_FILE]),
     ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::document::Document;
-use super::settings::{self, Divergence, Judge, Questions, Score, Settings};
+use super::settings::{self, Divergence, Generate, Judge, Questions, Score, Settings};
 use super::{Pipeline, Select, grid};
+use crate::data::AnswersOf;
 use crate::error::{Error, Result};
 use crate::judge;
 use crate::model::source::spec::Source;
@@ -44,6 +45,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     data.iter_mut().for_each(|(name, data)| anchor(&format!("data.{name}.path"), &mut data.path));
     dress("tokenize.chat_template", tokenize.chat_template.as_mut());
     questions.iter_mut().for_each(|(name, set)| anchor(&format!("questions.{name}.path"), &mut set.path));
+    generate.path.iter_mut().for_each(|path| anchor("generate.path", path));
     dress("generate.chat_template", Some(&mut generate.chat_template));
     let settle = |section: &str, judge: &mut Judge| {
         judge.source.iter_mut().for_each(|source| rebase(&format!("{section}.source"), source));
@@ -68,6 +70,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
             .error(&format!("judges.{name}"), format!("[judge] and [judge.{name}] are both called {name} in reports"))
             .hint(format!("[judge] is called by its kind: give [judge.{name}] another name")));
     }
+    check_answers(&generate, document)?;
     let divergence = resolve_divergence(divergence, &questions, document)?;
     let file = document.file.clone();
     Ok(Pipeline {
@@ -194,4 +197,13 @@ fn resolve_divergence(
         .hint(format!(
             "question sets of this pipeline: {known}; add [questions.{name}] or change divergence.questions"
         )))
+}
+
+fn check_answers(generate: &Generate, document: &Document) -> Result<()> {
+    if generate.kind == AnswersOf::Model || generate.path.is_some() {
+        return Ok(());
+    }
+    Err(document
+        .error("generate.kind", "generate.kind = \"file\" needs generate.path")
+        .hint("path = \"answers.jsonl\"; docs/answers.md says what such a file holds"))
 }

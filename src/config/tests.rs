@@ -128,6 +128,8 @@ fn the_defaults_are_those_of_the_schema() {
         "action": "zero"
       },
       "generate": {
+        "kind": "model",
+        "path": null,
         "max_new_tokens": 64,
         "chat_template": "model",
         "think": "model",

@@ -11,6 +11,7 @@ pub mod alike;
 mod containers;
 mod corpus;
 mod delimited;
+mod given;
 mod layouts;
 mod lines;
 mod mistaken;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use containers::{Container, Format, Glance, glance, read_rows};
 pub use corpus::Join;
+pub use given::{AnswersOf, Cut, GivenAnswer};
 pub use layouts::{Layout, PAIRS, Reading, Roles, prompt_turns, turns_of, wanted};
 pub use permutation::permutation;
 pub use row::{Row, Wanted};

@@ -2,7 +2,7 @@
 //!
 //! A shard has some answers that are done. Answers do not depend on each other, so a resumed run gives the same bytes as one that
 //! was never stopped. The answers of a variant that is done are drafts for those of the next (`generate/drafts.rs`).
-//! Must not know: how answers are judged.
+//! Answers may also come from a file (`generate/given.rs`). Must not know: how answers are judged.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,19 @@ mod drafts;
 mod earlier;
 mod ending;
 mod finished;
+mod given;
 
 use self::earlier::known;
 use self::ending::Ending;
 use self::finished::Finished;
-use super::variant::per_variant;
-use super::{Context, FileInput, Input, Node, Outputs, Planning, Preview, Role, Stage, must_exist, params_of};
+use self::given::Given;
+use super::variant::{Variants, per_variant, selection, unknown_node, variants};
+use super::{
+    Context, FileInput, Input, ModelPart, Node, Outputs, Planning, Preview, Role, Stage, Variant, model_inputs,
+    must_exist, params_of,
+};
 use crate::config::Questions;
-use crate::data::{self, Format, Wanted, prompt_turns};
+use crate::data::{self, AnswersOf, Format, Wanted, prompt_turns};
 use crate::error::{Error, Result};
 use crate::model::Message;
 use crate::model::decoder::draw::{Draws, Sampling};
@@ -52,6 +57,9 @@ pub struct Params {
     /// How tokens are drawn; without it, each is the likeliest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
+    /// Which answers of a file are the variant's; only where a file holds the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
 }
 
 /// How one question file is read.
@@ -113,7 +121,7 @@ impl Stage for Generate {
             must_exist(path).map_err(|error| error.within("generate.chat_template"))?;
             files.insert("template".into(), Input::File(path.clone()));
         }
-        let params = params_of(&Params {
+        let params = Params {
             sets,
             max_new_tokens: settings.max_new_tokens,
             chat_template: settings.chat_template.kind(),
@@ -122,8 +130,15 @@ impl Stage for Generate {
             think: Some(settings.think).filter(|think| *think != Think::Model),
             stop: settings.stop.clone(),
             sampling: settings.sampling(),
-        })?;
-        per_variant(planning, self.name(), &params, |variant| {
+            given: None,
+        };
+        if let (AnswersOf::File, Some(path)) = (settings.kind, &settings.path) {
+            let format = planning.glance(path).map(|seen| seen.format);
+            let format = format.map_err(|error| error.within("generate.path"))?;
+            files.insert(given::FILE.into(), Input::File(path.clone()));
+            return nodes_of_file(planning, &Params { stop: Vec::new(), sampling: None, ..params }, format, files);
+        }
+        per_variant(planning, self.name(), &params_of(&params)?, |variant| {
             let mut inputs = variant.model_inputs();
             inputs.extend(files.clone());
             inputs
@@ -131,13 +146,24 @@ impl Stage for Generate {
     }
 
     fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
-        questions(preview).map(|_| Vec::new())
+        let params: Params = preview.params()?;
+        let asked = questions(preview)?;
+        match &params.given {
+            Some(given) => {
+                let file = (preview.file)(given::FILE)?;
+                Ok(given::answers(given, &file, &asked, params.max_new_tokens)?.1.into_iter().collect())
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// New tokens at most, times the weights that each of them is multiplied with.
+    /// New tokens at most, times the weights that each of them is multiplied with. Reading a file is no work.
     #[expect(clippy::cast_precision_loss, reason = "an amount of work")]
     fn work(&self, preview: &Preview<'_>) -> Result<Option<f64>> {
         let params: Params = preview.params()?;
+        if params.given.is_some() {
+            return Ok(None);
+        }
         let mut asked = 0;
         for (set, how) in &params.sets {
             asked += how.rows(&(preview.file)(&format!("questions.{set}"))?)?.len();
@@ -151,6 +177,12 @@ impl Stage for Generate {
         let checkpoint = context.checkpoint(Role::Subject)?;
         let text = checkpoint.text()?;
         let asked = questions(&context.preview())?;
+        if let Some(given) = &params.given {
+            let (found, note) = given::answers(given, &(context.file)(given::FILE)?, &asked, params.max_new_tokens)?;
+            note.iter().for_each(|note| context.progress.note(note));
+            let answers = asked.into_iter().zip(found).map(|(asked, found)| given::answer(asked, found, text));
+            return Ok(vec![("answers".into(), Answer::to_parquet(&answers.collect::<Result<Vec<_>>>()?)?)]);
+        }
         let decoder = context.variant(params.dtype)?;
         let prompts: Vec<&[u32]> = asked.iter().map(|asked| asked.prompt.ids.as_slice()).collect();
         let ending = Ending::new(text, asked.iter().map(|asked| asked.prompt.inside).collect(), &params.stop);
@@ -179,6 +211,29 @@ impl Stage for Generate {
         }
         Ok(vec![("answers".into(), Answer::to_parquet(&answers)?)])
     }
+}
+
+/// One node for each variant, which takes its answers from the file. No weights are read.
+fn nodes_of_file(
+    planning: &Planning<'_>,
+    params: &Params,
+    format: Format,
+    files: BTreeMap<String, Input>,
+) -> Result<Vec<Node>> {
+    let selection = selection(planning)?;
+    let points: Vec<_> =
+        selection.iter().flat_map(|selection| &selection.points).map(|point| (point.mask, point.p, point.q)).collect();
+    let Variants { all, unknown } = variants(planning)?;
+    let node = |variant: &Variant| {
+        let given = Some(Given::new(format, variant, &points));
+        let mut inputs = model_inputs(Role::Subject, &[ModelPart::Architecture, ModelPart::Text]);
+        inputs.extend(files.clone());
+        let params = params_of(&Params { given, ..params.clone() })?;
+        let name = variant.node(Generate.name());
+        Ok(Node { name, params, inputs, turn: variant.turn, ..Node::default() })
+    };
+    let nodes = all.iter().map(node).collect::<Result<Vec<Node>>>()?;
+    Ok(nodes.into_iter().chain(unknown.map(|of| unknown_node(Generate.name(), of))).collect())
 }
 
 /// One question as it is put to the model.

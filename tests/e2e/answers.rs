@@ -20,7 +20,7 @@ fn project(model: &Script, questions: &[&str]) -> Project {
     project
 }
 
-fn put(dir: &Path, model: &Script) {
+pub fn put(dir: &Path, model: &Script) {
     fs::create_dir_all(dir).unwrap();
     for (name, bytes) in model.files() {
         fs::write(dir.join(name), bytes).unwrap();
@@ -28,14 +28,14 @@ fn put(dir: &Path, model: &Script) {
 }
 
 /// The base's count of ones, the rows, and the rows without a reading, of a measure.
-fn count(rows: &Value, measure: &str) -> (u64, u64, u64) {
+pub fn count(rows: &Value, measure: &str) -> (u64, u64, u64) {
     let found = rows[0]["outcomes"].as_array().unwrap().iter().find(|found| found["measure"] == measure);
     let found = found.unwrap_or_else(|| panic!("no {measure} in {rows}"));
     let number = |key: &str| found[key].as_u64().unwrap();
     (number("count"), number("rows"), number("unread"))
 }
 
-fn report(project: &Project, arguments: &[&str]) -> Value {
+pub fn report(project: &Project, arguments: &[&str]) -> Value {
     project.json(&[&["run"], arguments].concat())["report"]["variants"].clone()
 }
 

@@ -45,6 +45,7 @@ mod damage;
 mod data;
 mod endpoint;
 mod export;
+mod guards;
 mod init;
 mod judges;
 mod kill;

@@ -52,6 +52,10 @@ pub fn world() -> tempfile::TempDir {
     for same in ["rows.csv", "copy.csv", "copy.jsonl"] {
         write(same, b"prompt,response,questions\nHow are you?,Well.,Who?\n");
     }
+    for same in ["given.jsonl", "given-copy.jsonl", "given.csv"] {
+        write(same, b"{\"row\": 0, \"answer\": \"I.\"}\n");
+    }
+    write("given-other.jsonl", b"{\"row\": 0, \"answer\": \"You.\"}\n");
     write("other.csv", b"prompt,response,questions\nHow is it?,Well.,Who?\n");
     write(
         "chat.jsonl",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;
 use crate::config::values::{limit, positive, some_share, some_source, temperature, texts};
+use crate::data::AnswersOf;
 use crate::judge::{self, Access, Entry, Parse};
 use crate::model::decoder::draw::Sampling;
 use crate::model::source::spec::Source;
@@ -20,6 +21,14 @@ use crate::model::text::thoughts::Think;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Generate {
+    /// Who answers: the "model", or a "file" with answers that were made elsewhere.
+    ///
+    /// Key: generate.
+    pub kind: AnswersOf,
+    /// The file of answers; only "file" reads it.
+    ///
+    /// Key: none; the bytes enter, and which container they are.
+    pub path: Option<PathBuf>,
     /// The longest answer.
     ///
     /// Key: generate.
@@ -67,6 +76,8 @@ pub struct Generate {
 impl Default for Generate {
     fn default() -> Self {
         Self {
+            kind: AnswersOf::Model,
+            path: None,
             max_new_tokens: 64,
             chat_template: PromptTemplate::Model,
             think: Think::Model,
