@@ -11,11 +11,10 @@ use serde_json::json;
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::{WIDTH, count, wrap};
 use super::{print, provenance};
-use crate::engine::{Plan, Planner};
+use crate::engine::{Plan, Planned, Planner};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{self, Report};
-use crate::stages::variant::Variant;
 use crate::store::Store;
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
@@ -109,11 +108,9 @@ fn so_far(job: &Job, planner: &Planner<'_>, plan: &Plan) -> Result<(Report, BTre
 /// What is missing in a report that is not finished.
 fn left_out(plan: &Plan, missing: &BTreeSet<String>) -> Option<String> {
     let first = missing.first()?;
-    let variants = |nodes: &mut dyn Iterator<Item = &str>| {
-        nodes.filter_map(Variant::of_node).map(|(_, variant)| variant).collect::<BTreeSet<&str>>().len()
-    };
-    let all = variants(&mut plan.nodes.iter().filter(|node| node.node.turn > 0).map(|node| node.node.name.as_str()));
-    let open = variants(&mut missing.iter().map(String::as_str));
+    let label = |planned: &Planned| planned.node.variant.as_ref().map(|variant| variant.label.clone());
+    let all = plan.nodes.iter().filter_map(|planned| label(planned)).collect::<BTreeSet<_>>().len();
+    let open = missing.iter().filter_map(|node| label(plan.find(node)?)).collect::<BTreeSet<_>>().len();
     Some(format!(
         "so far: {} of {} are finished; {} {} missing, such as {}. `dean run` goes on.",
         all.saturating_sub(open),

@@ -283,9 +283,10 @@ fn repeated(name: &str, calibration: &CalibrationReport, notes: &mut Vec<String>
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::report::facts::ControlReport;
     use crate::report::facts::{compare, findings};
     use crate::report::measures::{CUT, EMPTY, NLL, TOKENS};
-    use crate::tables::Outcome;
+    use crate::tables::{Control, ControlKind, Outcome};
 
     const QUESTIONS: u32 = 48;
 

@@ -73,7 +73,7 @@ impl Side {
     fn said(self) -> BTreeMap<(String, u32), (String, Said)> {
         let mut verdicts: BTreeMap<(String, u32), Vec<Opinion>> = BTreeMap::new();
         for (judge, rows) in self.verdicts {
-            for VerdictRow { set, row, verdict, score, category, raw } in rows {
+            for VerdictRow { set, row, verdict, score, category, raw, .. } in rows {
                 let opinion = Opinion { judge: judge.clone(), verdict, score, category, raw };
                 verdicts.entry((set, row)).or_default().push(opinion);
             }
@@ -167,7 +167,16 @@ mod tests {
     }
 
     fn verdict(set: &str, row: u32, verdict: Label) -> VerdictRow {
-        VerdictRow { set: set.into(), row, verdict, score: None, category: None, raw: String::new() }
+        VerdictRow {
+            set: set.into(),
+            row,
+            verdict,
+            score: None,
+            severity: None,
+            category: None,
+            refusal: None,
+            raw: String::new(),
+        }
     }
 
     fn all() -> Vec<Pair> {

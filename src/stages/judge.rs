@@ -165,6 +165,7 @@ impl Stage for Judge {
                 inputs: own_inputs.clone(),
                 // With the base: it is needed by no variant, and a judge that calls nonsense safe is worth knowing early.
                 turn: Variant::base(&[]).turn,
+                ..Node::default()
             });
             let of_variants = per_variant(planning, &node, &answers, |variant| {
                 let mut inputs = own_inputs.clone();

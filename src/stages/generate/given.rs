@@ -12,9 +12,9 @@ use super::Asked;
 use crate::data::{Cut, Format, GivenAnswer};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layout;
 use crate::model::text::Text;
 use crate::model::text::thoughts::{Said, split};
+use crate::naming;
 use crate::stages::{FileInput, Variant};
 use crate::tables::{Answer, End};
 
@@ -47,7 +47,7 @@ impl Given {
             (Some(name), _) if name == "base" => self.mask.is_none(),
             (Some(name), _) => {
                 let begins = |mask: &Digest| name.len() >= LEAST && mask.to_string().starts_with(name.as_str());
-                layout::point_of(name).is_some_and(is) || self.mask.as_ref().is_some_and(begins)
+                naming::point_of(name).is_some_and(is) || self.mask.as_ref().is_some_and(begins)
             }
             (None, Some(q)) => is((given.p, q)),
             (None, None) => self.mask.is_none(),
@@ -59,7 +59,7 @@ impl Given {
         match (&self.mask, self.points.first()) {
             (None, _) => "the base".into(),
             (Some(mask), None) => format!("the control {}", mask.short()),
-            (Some(mask), Some((p, q))) => format!("{} (mask {})", layout::point(*p, *q), mask.short()),
+            (Some(mask), Some((p, q))) => format!("{} (mask {})", naming::point(*p, *q), mask.short()),
         }
     }
 
