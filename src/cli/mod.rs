@@ -28,6 +28,7 @@ mod show;
 mod signals;
 mod stability;
 mod status;
+mod sweep;
 mod until;
 mod variant;
 mod verify;
@@ -63,6 +64,7 @@ Examples:
   dean run --until score                    only the rank tables; then look at `dean grid`
   dean run --set model.source='\"models/qwen\"' --set data.privacy.samples=64
   dean run --device cuda:0 --json > summary.json
+  dean run --sweep 'data.*.seed=0..5' --sweep score.method=snip,wanda
 
 The first SIGINT or SIGTERM stops after the current step and keeps what was done (exit code 75).";
 

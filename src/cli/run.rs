@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{self, WIDTH, count, wrap};
 use super::progress::{Bars, Lines};
+use super::sweep::{self, Axis};
 use super::until::{self, Until};
 use super::{print, provenance, signals};
 use crate::engine::{Observer, Runner, State, Summary};
@@ -41,6 +42,13 @@ pub struct Args {
     /// Run the job once for each of these limits of new tokens, and compare: --lengths 64,256
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with_all = ["until", "budget", "name"])]
     lengths: Vec<NonZeroUsize>,
+    /// Run the job for each of these values, and join all of them in one table: 'data.*.seed=0..5', score.method=snip,wanda,
+    /// 'select.q=logspace(1e-6,1e-4,5)'. Several axes are combined; seeds and skips are draws, over which is joined
+    #[arg(long, value_name = "KEY=VALUES", value_parser = Axis::parse, conflicts_with_all = ["until", "lengths", "name", "rehash"])]
+    sweep: Vec<Axis>,
+    /// Take the first values of all axes together, then the second ones, and so on
+    #[arg(long, requires = "sweep")]
+    zip: bool,
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -63,6 +71,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if !args.lengths.is_empty() {
         return lengths(args, started);
+    }
+    if !args.sweep.is_empty() {
+        signals::heed()?;
+        return sweep::sweep(&args.pipeline, &args.sweep, args.zip, args.quiet, args.json.json);
     }
     let job = job(&args.pipeline, args.rehash)?;
     let summary = compute(&job, args.quiet, until, args.name.clone())?;
@@ -147,7 +159,7 @@ pub fn compute(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>
 }
 
 /// Computes what is missing up to a stage, showing progress.
-fn missing(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>) -> Result<Summary> {
+pub fn missing(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>) -> Result<Summary> {
     let observer = observer(quiet);
     let runner = Runner {
         planner: job.planner(),

@@ -10,6 +10,7 @@
 //! | `job.rs` | what a report was made of: model, digests, seeds, versions |
 //! | `json.rs` | facts to report.json and back |
 //! | `text.rs` | facts to a table with notes |
+//! | `joined.rs` | many runs of one job, joined over their draws |
 //! | `lengths.rs` | the reports of one job under several limits of new tokens, side by side |
 //!
 //! A report shows all outcomes that there are. It knows no stage by name, and it knows a measure only by its line in the
@@ -19,6 +20,7 @@ pub mod agreement;
 pub mod answers;
 pub mod facts;
 pub mod job;
+pub mod joined;
 pub mod json;
 pub mod lengths;
 pub mod measures;

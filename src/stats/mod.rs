@@ -10,6 +10,7 @@
 //! | `bootstrap.rs` | the interval of the same without a formula, by drawing groups anew |
 //! | `equivalence.rs` | two one-sided tests: that a difference is smaller than a margin |
 //! | `many.rs` | p-values of several tests at once: Holm, Benjamini and Hochberg |
+//! | `spread.rs` | mean, spread and interval of a few numbers |
 //! | `visible.rs` | the smallest difference that so many rows could have shown |
 //!
 //! Distribution functions are those of the crate statrs. The tests hold values that scipy, statsmodels and R gave. Must not
@@ -23,6 +24,7 @@ mod interval;
 mod many;
 mod mcnemar;
 mod newcombe;
+mod spread;
 mod visible;
 
 pub use bootstrap::{DRAWS, SEED, bootstrap};
@@ -33,6 +35,7 @@ pub use interval::wilson;
 pub use many::{benjamini_hochberg, holm};
 pub use mcnemar::{McNemar, mcnemar};
 pub use newcombe::{Pairs, newcombe};
+pub use spread::Spread;
 pub use visible::{visible, visible_share};
 
 /// The 97.5 % quantile of the standard normal distribution.

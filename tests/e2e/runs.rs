@@ -124,3 +124,23 @@ fn two_runs_are_compared_by_what_was_asked_and_what_came_out() {
     let refused = project.refused(&["diff", "before", "nobody"]);
     assert!(refused.contains("no run is called `nobody`"), "{refused}");
 }
+
+#[test]
+fn a_sweep_over_seeds_is_joined_and_shares_what_it_can() {
+    let project = Project::new();
+    let sweep = ["run", "--sweep", "data.*.seed=0..2", "--sweep", "select.q=0.03,0.05", "--sweep", "select.p=0.003"];
+    let found = project.json(&sweep);
+    let runs = found["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    // The base's answers and text are those of the first run.
+    assert!(runs[1]["computed"].as_u64() < runs[0]["computed"].as_u64(), "{found}");
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "the base and two points: {rows:?}");
+    assert!(rows.iter().all(|row| row["draws"] == 2), "{rows:?}");
+    assert!(rows[2]["overlap"].as_f64().unwrap() < 1.0, "{rows:?}");
+    assert_eq!(project.json(&sweep)["runs"][1]["computed"], 0);
+    let (told, _) = project.ok(&sweep);
+    assert!(told.contains("[2/2] ") && told.contains("data.general.seed=1") && told.contains("over 2 draws"), "{told}");
+    let refused = project.refused(&["run", "--sweep", "data.*.seed"]);
+    assert!(refused.contains("write KEY=VALUES"), "{refused}");
+}
