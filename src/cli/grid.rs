@@ -144,7 +144,12 @@ mod tests {
             here(1e-5, 1e-5, 1_204, "some", None),
             here(1e-5, 2e-5, 1_204, "some", Some((Some(1e-5), 1e-5))),
         ];
-        insta::assert_snapshot!(table(&points), @"");
+        insta::assert_snapshot!(table(&points), @"
+        point           weights  mask      changes at
+        p=1e-5 q=1e-6        0  8ac49f51  q 1.250e-6  empty: equals the base
+        p=q=1e-5          1204  2f610cf2  q 1.250e-5
+        p=1e-5 q=2e-5     1204  2f610cf2  q 2.500e-5  same as p=q=1e-5
+        ");
         assert!(map(&points).is_none(), "one p is no map");
     }
 
@@ -159,7 +164,15 @@ mod tests {
         let rows = qs.into_iter().enumerate();
         let points: Vec<GridPoint> =
             rows.flat_map(|row| ps.into_iter().enumerate().map(move |column| cell(row, column))).collect();
-        insta::assert_snapshot!(map(&points).unwrap(), @"");
+        insta::assert_snapshot!(map(&points).unwrap(), @r"
+        weights selected
+        q \ p  1e-6  3e-6  1e-5
+        1e-4    120   119   118
+        1e-5     12   12=    10
+        1e-6      ·     ·     ·
+
+        ·  none, equal to the base    =  as many and the same as at an earlier point
+        ");
     }
 
     #[test]

@@ -131,6 +131,9 @@ fn fraction_of(rank: u64, numel: u64) -> f64 {
     while k(fraction, numel) < rank {
         fraction = fraction.next_up();
     }
+    while k(fraction.next_down(), numel) >= rank {
+        fraction = fraction.next_down();
+    }
     fraction
 }
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::facts::{Finding, Report, VariantReport};
 use super::measures::{Measure, Summary, find};
 use super::text::signed;
-use crate::layout::{self, Align, Table, WIDTH, wrap};
+use crate::layout::{Align, Table, WIDTH, wrap};
+use crate::naming;
 use crate::rank::{Mask, Selection, mask_overlap};
 use crate::stats::Spread;
 
@@ -144,7 +145,7 @@ pub fn show(rows: &[Joined]) -> String {
     }
     for row in rows {
         let mut cells: Vec<String> = row.settings.iter().map(|(_, value)| value.clone()).collect();
-        cells.push(row.point.map_or_else(|| "base".into(), |(p, q)| layout::point(p, q)));
+        cells.push(row.point.map_or_else(|| "base".into(), |(p, q)| naming::point(p, q)));
         cells.push(match row.weights {
             (low, high) if low == high => low.to_string(),
             (low, high) => format!("{low} to {high}"),
@@ -228,6 +229,8 @@ mod tests {
                 .collect();
             VariantReport {
                 variant: mask.unwrap_or("base").into(),
+                name: mask.unwrap_or("base").into(),
+                controls: Vec::new(),
                 mask: mask.map(|mask| crate::digest::Digest::of(mask.as_bytes())),
                 weights: if mask.is_some() { safe as u64 } else { 0 },
                 points: mask.iter().map(|_| PointReport { p: Some(1e-5), q: 1e-5 }).collect(),

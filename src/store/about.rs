@@ -131,6 +131,6 @@ const ANIMALS: [&str; 64] = [
     "ant", "badger", "bat", "bear", "beaver", "bee", "bison", "boar", "camel", "carp", "cat", "cod", "crab", "crane",
     "cricket", "crow", "deer", "dove", "duck", "eagle", "eel", "elk", "falcon", "finch", "fox", "frog", "goat",
     "goose", "hare", "hawk", "hen", "heron", "horse", "ibex", "jay", "koala", "lark", "lemur", "lion", "lizard",
-    "llama", "lynx", "magpie", "mole", "moose", "moth", "mouse", "newt", "otter", "owl", "panda", "perch", "pike",
+    "ladybird", "lynx", "magpie", "mole", "moose", "moth", "mouse", "newt", "otter", "owl", "panda", "perch", "pike",
     "puffin", "rabbit", "raven", "robin", "seal", "snail", "stork", "swan", "tiger", "toad", "wren",
 ];

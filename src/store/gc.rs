@@ -152,14 +152,14 @@ impl Store {
             match run.keys()? {
                 Some(Ok(keys)) => {
                     let known: HashSet<Digest> = keys.keys().collect();
-                    if jobs.add(&known, keys.was_idle()) || stays {
-                        needed.keys.extend(known);
-                    } else {
-                        needed.gone.push(run.path);
+                    if stays {
+                        needed.keys.extend(&known);
+                    }
+                    if let Some(path) = jobs.add(known, keys.was_idle(), (!stays).then_some(run.path)) {
+                        needed.gone.push(path);
                     }
                 }
                 Some(Err((reason, seen))) => {
-                    jobs.counted += 1;
                     needed.keys.extend(seen);
                     needed.keep_until(run.modified);
                     needed.damaged.push(Unusable { path: run.path, reason, moved_to: None });
@@ -167,6 +167,7 @@ impl Store {
                 None => {}
             }
         }
+        jobs.settle(options.keep_runs, &mut needed);
         for pin in files.lost {
             needed.keep_until(SystemTime::now());
             let reason = "the run that it pins is not there".to_owned();
@@ -192,31 +193,46 @@ impl Store {
 /// The jobs that were found, newest first.
 #[derive(Default)]
 struct Jobs {
-    /// Of each the keys that its runs know, and whether one of them computed something.
-    jobs: Vec<(HashSet<Digest>, bool)>,
+    jobs: Vec<Job>,
     /// Jobs of which a run computed something.
     counted: usize,
 }
 
+/// Runs of which each knows all keys that another one knows.
+struct Job {
+    keys: HashSet<Digest>,
+    computed: bool,
+    /// Runs that nothing but their job keeps.
+    runs: Vec<PathBuf>,
+}
+
 impl Jobs {
-    /// Adds a run by the keys that it knows. Returns whether it knows any that no newer run of its job knows.
-    fn add(&mut self, known: &HashSet<Digest>, was_idle: bool) -> bool {
-        let of_one_job = |job: &(HashSet<Digest>, bool)| known.is_subset(&job.0) || job.0.is_subset(known);
-        let (is_new, counts) = match self.jobs.iter_mut().find(|job| of_one_job(job)) {
-            Some((keys, computed)) => {
-                let counts = !was_idle && !*computed;
-                *computed |= !was_idle;
-                let before = keys.len();
-                keys.extend(known);
-                (keys.len() > before, counts)
-            }
-            None => {
-                self.jobs.push((known.clone(), !was_idle));
-                (true, !was_idle)
-            }
+    /// Adds a run by the keys that it knows. `path` is its file, unless it stays anyway. Returns the path if a newer run of the
+    /// job knows all of it.
+    fn add(&mut self, known: HashSet<Digest>, was_idle: bool, path: Option<PathBuf>) -> Option<PathBuf> {
+        let of_one_job = |job: &&mut Job| known.is_subset(&job.keys) || job.keys.is_subset(&known);
+        let Some(job) = self.jobs.iter_mut().find(of_one_job) else {
+            self.counted += usize::from(!was_idle);
+            self.jobs.push(Job { keys: known, computed: !was_idle, runs: path.into_iter().collect() });
+            return None;
         };
-        self.counted += usize::from(counts);
-        is_new
+        self.counted += usize::from(!was_idle && !job.computed);
+        job.computed |= !was_idle;
+        if known.is_subset(&job.keys) {
+            return path;
+        }
+        job.keys.extend(known);
+        job.runs.extend(path);
+        None
+    }
+
+    /// Keeps the jobs that were computed last. A job of which only idle runs are known counts as the oldest: it is older than
+    /// all that were read, or somebody else computed it.
+    fn settle(self, keep: usize, needed: &mut Needed) {
+        let (computed, idle): (Vec<Job>, Vec<Job>) = self.jobs.into_iter().partition(|job| job.computed);
+        for (number, job) in computed.into_iter().chain(idle).enumerate() {
+            if number < keep { needed.keys.extend(job.keys) } else { needed.gone.extend(job.runs) }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::support::{Project, dean_in, finished, succeed};
 fn an_installed_program_runs_its_first_job_in_an_empty_folder() {
     let project = Project::new();
     let empty = tempfile::tempdir().unwrap();
-    let model = project.root().join("model");
+    let model = project.dir.join("model");
     let arguments = ["init", "job", "--model", model.to_str().unwrap()];
     let (told, _) = succeed(dean_in(empty.path(), &arguments), &arguments);
     assert!(told.contains("wrote 9 files to ") && told.contains("cd job") && told.contains("dean run"), "{told}");
