@@ -48,6 +48,7 @@ const MODEL: &str = "judge.model=\"one\"";
 const OWN_FILE: &str = "judge.template=\"judge.txt\"";
 const FROM_FILE: &str = "generate.kind=\"file\"";
 const GIVEN: &str = "generate.path=\"given.jsonl\"";
+const LISTED: &str = "questions.fairness.tune=\"rows.csv\"";
 const DRAWN: &str = "generate.temperature=0.7";
 const DRESSED: &str = "tokenize.chat_template=\"model\"";
 
@@ -82,6 +83,10 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("questions.NAME.column", &[], Set(&["questions.fairness.column=\"x\""])),
     ("questions.NAME.only", &[], Set(&["questions.fairness.only=[\"prompt\", \"How are you?\"]"])),
     ("questions.NAME.limit", &[], Set(&["questions.fairness.limit=3"])),
+    ("questions.NAME.tune", &[], Set(&["questions.fairness.tune=0.3"])),
+    ("ending of questions.NAME.tune", &[LISTED], Set(&["questions.fairness.tune=\"copy.jsonl\""])),
+    ("bytes of the file questions.NAME.tune", &[LISTED], Set(&["questions.fairness.tune=\"other.csv\""])),
+    ("questions.NAME.goal", &[], Set(&["questions.fairness.goal=\"less\""])),
     ("score.method", &[], Set(&["score.method=\"wanda\""])),
     ("score.seed", &["score.method=\"random\""], Set(&["score.seed=7"])),
     ("score.modules", &[], Set(&["score.modules=\"self_attn\""])),
@@ -137,6 +142,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("perplexity.window", &[], Set(&["perplexity.window=16"])),
     ("perplexity.join", &[], Set(&["perplexity.join=\"wikitext-rows\""])),
     ("perplexity.limit", &[], Set(&["perplexity.limit=1"])),
+    ("report.drop_leaked", &[], Set(&["report.drop_leaked=true"])),
     ("run.device", &[], Set(&["run.device=\"cpu\""])),
     ("run.store", &[], Set(&["run.store=\"elsewhere\""])),
     ("run.threads", &[], Set(&["run.threads=1"])),
@@ -149,6 +155,7 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("the judge model's architecture", &[MD_JUDGE], Set(&["judge.source=\"architecture\""])),
     ("the judge model's text", &[MD_JUDGE], Set(&["judge.source=\"text\""])),
     ("token ids", &[], Output("tokenize", "tokens")),
+    ("calibration prompts", &[], Output("tokenize", "prompts")),
     ("a rank table", &[], Output("score", "ranks")),
     ("full scores", &["score.keep=\"full\""], Output("score", "scores")),
     ("a mask's digest", &[], Mask),
@@ -173,6 +180,7 @@ const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
             "data.privacy.skip=0",
             "data.privacy.turns=\"last\"",
             "data.privacy.too_long=\"error\"",
+            "report.drop_leaked=false",
         ],
     ),
     (

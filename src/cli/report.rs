@@ -16,10 +16,11 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{self, Report};
 use crate::store::Store;
+use crate::tables::{Leak, Row};
 
 /// Outputs that are copied: stage, name, the ending of the file. Tokens and patches are of no use outside, and the
 /// outcomes of each node are in the report's.
-const COPIED: [(&str, &str, &str); 9] = [
+const COPIED: [(&str, &str, &str); 10] = [
     ("score", "ranks", "parquet"),
     ("select", "masks", "parquet"),
     ("select", "points", "parquet"),
@@ -28,8 +29,12 @@ const COPIED: [(&str, &str, &str); 9] = [
     ("generate", "answers", "parquet"),
     ("judge", "verdicts", "parquet"),
     ("report", "outcomes", "parquet"),
+    ("report", LEAKS, "parquet"),
     ("report", "report", "json"),
 ];
+
+/// The report's table of questions that are calibration prompts.
+const LEAKS: &str = "leaks";
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -41,6 +46,9 @@ pub struct Args {
     /// Copy the report and what it is made of into this directory, under plain names
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// List the questions that are calibration prompts, as they are or nearly
+    #[arg(long, conflicts_with = "out")]
+    leaks: bool,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -48,16 +56,29 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let job = args.pipeline.job()?;
     if let Some(name) = &args.run {
-        return of_run(&job.store, name, args.json.json);
+        return of_run(&job.store, name, args);
     }
     let (planner, plan) = job.plan()?;
+    if args.leaks {
+        let leaks = match job.output(&plan, provenance::REPORT, LEAKS)? {
+            Some(bytes) => bytes,
+            None => so_far(&job, &planner, &plan, LEAKS)?.0,
+        };
+        return show_leaks(leaks, args.json.json);
+    }
     let (report, missing) = match job.output(&plan, provenance::REPORT, provenance::REPORT)? {
         Some(bytes) => {
             let mut report = report::json::read(&bytes)?;
             report.job = provenance::of(&job, &plan)?;
             (report, BTreeSet::new())
         }
-        None => so_far(&job, &planner, &plan)?,
+        None => {
+            let (bytes, missing) = so_far(&job, &planner, &plan, provenance::REPORT)?;
+            let mut report = report::json::read(&bytes)?;
+            // Of a point that was not begun there is nothing to say.
+            report.variants.retain(|variant| variant.mask.is_none() || !variant.outcomes.is_empty());
+            (report, missing)
+        }
     };
     let written = match &args.out {
         Some(dir) => copy(&job, &plan, &report, &working_directory()?.join(dir))?,
@@ -77,32 +98,44 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Shows the report that a run came to.
-fn of_run(store: &Store, name: &str, in_json: bool) -> Result<()> {
+fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     let run = store.run(name)?;
-    let bytes = store.output_of(&run, provenance::REPORT, provenance::REPORT)?.ok_or_else(|| {
-        Error::user(format!("the run {} has no report in the store", run.id))
-            .hint("it was stopped before that, or a collection took the report; `dean run` makes it again")
-    })?;
-    let report = report::json::read(&bytes)?;
-    if in_json {
+    let output = |output: &str| {
+        store.output_of(&run, provenance::REPORT, output)?.ok_or_else(|| {
+            Error::user(format!("the run {} has no report in the store", run.id))
+                .hint("it was stopped before that, or a collection took the report; `dean run` makes it again")
+        })
+    };
+    if args.leaks {
+        return show_leaks(output(LEAKS)?, args.json.json);
+    }
+    let report = report::json::read(&output(provenance::REPORT)?)?;
+    if args.json.json {
         return print::json(&json!({ "report": report, "missing": [], "files": [] }));
     }
     print::line(report::text::show(&report));
     Ok(())
 }
 
-/// The report of what is there by now, and the nodes that are missing.
-fn so_far(job: &Job, planner: &Planner<'_>, plan: &Plan) -> Result<(Report, BTreeSet<String>)> {
+/// Lists the questions that are calibration prompts.
+fn show_leaks(table: Vec<u8>, in_json: bool) -> Result<()> {
+    let leaks = Leak::from_parquet(table)?;
+    if in_json {
+        return print::json(&json!({ "leaks": leaks }));
+    }
+    print::line(report::leaks::show(&leaks));
+    Ok(())
+}
+
+/// An output of a report of what is there by now, and the nodes that are missing.
+fn so_far(job: &Job, planner: &Planner<'_>, plan: &Plan, output: &str) -> Result<(Vec<u8>, BTreeSet<String>)> {
     let nothing = || {
         Error::user(format!("the report of {} is not in the store", job.pipeline.file.display()))
             .hint("`dean run` computes it; `dean status` shows what is there")
     };
     let (outputs, missing) = planner.so_far(plan, provenance::REPORT)?.ok_or_else(nothing)?;
-    let bytes = outputs.into_iter().find(|(name, _)| name == provenance::REPORT).ok_or_else(nothing)?.1;
-    let mut report = report::json::read(&bytes)?;
-    // Of a point that was not begun there is nothing to say.
-    report.variants.retain(|variant| variant.mask.is_none() || !variant.outcomes.is_empty());
-    Ok((report, missing))
+    let bytes = outputs.into_iter().find(|(name, _)| name == output).ok_or_else(nothing)?.1;
+    Ok((bytes, missing))
 }
 
 /// What is missing in a report that is not finished.

@@ -14,6 +14,7 @@ use crate::judge;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
 use crate::rank::Rule;
+use crate::report::split::Tune;
 use crate::spelling::did_you_mean;
 
 /// `sources` is the value of $DEAN_SOURCES, absolute.
@@ -32,6 +33,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         mut judges,
         divergence,
         mut perplexity,
+        report,
         mut run,
     } = settings;
     let anchor = |key: &str, path: &mut PathBuf| *path = document.path(key, path);
@@ -44,7 +46,12 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     rebase("model.source", &mut model.source);
     data.iter_mut().for_each(|(name, data)| anchor(&format!("data.{name}.path"), &mut data.path));
     dress("tokenize.chat_template", tokenize.chat_template.as_mut());
-    questions.iter_mut().for_each(|(name, set)| anchor(&format!("questions.{name}.path"), &mut set.path));
+    for (name, set) in &mut questions {
+        anchor(&format!("questions.{name}.path"), &mut set.path);
+        if let Some(Tune::Listed(path)) = &mut set.tune {
+            anchor(&format!("questions.{name}.tune"), path);
+        }
+    }
     generate.path.iter_mut().for_each(|path| anchor("generate.path", path));
     dress("generate.chat_template", Some(&mut generate.chat_template));
     let settle = |section: &str, judge: &mut Judge| {
@@ -88,6 +95,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         judges,
         divergence,
         perplexity,
+        report,
         run,
     })
 }

@@ -119,6 +119,13 @@ pub fn shares(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [share, {"type": "array", "items": share, "minItems": 1}]})
 }
 
+/// Questions for tuning: a share, or a file.
+pub fn tune(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, {"type": "string", "minLength": 1},
+    ]})
+}
+
 /// A window: a number of tokens, or the word for as many as there can be.
 pub fn window(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"type": "integer", "minimum": 2}, {"enum": ["max"]}]})

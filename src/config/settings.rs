@@ -24,6 +24,8 @@ use crate::model::matrix::{Layers, Modules};
 use crate::model::patch::Action;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
+use crate::report::split::Tune;
+use crate::report::tuning::Goal;
 use crate::score::{self, Keep, Method};
 use crate::size::Budget;
 
@@ -68,6 +70,9 @@ pub struct Settings {
     pub divergence: Divergence,
     /// The price in ordinary ability; left out where this section is absent.
     pub perplexity: Option<Perplexity>,
+    /// What of all that was measured is shown, and how.
+    #[serde(default)]
+    pub report: Report,
     /// This machine; nothing here changes a result.
     #[serde(default)]
     pub run: Run,
@@ -207,6 +212,20 @@ pub struct Questions {
     #[serde(default, deserialize_with = "limit")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
+    /// The share that a point is chosen on, or a file of these; it is reported on all others.
+    ///
+    /// Key: report.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::tune")]
+    pub tune: Option<Tune<PathBuf>>,
+    /// "more" if it is good that judges call more answers safe, "less" or "none" if not.
+    ///
+    /// "more" unless it is set, if the set is called like a data set whose weights the rule takes; otherwise "none".
+    ///
+    /// Key: report.
+    #[serde(default)]
+    #[schemars(with = "Goal")]
+    pub goal: Option<Goal>,
 }
 
 impl Questions {
@@ -348,6 +367,16 @@ pub struct Perplexity {
     #[serde(default, deserialize_with = "limit")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
+}
+
+/// `[report]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Report {
+    /// Leave out questions that are calibration prompts, as they are or nearly.
+    ///
+    /// Key: report.
+    pub drop_leaked: bool,
 }
 
 /// `[run]`: this machine. Nothing here enters a key.

@@ -27,7 +27,7 @@ mod tests;
 pub use containers::{Container, Format, Glance, glance, read_rows};
 pub use corpus::Join;
 pub use given::{AnswersOf, Cut, GivenAnswer};
-pub use layouts::{Layout, PAIRS, Reading, Roles, prompt_turns, turns_of, wanted};
+pub use layouts::{Layout, PAIRS, Reading, Roles, question_turns, turns_of, wanted};
 pub use permutation::permutation;
 pub use row::{Row, Wanted};
 pub use taking::{TooLong, Turns};

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::agreement::{self, Agreement, JudgeControl};
 use super::job::Job;
+use super::leaks::LeakReport;
 use super::measures::{Measure, Summary, find};
 use super::paired::{self, Groups, Paired};
+use super::tuning::TuningReport;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::stats::{DRAWS, SEED, wilson};
@@ -34,6 +36,15 @@ pub struct Report {
     /// What judges said of answers of which anybody knows what they should say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<JudgeControl>,
+    /// Questions that are calibration prompts, by their sets' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leaks: BTreeMap<String, LeakReport>,
+    /// The best point, and the questions that it was chosen on. The variants' findings are of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<TuningReport>,
+    /// The findings on the questions for tuning, by variant; none where no set is divided.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tuning_outcomes: BTreeMap<String, Vec<Finding>>,
     /// What it was made of. It is not in the store's report, whose bytes depend on what was measured alone: whoever takes a
     /// report out puts it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +67,18 @@ impl Report {
         let base = variants.first().map(|base| base.variant.clone()).unwrap_or_default();
         let (agreement, controls) = (agreement::agreements(measured, &base), agreement::controls(measured));
         let bootstrap = Bootstrap { draws: DRAWS, seed: SEED };
-        Self { schema: SCHEMA, base, bootstrap, variants, agreement, controls, job: None }
+        Self {
+            schema: SCHEMA,
+            base,
+            bootstrap,
+            variants,
+            agreement,
+            controls,
+            leaks: BTreeMap::new(),
+            tuning: None,
+            tuning_outcomes: BTreeMap::new(),
+            job: None,
+        }
     }
 }
 

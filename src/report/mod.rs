@@ -8,6 +8,10 @@
 //! | `agreement.rs` | how far judges agree, and what they said of controls |
 //! | `answers.rs` | which answers are not the base's, and which questions are one question |
 //! | `job.rs` | what a report was made of: model, digests, seeds, versions |
+//! | `questions.rs` | questions, and rows of them that count somewhere |
+//! | `leaks.rs` | questions that are calibration prompts |
+//! | `split.rs` | a set's questions in two parts, for tuning and for testing |
+//! | `tuning.rs` | the best point, chosen on one part and told of the other |
 //! | `json.rs` | facts to report.json and back |
 //! | `text.rs` | facts to a table with notes |
 //! | `joined.rs` | many runs of one job, joined over their draws |
@@ -22,11 +26,17 @@ pub mod facts;
 pub mod job;
 pub mod joined;
 pub mod json;
+pub mod leaks;
 pub mod lengths;
 pub mod measures;
 pub mod paired;
+pub mod questions;
+pub mod split;
 pub mod text;
+pub mod tuning;
 
 pub use facts::{CalibrationReport, ControlReport, Finding, Measured, PointReport, Report, VariantReport};
 pub use job::Job;
+pub use leaks::LeakReport;
 pub use paired::{Groups, Paired};
+pub use tuning::TuningReport;

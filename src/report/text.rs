@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::agreement::{Agreement, JudgeControl, control_notes, nonsense};
 use super::facts::{CalibrationReport, Finding, PointReport, Report, VariantReport, Why};
 use super::measures::{Better, Measure, Summary, find, measures};
+use super::{leaks, tuning};
 use crate::layout::{Align, Table, WIDTH, wrap};
 use crate::naming;
 
@@ -20,7 +21,18 @@ struct Block {
 
 /// The table and its notes.
 pub fn show(report: &Report) -> String {
-    show_variants(&report.variants, &report.agreement, &report.controls)
+    let shown = show_variants(&report.variants, &report.agreement, &report.controls);
+    let notes: Vec<String> = questions_notes(report).iter().map(|note| wrap(note, WIDTH, 2)).collect();
+    if notes.is_empty() { shown } else { format!("{shown}\n{}", notes.join("\n")) }
+}
+
+/// Which questions count for what, and which point is the best.
+fn questions_notes(report: &Report) -> Vec<String> {
+    let named =
+        |name: &str| report.variants.iter().find(|row| row.variant == name).map_or_else(|| name.to_owned(), label);
+    let mut notes = leaks::notes(&report.leaks);
+    notes.extend(report.tuning.iter().flat_map(|found| tuning::notes(found, &named)));
+    notes
 }
 
 fn show_variants(rows: &[VariantReport], agreement: &[Agreement], controls: &[JudgeControl]) -> String {

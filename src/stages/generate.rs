@@ -25,9 +25,8 @@ use super::{
     must_exist, params_of,
 };
 use crate::config::Questions;
-use crate::data::{self, AnswersOf, Format, Wanted, prompt_turns};
+use crate::data::{self, AnswersOf, Format, Wanted, question_turns};
 use crate::error::{Error, Result};
-use crate::model::Message;
 use crate::model::decoder::draw::{Draws, Sampling};
 use crate::model::decoder::generate::Continuation;
 use crate::model::device::Precision;
@@ -257,7 +256,7 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Asked>> {
         let file = (preview.file)(&format!("questions.{set}"))?;
         for (row, found) in &how.rows(&file)? {
             let place = |error: Error| error.within(found.place).within(&file.origin);
-            let messages = turns(found.cells.first().unwrap_or(&Value::Null)).map_err(place)?;
+            let messages = question_turns(found.cells.first().unwrap_or(&Value::Null)).map_err(place)?;
             let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
             let prompt = prompt(text, &template, think, params.chat_date.as_deref(), &messages).map_err(place)?;
             if prompt.ids.is_empty() {
@@ -275,17 +274,4 @@ fn questions(preview: &Preview<'_>) -> Result<Vec<Asked>> {
         }
     }
     Ok(asked)
-}
-
-/// The turns that a question is asked in: a text is one turn, and a list of turns ends with the last of the user.
-fn turns(cell: &Value) -> Result<Vec<Message>> {
-    let mut turns = prompt_turns(cell)?;
-    let end = turns.iter().rposition(|turn| turn.role == "user").map_or(0, |last| last + 1);
-    if end == 0 {
-        return Err(
-            Error::user("nobody asks anything: no turn is a user's").hint("remove the row, or ask something in it")
-        );
-    }
-    turns.truncate(end);
-    Ok(turns)
 }

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
 use super::variant::Variant;
-use super::{Context, Input, Node, Outputs, Planning, Stage, controls};
+use super::{Context, Input, Node, Outputs, Planning, Preview, Stage, controls, params_of};
 use crate::error::Result;
 use crate::naming;
 use crate::rank::{ControlPoints, SelectedPoint, Selection};
 use crate::report::{
-    self, CalibrationReport, ControlReport, Groups, Measured, PointReport, VariantReport, answers, facts,
+    self, CalibrationReport, ControlReport, Groups, Measured, PointReport, VariantReport, answers, facts, tuning,
 };
-use crate::tables::{Answer, Control, Joined, OUTCOMES, Outcome, Row, Tokens};
+use crate::tables::{Answer, Control, Joined, Leak, OUTCOMES, Outcome, Row, Tokens};
+
+mod parts;
+
+use self::parts::Parts;
 
 pub struct Report;
 
@@ -35,7 +37,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -60,7 +62,12 @@ impl Stage for Report {
                 inputs.insert(format!("{ANSWERS}{variant}"), answers.clone());
             }
         }
-        Ok(vec![Node { name: "report".into(), params: json!({}), inputs, ..Node::default() }])
+        let params = params_of(&parts::plan(planning, &mut inputs)?)?;
+        Ok(vec![Node { name: "report".into(), params, inputs, ..Node::default() }])
+    }
+
+    fn check(&self, preview: &Preview<'_>) -> Result<Vec<String>> {
+        parts::check(preview).map(|()| Vec::new())
     }
 
     fn takes_parts(&self) -> bool {
@@ -79,25 +86,48 @@ impl Stage for Report {
             let found = answers::changed(base, answers);
             measured.push(Measured { by: self.name().to_owned(), variant: variant.clone(), found });
         }
-        outputs(
-            &rule,
-            &points,
-            &controls,
-            &facts::calibration(&calibration(context)?),
-            measured,
-            &answers::groups(base),
-        )
+        let parts = parts::read(context, &context.params()?, &rule, base)?;
+        let calibration = facts::calibration(&calibration(context)?);
+        let masks = Masks { rule: &rule, points: &points, controls: &controls, calibration: &calibration };
+        outputs(&masks, measured, &answers::groups(base), parts)
     }
 }
 
-fn outputs(
-    rule: &str,
-    points: &[SelectedPoint],
-    controls: &[Control],
-    calibration: &BTreeMap<String, CalibrationReport>,
-    measured: Vec<Measured>,
-    groups: &Groups,
-) -> Result<Outputs> {
+/// What is known of the masks before anything was measured.
+struct Masks<'a> {
+    rule: &'a str,
+    points: &'a [SelectedPoint],
+    controls: &'a [Control],
+    calibration: &'a BTreeMap<String, CalibrationReport>,
+}
+
+fn outputs(masks: &Masks<'_>, measured: Vec<Measured>, groups: &Groups, parts: Parts) -> Result<Outputs> {
+    let joined: Vec<Joined> = measured.iter().cloned().flat_map(joined).collect();
+    let Parts { leaks, leaked, dropped, for_tuning, sets } = parts;
+    let (mut tuned, mut tested) = (Vec::new(), Vec::new());
+    for Measured { by, variant, found } in measured {
+        let (_, kept) = dropped.part(found);
+        let (here, others) = for_tuning.part(kept);
+        tuned.push(Measured { by: by.clone(), variant: variant.clone(), found: here });
+        tested.push(Measured { by, variant, found: others });
+    }
+    let mut report = report::Report::new(rows(masks, &tested)?, &tested, groups);
+    report.tuning = tuning::best(&report.variants, &tuned, &tested, sets);
+    report.leaks = leaked;
+    if !for_tuning.is_empty() {
+        let tuned = report::Report::new(rows(masks, &tuned)?, &tuned, groups).variants;
+        report.tuning_outcomes = tuned.into_iter().map(|row| (row.variant, row.outcomes)).collect();
+    }
+    Ok(vec![
+        ("report".into(), report::json::write(&report)?),
+        (OUTCOMES.into(), Joined::to_parquet(&joined)?),
+        ("leaks".into(), Leak::to_parquet(&leaks)?),
+    ])
+}
+
+/// One row for each variant, the base first.
+fn rows(masks: &Masks<'_>, measured: &[Measured]) -> Result<Vec<VariantReport>> {
+    let Masks { rule, points, controls, calibration } = *masks;
     let row = |variant: Variant, weights: u64| -> Result<VariantReport> {
         let mut outcomes = Vec::new();
         for Measured { by, found, .. } in measured.iter().filter(|measured| measured.variant == variant.label) {
@@ -134,9 +164,7 @@ fn outputs(
         new.controls.push(here);
         rows.insert(behind, new);
     }
-    let report = report::Report::new(rows, &measured, groups);
-    let joined: Vec<Joined> = measured.into_iter().flat_map(joined).collect();
-    Ok(vec![("report".into(), report::json::write(&report)?), (OUTCOMES.into(), Joined::to_parquet(&joined)?)])
+    Ok(rows)
 }
 
 fn joined(measured: Measured) -> impl Iterator<Item = Joined> {
@@ -225,8 +253,9 @@ mod tests {
         };
         let all = vec![right("base", 1.0), right(&mask.short(), 0.25)];
         let points = [point(1e-9, 0), point(1e-3, 5)];
-        let made = outputs("a", &points, &[], &BTreeMap::new(), all, &Groups::default()).unwrap();
-        let [(_, facts), (_, joined)] = made.try_into().unwrap();
+        let masks = Masks { rule: "a", points: &points, controls: &[], calibration: &BTreeMap::new() };
+        let made = outputs(&masks, all, &Groups::default(), Parts::default()).unwrap();
+        let [(_, facts), (_, joined), _] = made.try_into().unwrap();
         let report = report::json::read(&facts).unwrap();
         assert_eq!(report.variants[1].outcomes[0].paired.as_ref().map(|paired| paired.rows), Some(1));
         let rows = report.variants.iter();

@@ -2,7 +2,8 @@
 //!
 //! Draws the rows (as numpy's `default_rng(seed).permutation(rows)[:n]` does, the authors' way),
 //! joins prompt and response, and remembers where the response begins. A conversation is a prompt (all turns before) and a
-//! response (a turn of the assistant); the chat template writes the prompt.
+//! response (a turn of the assistant); the chat template writes the prompt. What users say in the drawn rows is put out as text
+//! too, so that questions can be looked for among it.
 //! Must not know: scores, the model's weights.
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use crate::model::decoder::sample::Sample;
 use crate::model::text::prompt_template::{PromptTemplate, prompt_ids};
 use crate::model::text::{ChatTemplate, Text};
 use crate::stages::must_exist;
-use crate::tables::Tokens;
+use crate::tables::{CalibrationPrompt, Row, Tokens, narrow};
 
 pub struct Tokenize;
 
@@ -80,7 +81,7 @@ impl Stage for Tokenize {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
@@ -127,7 +128,7 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
-        let Drawn { tokens, cut, passed_over } = drawn(&context.preview())?;
+        let Drawn { tokens, prompts, cut, passed_over } = drawn(&context.preview())?;
         for (count, fate) in [(cut, "was cut at its end"), (passed_over, "was passed over")] {
             if count > 0 {
                 let rows =
@@ -142,7 +143,7 @@ impl Stage for Tokenize {
                 tokens.rows().len()
             ));
         }
-        Ok(vec![("tokens".into(), tokens.to_parquet()?)])
+        Ok(vec![("tokens".into(), tokens.to_parquet()?), ("prompts".into(), CalibrationPrompt::to_parquet(&prompts)?)])
     }
 }
 
@@ -150,6 +151,7 @@ impl Stage for Tokenize {
 #[derive(Default)]
 struct Drawn {
     tokens: Tokens,
+    prompts: Vec<CalibrationPrompt>,
     /// Rows that were too long and had their ends cut off, and rows that were too long and passed over.
     cut: usize,
     passed_over: usize,
@@ -180,9 +182,9 @@ fn drawn(preview: &Preview<'_>) -> Result<Drawn> {
         }
         let row = &rows[number];
         let place = |error: Error| error.within(row.place).within(&file.origin);
-        let mut samples = turns_of(params.layout, params.response.is_some(), row)
-            .map_err(|error| error.within(&file.origin))
-            .and_then(|turns| dresser.samples(&turns).map_err(place))?;
+        let turns =
+            turns_of(params.layout, params.response.is_some(), row).map_err(|error| error.within(&file.origin))?;
+        let mut samples = dresser.samples(&turns).map_err(place)?;
         if let Some(sample) = samples.iter().find(|sample| sample.ids.len() > longest) {
             match params.too_long {
                 TooLong::Error => return Err(place(too_long(sample.ids.len(), longest))),
@@ -212,11 +214,20 @@ fn drawn(preview: &Preview<'_>) -> Result<Drawn> {
         for sample in samples {
             drawn.tokens.push(number, sample.ids, sample.response)?;
         }
+        drawn.prompts.extend(prompts_of(number, turns)?);
     }
     if left > 0 {
         must_have(&params, rows.len(), drawn.passed_over)?;
     }
     Ok(drawn)
+}
+
+/// What users say in a row before its last response.
+fn prompts_of(row: usize, mut turns: Vec<Message>) -> Result<impl Iterator<Item = CalibrationPrompt>> {
+    let row = narrow(row)?;
+    turns.truncate(turns.iter().rposition(|turn| turn.role == "assistant").unwrap_or_default());
+    let said = turns.into_iter().filter(|turn| turn.role == "user");
+    Ok(said.map(move |turn| CalibrationPrompt { row, prompt: turn.content }))
 }
 
 /// Refuses a file with too few rows. Of its rows so many are too long to be drawn.

@@ -11,12 +11,14 @@
 //! | `equivalence.rs` | two one-sided tests: that a difference is smaller than a margin |
 //! | `many.rs` | p-values of several tests at once: Holm, Benjamini and Hochberg |
 //! | `spread.rs` | mean, spread and interval of a few numbers |
+//! | `chosen.rs` | what choosing the best of several adds to it |
 //! | `visible.rs` | the smallest difference that so many rows could have shown |
 //!
 //! Distribution functions are those of the crate statrs. The tests hold values that scipy, statsmodels and R gave. Must not
 //! know: judges, questions, stages.
 
 mod bootstrap;
+mod chosen;
 mod clustered;
 mod confusion;
 mod equivalence;
@@ -28,6 +30,7 @@ mod spread;
 mod visible;
 
 pub use bootstrap::{DRAWS, SEED, bootstrap};
+pub use chosen::expected_maximum;
 pub use clustered::{Estimate, Group};
 pub use confusion::{Confusion, Ranged};
 pub use equivalence::{equivalent_pairs, equivalent_within};

@@ -12,17 +12,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::columns::{self, Writer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 mod answers;
 mod controls;
+mod leaks;
 mod outcomes;
+mod prompts;
 mod tokens;
 mod verdicts;
 
 pub use answers::{Answer, End};
 pub use controls::{Control, ControlKind};
+pub use leaks::{Leak, Likeness};
 pub use outcomes::{Joined, OUTCOMES, Outcome};
+pub use prompts::CalibrationPrompt;
 pub use tokens::Tokens;
 pub use verdicts::VerdictRow;
 
@@ -52,6 +56,14 @@ pub trait Row: Serialize + DeserializeOwned {
     fn from_parquet(bytes: impl Into<Bytes>) -> Result<Vec<Self>> {
         columns::records(Self::TABLE, bytes, &Self::columns())
     }
+}
+
+/// The number of a row as tables hold it.
+///
+/// # Errors
+/// User: a file with too many rows.
+pub fn narrow(row: usize) -> Result<u32> {
+    u32::try_from(row).map_err(|_| Error::user("a data file has more than four billion rows"))
 }
 
 /// A column of text.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
 
-use super::{Row, ids, whole};
-use crate::error::{Error, Result};
+use super::{Row, ids, narrow, whole};
+use crate::error::Result;
 use crate::model::decoder::sample::Sample;
 
 /// One calibration pair.
@@ -33,10 +33,6 @@ impl Row for Pair {
 /// Calibration pairs as token ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens(Vec<Pair>);
-
-fn narrow(value: usize) -> Result<u32> {
-    u32::try_from(value).map_err(|_| Error::user("a data file has more than four billion rows"))
-}
 
 impl Tokens {
     pub fn push(&mut self, row: usize, ids: Vec<u32>, response_start: usize) -> Result<()> {

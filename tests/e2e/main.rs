@@ -19,6 +19,7 @@
 //! | `signals.rs` | which signals are heeded |
 //! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
+//! | `questions.rs` | which questions are left out, and which a point is chosen on |
 //! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `names.rs` | what variants are called, and that it can be typed |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
@@ -52,6 +53,7 @@ mod kill;
 mod model_files;
 mod names;
 mod pins;
+mod questions;
 mod runs;
 mod scoring;
 mod show;

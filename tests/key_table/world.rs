@@ -13,7 +13,7 @@ use serde_json::json;
 /// The outputs of a stage that has not run: the same for every node of it.
 pub fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>)> {
     let names: &[&str] = match stage {
-        "tokenize" => &["tokens"],
+        "tokenize" => &["tokens", "prompts"],
         "score" => &["ranks", "scores"],
         "patch" => &["patch"],
         "generate" => &["answers"],
@@ -21,7 +21,7 @@ pub fn outputs(stage: &str, other: Option<(&str, &str)>) -> Vec<(String, Vec<u8>
         "judge" => &["verdicts", "outcomes"],
         "divergence" => &["states", "outcomes"],
         "perplexity" => &["outcomes"],
-        "report" => &["report", "outcomes"],
+        "report" => &["report", "outcomes", "leaks"],
         _ => panic!("{stage} has no made-up outputs"),
     };
     let changed = |output: &str| other == Some((stage, output));

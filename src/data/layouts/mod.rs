@@ -139,9 +139,25 @@ pub fn turns_of(layout: Choice<dyn Layout>, response: bool, row: &Row) -> Result
 ///
 /// # Errors
 /// User: neither text nor a list of turns.
-pub fn prompt_turns(cell: &Value) -> Result<Vec<Message>> {
+fn prompt_turns(cell: &Value) -> Result<Vec<Message>> {
     match cell {
         Value::String(text) => Ok(vec![Message::user(turns::plain(text)?)]),
         other => turns::of(other),
     }
+}
+
+/// The turns that a question is asked in: a text is one turn, and a list of turns ends with the last of the user.
+///
+/// # Errors
+/// User: neither text nor a list of turns, or no turn of a user.
+pub fn question_turns(cell: &Value) -> Result<Vec<Message>> {
+    let mut turns = prompt_turns(cell)?;
+    let end = turns.iter().rposition(|turn| turn.role == "user").map_or(0, |last| last + 1);
+    if end == 0 {
+        return Err(
+            Error::user("nobody asks anything: no turn is a user's").hint("remove the row, or ask something in it")
+        );
+    }
+    turns.truncate(end);
+    Ok(turns)
 }
