@@ -173,7 +173,7 @@ mod tests {
         let found = agreements(&all, "base");
         assert_eq!((found.len(), found[0].answers, found[0].unread), (1, 4, 1));
         assert_eq!((found[0].agreed.unwrap().value, found[0].kappa.unwrap().value), (0.75, 0.5));
-        insta::assert_snapshot!(found[0].note(), @"a and b agree on 75.0 % of 4 answers of the base: kappa 0.50 [-0.26, 1.00], where 0 is chance and 1 agreement; 1 more have a verdict that cannot be read");
+        insta::assert_snapshot!(found[0].note(), @"a and b agree on 75.0 % of 4 answers of the base: kappa 0.50 [-0.23, 1.00], where 0 is chance and 1 agreement; 1 more have a verdict that cannot be read");
         assert!(agreements(&all[..1], "base").is_empty());
     }
 

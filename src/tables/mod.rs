@@ -125,7 +125,7 @@ mod tests {
             [
                 "bc4528fa7a2aa28d4f7e0df434f7cfa3576672d90e55e24d783d50f495edca6d",
                 "77320ea91d3431d6dba884ab9a1d815c644c63e257bca015e5f5e085b196254e",
-                "6b200323d5dff67fa393c86391f3053c6caeeaca7a6185f1c224f8bfa4fefda1",
+                "7ac4eaf55224c44a3e1658fa8cf4b58eab9b3291111ec1662b2bf8a2fda60a3e",
                 "85dc4408f70af6bd6589f070452e6e52ad2d2f43e642e1be16f860d5d9d96d41",
             ]
         );

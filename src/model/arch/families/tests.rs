@@ -71,6 +71,12 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("parts.rs", "LlamaTokenizerFast", "as above"),
     ("parts.rs", "CodeLlamaTokenizer", "as above"),
     ("parts.rs", "CodeLlamaTokenizerFast", "as above"),
+    ("llama_guard.rs", "llama-guard", "the name of a judge"),
+    ("llama_guard.rs", "asks Llama Guard 3, by its own chat template", "as above"),
+    ("llama_guard.rs", "Llama Guard judges by its own list of hazards…", "as above"),
+    ("qwen3guard.rs", "qwen3guard", "as above"),
+    ("qwen3guard.rs", "asks Qwen3Guard-Gen, by its own chat template", "as above"),
+    ("qwen3guard.rs", "Qwen3Guard has a third word…", "as above"),
     ("mod.rs", "use a GGUF file of it, which holds that part alone, or save…", "the name of a page"),
     ("mod.rs", "\\\nExamples:…", "an example's path"),
 ];
