@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
-use super::format::count;
+use super::format::{WIDTH, count};
 use super::{print, signals, variant};
 use crate::digest::Digest;
 use crate::engine::Plan;
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::export::directory::{self, Tally, Ways};
 use crate::export::{Base, Card, Contents, MANIFEST, Manifest, Written, point};
 use crate::files;
+use crate::layout::Look;
 use crate::model::patch::Patch;
 use crate::model::source::spec::SourceKind;
 use crate::naming;
@@ -207,5 +208,5 @@ fn results(job: &Job, plan: &Plan, mask: &Digest) -> Result<Option<String>> {
     let Some(bytes) = job.output(plan, "report", "report")? else { return Ok(None) };
     let mut report = report::json::read(&bytes)?;
     report.variants.retain(|row| row.mask.is_none_or(|other| other == *mask));
-    Ok(Some(report::text::show(&report)))
+    Ok(Some(report::text::show(&report, &Look::plain(WIDTH))))
 }

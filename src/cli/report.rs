@@ -9,11 +9,12 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
-use super::format::{WIDTH, count, wrap};
-use super::{print, provenance};
+use super::format::count;
+use super::{footer, look, print, provenance};
 use crate::engine::{Plan, Planned, Planner};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::layout::wrap;
 use crate::report::{self, Report};
 use crate::store::Store;
 use crate::tables::{Leak, Row};
@@ -87,10 +88,12 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&json!({ "report": report, "missing": missing, "files": written }));
     }
-    print::line(report::text::show(&report));
+    let look = look::of_answers();
+    print::line(report::text::show(&report, &look));
     if let Some(text) = left_out(&plan, &missing) {
-        print::line(format_args!("\n{}", wrap(&text, WIDTH, 2)));
+        print::line(format_args!("\n{}", wrap(&text, look.width, 2)));
     }
+    print::line(format_args!("\n{}", footer::text(&args.pipeline, &job, &report, &look)));
     if let Some(dir) = &args.out {
         print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
     }
@@ -113,7 +116,7 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&json!({ "report": report, "missing": [], "files": [] }));
     }
-    print::line(report::text::show(&report));
+    print::line(report::text::show(&report, &look::of_answers()));
     Ok(())
 }
 

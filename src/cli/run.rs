@@ -14,7 +14,7 @@ use super::format::{self, WIDTH, count, wrap};
 use super::progress::{Bars, Lines};
 use super::sweep::{self, Axis};
 use super::until::{self, Until};
-use super::{print, provenance, signals};
+use super::{footer, look, print, provenance, signals};
 use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
 use crate::report::lengths::Length;
@@ -89,7 +89,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     tell(&summary, seconds);
     match &report {
-        Some(report) => print::line(format_args!("\n{}", report::text::show(report))),
+        Some(report) => {
+            let look = look::of_answers();
+            print::line(format_args!("\n{}", report::text::show(report, &look)));
+            print::line(format_args!("\n{}", footer::text(&args.pipeline, &job, report, &look)));
+        }
         None => print::line("there is no report yet; `dean run` goes on to it"),
     }
     Ok(())

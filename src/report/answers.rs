@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::measures::CHANGED;
 use super::paired::Groups;
+use crate::data::alike;
 use crate::tables::{Answer, Outcome};
 
 /// One outcome for each row that both have: 1 where the answer is not the base's, to the letter.
@@ -19,16 +20,16 @@ pub fn changed(base: &[Answer], variant: &[Answer]) -> Vec<Outcome> {
     variant.iter().filter_map(outcome).collect()
 }
 
-/// The questions of each set, in groups: equal questions have equal answers, and are one witness.
+/// The questions of each set, in groups: equal questions have equal answers, nearly equal ones much the same, and they are one
+/// witness.
 pub fn groups(answers: &[Answer]) -> Groups {
     let mut sets: BTreeMap<&str, Vec<&Answer>> = BTreeMap::new();
     answers.iter().for_each(|answer| sets.entry(&answer.set).or_default().push(answer));
     let mut groups = Groups::default();
     for (set, answers) in sets {
-        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        for answer in answers {
-            let next = numbers.len();
-            groups.put(set, answer.row, *numbers.entry(&answer.question).or_insert(next));
+        let questions: Vec<&str> = answers.iter().map(|answer| answer.question.as_str()).collect();
+        for (answer, group) in answers.iter().zip(alike::groups(&questions)) {
+            groups.put(set, answer.row, group);
         }
     }
     groups
@@ -66,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_questions_of_a_set_are_one_group() {
-        let answers = [answer("a", 0, "Who?", ""), answer("a", 1, "Why?", ""), answer("a", 4, "Who?", "")];
+    fn equal_and_nearly_equal_questions_of_a_set_are_one_group() {
+        let answers = [answer("a", 0, "Who?", ""), answer("a", 1, "Why?", ""), answer("a", 4, "who", "")];
         let found = groups(&[answers.to_vec(), vec![answer("b", 0, "Who?", "")]].concat());
         assert_eq!(found.of("a", 0), found.of("a", 4));
         assert_ne!(found.of("a", 0), found.of("a", 1));

@@ -117,6 +117,15 @@ const OWN: &[Measure] = &[
         limits: None,
     },
     Measure {
+        name: Cow::Borrowed(CHANGED),
+        title: Cow::Borrowed("changed"),
+        // There is no share of changed answers that calls for anything.
+        summary: Summary::Portion { of: "answers that are not the base's, to the letter", many: 100, advice: "" },
+        better: None,
+        unread: NOT_READ,
+        limits: None,
+    },
+    Measure {
         name: Cow::Borrowed(CUT),
         title: Cow::Borrowed("cut"),
         summary: Summary::Portion {
@@ -125,15 +134,6 @@ const OWN: &[Measure] = &[
             advice: "what was cut off was not judged; `dean run --lengths 64,256` shows what longer answers give",
         },
         better: Some(Better::Lower),
-        unread: NOT_READ,
-        limits: None,
-    },
-    Measure {
-        name: Cow::Borrowed(CHANGED),
-        title: Cow::Borrowed("changed"),
-        // There is no share of changed answers that calls for anything.
-        summary: Summary::Portion { of: "answers that are not the base's, to the letter", many: 100, advice: "" },
-        better: None,
         unread: NOT_READ,
         limits: None,
     },

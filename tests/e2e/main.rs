@@ -14,6 +14,7 @@
 //! | `init.rs` | a first job in an empty folder |
 //! | `judges.rs` | who judges, how it is asked, what is not asked twice |
 //! | `kill.rs` | runs that end early go on, and end with the same bytes |
+//! | `report.rs` | what variants are compared by, what a report was made of, how it ends |
 //! | `runs.rs` | names of runs, and runs that end by the clock |
 //! | `show.rs` | what base and variant said, as a person and a program read it |
 //! | `signals.rs` | which signals are heeded |
@@ -54,6 +55,7 @@ mod model_files;
 mod names;
 mod pins;
 mod questions;
+mod report;
 mod runs;
 mod scoring;
 mod show;

@@ -212,7 +212,7 @@ impl Project {
 pub fn dean_in(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dean"));
     command.args(arguments).current_dir(dir).env("NO_COLOR", "1");
-    for name in ["DEAN_LOG", "DEAN_SOURCES", "RUST_BACKTRACE", "HF_ENDPOINT"] {
+    for name in ["COLUMNS", "DEAN_LOG", "DEAN_SOURCES", "RUST_BACKTRACE", "HF_ENDPOINT"] {
         command.env_remove(name);
     }
     command
