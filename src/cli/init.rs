@@ -36,6 +36,7 @@ const DATA: &[Item] = items![
     "data/perplexity.txt",
     "data/privacy.csv",
     "data/questions_fairness.csv",
+    "data/questions_harmless.csv",
     "data/questions_privacy.csv",
 ];
 /// What the authors' setup needs: where its files are from.

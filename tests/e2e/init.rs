@@ -11,7 +11,7 @@ fn an_installed_program_runs_its_first_job_in_an_empty_folder() {
     let model = project.dir.join("model");
     let arguments = ["init", "job", "--model", model.to_str().unwrap()];
     let (told, _) = succeed(dean_in(empty.path(), &arguments), &arguments);
-    assert!(told.contains("wrote 9 files to ") && told.contains("cd job") && told.contains("dean run"), "{told}");
+    assert!(told.contains("wrote 10 files to ") && told.contains("cd job") && told.contains("dean run"), "{told}");
     let job = empty.path().join("job");
     let run = ["run", "--until", "select", "--set", "data.general.samples=2", "--set", "score.cap=0.01", "--json"];
     let (summary, _) = finished(&dean_in(&job, &run).output().unwrap(), &run);
