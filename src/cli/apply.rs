@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{JsonArg, working_directory};
 use super::{print, variant};
@@ -26,6 +27,17 @@ pub struct Args {
     json: JsonArg,
 }
 
+/// What a program is told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ApplyAnswer")]
+pub struct Told {
+    /// How many weights the patch changes, and in how many matrices.
+    weights: usize,
+    matrices: usize,
+    /// How many of them were not as they should be before.
+    changed: usize,
+}
+
 /// Both directions; the command says which.
 pub fn run(args: &Args, way: Way) -> Result<()> {
     let here = working_directory()?;
@@ -33,7 +45,7 @@ pub fn run(args: &Args, way: Way) -> Result<()> {
     let patch = Patch::from_safetensors(&files::read(&file)?).map_err(|error| error.within(file.display()))?;
     let changed = in_place::write(&dir, &patch, way)?;
     if args.json.json {
-        return print::json(&json!({ "weights": patch.len(), "matrices": patch.tensors.len(), "changed": changed }));
+        return print::json(&Told { weights: patch.len(), matrices: patch.tensors.len(), changed });
     }
     print::line(said(way, &patch, changed, &args.dir.display()));
     if changed > 0 && dir.join(MANIFEST).is_file() {

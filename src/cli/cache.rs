@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::Where;
 use super::format::{WIDTH, bytes, count, duration, long, seconds, wrap};
@@ -64,6 +65,23 @@ struct Pin {
     list: bool,
     #[command(flatten)]
     place: Where,
+}
+
+/// What a program is told of a pin.
+#[derive(Serialize, JsonSchema)]
+pub struct Pinned {
+    run: String,
+    pinned: bool,
+}
+
+/// A run in the list of runs.
+#[derive(Serialize, JsonSchema)]
+pub struct RunLine {
+    run: String,
+    /// RFC 3339.
+    started: String,
+    finished: bool,
+    pinned: bool,
 }
 
 /// clap prints the text of an error behind the argument's name.
@@ -269,7 +287,7 @@ fn pin(args: &Pin) -> Result<()> {
     };
     let run = if args.remove { store.unpin(run)? } else { store.pin(run)? };
     if json {
-        return print::json(&json!({ "run": run, "pinned": !args.remove }));
+        return print::json(&Pinned { run, pinned: !args.remove });
     }
     print::line(format_args!("{} {run}", if args.remove { "no longer pinned:" } else { "pinned" }));
     Ok(())
@@ -288,7 +306,7 @@ fn list_runs(store: &Store, json: bool) -> Result<()> {
         let remarks: Vec<&str> = remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, remark)| remark).collect();
         table.row([run.id.clone(), run.started.clone(), run.nodes.len().to_string(), remarks.join(", ")]);
         let (id, started) = (run.id, run.started);
-        rows.push(json!({ "run": id, "started": started, "finished": run.finished, "pinned": run.pinned }));
+        rows.push(RunLine { run: id, started, finished: run.finished, pinned: run.pinned });
         ControlFlow::Continue(())
     })?;
     if json {

@@ -3,7 +3,9 @@
 //! Must not know: how they are compared.
 
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::args::Where;
 use super::format::{WIDTH, count, point, wrap};
@@ -11,7 +13,7 @@ use super::print;
 use crate::error::Result;
 use crate::layout::{Align, Table};
 use crate::store::{Run, Store};
-use crate::sweep::difference::{Difference, Nodes, PointDifference, PointName, difference};
+use crate::sweep::difference::{Difference, Nodes, PointDifference, difference};
 
 #[derive(ClapArgs, Debug)]
 pub struct Args {
@@ -23,12 +25,21 @@ pub struct Args {
     place: Where,
 }
 
+/// What a program is told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DiffAnswer")]
+pub struct Told {
+    /// The ids of the two.
+    runs: (String, String),
+    difference: Difference,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let store = args.place.open()?;
     let (one, other) = (store.run(&args.one)?, store.run(&args.other)?);
     let found = difference(&store, &one, &other)?;
     if args.place.json.json {
-        return print::json(&json!({ "runs": [one.id, other.id], "difference": found }));
+        return print::json(&Told { runs: (one.id, other.id), difference: found });
     }
     print::line(format_args!("A  {}\nB  {}", called(&store, &one)?, called(&store, &other)?));
     print::line(format_args!("\n{}", wrap(&nodes(&found.nodes), WIDTH, 2)));
@@ -87,7 +98,7 @@ fn points(found: &Difference) -> Table {
     for here in &found.points {
         let answers = here.answers.map_or("-".into(), |(both, changed)| format!("{changed} of {both}"));
         let first = [
-            name(here.point),
+            here.name.clone(),
             here.weights.0.to_string(),
             here.weights.1.to_string(),
             here.shared.to_string(),
@@ -100,10 +111,6 @@ fn points(found: &Difference) -> Table {
         }
     }
     table
-}
-
-fn name(named: Option<PointName>) -> String {
-    named.map_or_else(|| "base".into(), |(p, q)| point(p, q))
 }
 
 fn values(here: &PointDifference) -> Vec<String> {

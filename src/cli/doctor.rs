@@ -7,6 +7,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::args::{JsonArg, PipelineArgs};
@@ -30,8 +31,9 @@ pub struct Args {
 }
 
 /// Everything there is to say.
-#[derive(Serialize)]
-struct Findings {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DoctorAnswer")]
+pub struct Findings {
     version: &'static str,
     features: Features,
     cpu: Cpu,
@@ -45,24 +47,25 @@ struct Findings {
     store: Option<Finding<PathBuf>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Features {
     cuda: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Cpu {
     cores: usize,
     threads: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Gpu {
     devices: Vec<String>,
     remark: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DoctorModel")]
 struct Model {
     source: String,
     /// None while it is not on this machine.
@@ -74,7 +77,8 @@ struct Model {
 }
 
 /// Something with a place, and what is wrong with it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DoctorPlace")]
 struct Finding<T> {
     path: T,
     problem: Option<String>,

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::{WIDTH, count};
@@ -43,6 +44,23 @@ pub struct Args {
     pipeline: PipelineArgs,
     #[command(flatten)]
     json: JsonArg,
+}
+
+/// What a program is told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExportAnswer")]
+pub struct Told<'a> {
+    path: &'a Path,
+    /// What people call the point.
+    name: &'a str,
+    mask: Digest,
+    /// How many weights are changed, and in how many matrices.
+    weights: usize,
+    matrices: usize,
+    /// How the files came into the directory; null of a patch alone.
+    files: Option<Tally>,
+    /// The type of the weights of a model from another format.
+    dtype: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -128,10 +146,15 @@ fn tell(
 ) -> Result<()> {
     let dtype = directory.as_ref().and_then(|(contents, _)| contents.dtype);
     if args.json.json {
-        return print::json(&json!({
-            "path": out, "name": naming::without_mask(name), "mask": point.mask, "weights": patch.len(), "matrices": patch.tensors.len(),
-            "files": directory.as_ref().map(|(_, tally)| tally), "dtype": dtype.map(Written::name),
-        }));
+        return print::json(&Told {
+            path: out,
+            name: naming::without_mask(name),
+            mask: point.mask,
+            weights: patch.len(),
+            matrices: patch.tensors.len(),
+            files: directory.as_ref().map(|(_, tally)| *tally),
+            dtype: dtype.map(Written::name),
+        });
     }
     let what = if directory.is_some() { "the model at" } else { "the patch of" };
     print::line(format_args!("wrote {}: {what} {name}", args.out.display()));

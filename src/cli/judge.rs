@@ -2,10 +2,12 @@
 //!
 //! Must not know: how any judge decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::{WIDTH, count, wrap};
@@ -87,6 +89,28 @@ struct Check {
     unread: usize,
 }
 
+/// What a program is told. Values are null where nothing is to be divided.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JudgeAnswer")]
+pub struct Told<'a> {
+    judge: &'a str,
+    file: &'a Path,
+    /// The label that means yes.
+    label: &'a str,
+    /// Rows of which the judge said neither yes nor no.
+    unread: usize,
+    /// Answers that the judge and people say yes of, the judge alone, people alone, and neither.
+    both: u64,
+    judge_alone: u64,
+    people_alone: u64,
+    neither: u64,
+    accuracy: Option<Ranged>,
+    precision: Option<Ranged>,
+    recall: Option<Ranged>,
+    f1: Option<Ranged>,
+    kappa: Option<Ranged>,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let rows = labelled(args)?;
     let job = args.pipeline.job()?;
@@ -105,7 +129,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let name = args.judge.as_deref().unwrap_or(settings.kind.name);
     if args.json.json {
-        return print::json(&facts(name, args, &check));
+        return print::json(&told(name, args, &check));
     }
     print::line(table(&check.table));
     print::line("");
@@ -233,14 +257,21 @@ fn notes(name: &str, args: &Args, check: &Check) -> Vec<String> {
     notes
 }
 
-fn facts(name: &str, args: &Args, check: &Check) -> Value {
-    let Confusion { both, first, second, neither } = check.table;
-    let mut facts = json!({
-        "judge": name, "file": args.check, "label": args.yes, "unread": check.unread,
-        "both": both, "judge_alone": first, "people_alone": second, "neither": neither,
-    });
-    for (name, estimate) in values(&check.table) {
-        facts[name.to_lowercase()] = json!(estimate);
+fn told<'a>(name: &'a str, args: &'a Args, check: &Check) -> Told<'a> {
+    let table = &check.table;
+    Told {
+        judge: name,
+        file: &args.check,
+        label: &args.yes,
+        unread: check.unread,
+        both: table.both,
+        judge_alone: table.first,
+        people_alone: table.second,
+        neither: table.neither,
+        accuracy: table.accuracy(),
+        precision: table.precision(),
+        recall: table.recall(),
+        f1: table.f1(),
+        kappa: table.kappa(),
     }
-    facts
 }

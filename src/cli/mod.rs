@@ -17,6 +17,7 @@ mod grid;
 mod init;
 mod judge;
 mod look;
+mod output;
 mod pager;
 mod plan;
 mod print;
@@ -173,8 +174,8 @@ enum Command {
     Cache(cache::Args),
     /// Show what this build and this machine can do
     Doctor(doctor::Args),
-    /// Print the JSON Schema of pipeline.toml, for editors
-    Schema,
+    /// Print the JSON Schema of pipeline.toml, for editors, or that of the commands' answers
+    Schema(schema::Args),
     /// Print a script that completes dean's arguments in a shell
     Completions(completions::Args),
 }
@@ -217,7 +218,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Verify(args) => verify::run(args),
         Command::Cache(args) => cache::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(args),
         Command::Completions(args) => {
             completions::run(args);
             Ok(())

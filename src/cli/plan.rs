@@ -2,9 +2,13 @@
 //!
 //! The rows are shared with `dean status`. Must not know: how a plan is made.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use clap::Args as ClapArgs;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{self, WIDTH, count, wrap};
@@ -27,15 +31,18 @@ pub struct Args {
 }
 
 /// One node for a program. `status` has the first six fields, `plan` all of them.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlannedNode")]
 pub struct Row {
     node: String,
     /// What people call it.
     name: String,
     stage: &'static str,
-    key: Option<String>,
+    /// Null while an input is not known.
+    key: Option<Digest>,
     state: State,
-    outputs: Value,
+    /// Of what is in the store.
+    outputs: BTreeMap<String, Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,21 +54,30 @@ pub struct Row {
     price: Option<Price>,
 }
 
+/// Where an output lies.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Output")]
+struct Place {
+    digest: Digest,
+    path: PathBuf,
+    bytes: u64,
+}
+
 impl Row {
     /// What `status` says of a node.
     pub fn of(job: &Job, planned: &Planned) -> Self {
         let outputs = planned.record.iter().flat_map(|record| &record.outputs);
         let outputs = outputs.map(|(name, output)| {
             let path = job.store.blob_path(&output.digest);
-            (name.clone(), json!({ "digest": output.digest, "path": path, "bytes": output.bytes }))
+            (name.clone(), Place { digest: output.digest, path, bytes: output.bytes })
         });
         Self {
             node: planned.node.name.clone(),
             name: planned.node.title(),
             stage: planned.stage.name(),
-            key: planned.key.map(|key| key.to_string()),
+            key: planned.key,
             state: planned.state,
-            outputs: outputs.collect::<serde_json::Map<_, _>>().into(),
+            outputs: outputs.collect(),
             waits_for: None,
             params: None,
             cost: None,
@@ -78,6 +94,17 @@ impl Row {
             ..Self::of(job, planned)
         }
     }
+}
+
+/// How far off the predictions of a stage's nodes were, for a program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PredictedStage")]
+pub struct Told<'a> {
+    stage: &'a str,
+    /// How many of its nodes ran after a prediction.
+    nodes: usize,
+    /// As a share of what they took.
+    median_error: f64,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -154,10 +181,8 @@ fn tell_errors(planner: &Planner<'_>, in_json: bool) -> Result<()> {
     let pricer = Pricer::new(planner)?;
     let errors = pricer.experience.errors();
     if in_json {
-        let rows = errors
-            .iter()
-            .map(|(stage, (nodes, error))| json!({ "stage": stage, "nodes": nodes, "median_error": error }));
-        return print::json(&rows.collect::<Vec<_>>());
+        let row = |(stage, (nodes, median_error))| Told { stage, nodes, median_error };
+        return print::json(&errors.into_iter().map(row).collect::<Vec<_>>());
     }
     if errors.is_empty() {
         print::line("no node of this store ran after a prediction on this device");

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{Job, JsonArg, PipelineArgs, working_directory};
 use super::format::count;
@@ -86,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => Vec::new(),
     };
     if args.json.json {
-        return print::json(&json!({ "report": report, "missing": missing, "files": written }));
+        return print::json(&Told { report, missing, files: written });
     }
     let look = look::of_answers();
     print::line(report::text::show(&report, &look));
@@ -114,7 +115,7 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     }
     let report = report::json::read(&output(provenance::REPORT)?)?;
     if args.json.json {
-        return print::json(&json!({ "report": report, "missing": [], "files": [] }));
+        return print::json(&Told { report, missing: BTreeSet::new(), files: Vec::new() });
     }
     print::line(report::text::show(&report, &look::of_answers()));
     Ok(())
@@ -124,7 +125,7 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
 fn show_leaks(table: Vec<u8>, in_json: bool) -> Result<()> {
     let leaks = Leak::from_parquet(table)?;
     if in_json {
-        return print::json(&json!({ "leaks": leaks }));
+        return print::json(&ToldLeaks { leaks });
     }
     print::line(report::leaks::show(&leaks));
     Ok(())
@@ -155,6 +156,23 @@ fn left_out(plan: &Plan, missing: &BTreeSet<String>) -> Option<String> {
         if missing.len() == 1 { "is" } else { "are" },
         plan.called(first),
     ))
+}
+
+/// The questions that are calibration prompts, for a program.
+#[derive(Serialize, JsonSchema)]
+pub struct ToldLeaks {
+    leaks: Vec<Leak>,
+}
+
+/// What a program is told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ReportAnswer")]
+pub struct Told {
+    report: Report,
+    /// Nodes that are not in the store yet, so that the report is of what is.
+    missing: BTreeSet<String>,
+    /// What `--out` wrote.
+    files: Vec<PathBuf>,
 }
 
 /// Copies every output that has a plain name. The report comes last, so that where it is, the rest is too. It says what it was

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{Job, JsonArg, PipelineArgs};
 use super::format::{self, WIDTH, count, wrap};
@@ -19,6 +20,7 @@ use crate::engine::{Observer, Runner, State, Summary};
 use crate::error::{Error, Result};
 use crate::report::lengths::Length;
 use crate::report::{self, Report};
+use crate::store::Damage;
 
 /// Seconds of a stage that are worth a word.
 const WORTH_TELLING: f64 = 1.0;
@@ -54,6 +56,50 @@ pub struct Args {
     quiet: bool,
     #[command(flatten)]
     json: JsonArg,
+}
+
+/// What a program is told of a run.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunAnswer")]
+pub struct Told {
+    /// The run's id.
+    run: String,
+    seconds: f64,
+    /// What was computed here, in this order.
+    computed: Vec<Computed>,
+    /// Nodes that were in the store.
+    hits: Vec<String>,
+    /// What was damaged and computed again.
+    damage: Vec<Damage>,
+    /// Null where the run ended before it.
+    report: Option<Report>,
+}
+
+/// A node that was computed.
+#[derive(Serialize, JsonSchema)]
+struct Computed {
+    node: String,
+    /// What people call it.
+    name: String,
+    seconds: f64,
+}
+
+/// What a program is told of the runs of several limits of new tokens.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LengthsAnswer")]
+pub struct ToldLengths {
+    seconds: f64,
+    /// The shortest first.
+    lengths: Vec<ToldLength>,
+}
+
+/// One of these runs: what is told of every run, and its limit.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LengthAnswer")]
+struct ToldLength {
+    max_new_tokens: usize,
+    #[serde(flatten)]
+    run: Told,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -130,13 +176,11 @@ fn lengths(args: &Args, started: Instant) -> Result<()> {
             print::line(format_args!("{}:", count(max_new_tokens, "token")));
             tell(&summary, seconds);
         }
-        let mut here = self::in_json(&summary, seconds, Some(&report));
-        here["max_new_tokens"] = max_new_tokens.into();
-        in_json.insert(0, here);
+        in_json.insert(0, ToldLength { max_new_tokens, run: self::in_json(&summary, seconds, Some(&report)) });
         all.insert(0, Length { max_new_tokens, rows: report.variants });
     }
     if args.json.json {
-        return print::json(&json!({ "seconds": started.elapsed().as_secs_f64(), "lengths": in_json }));
+        return print::json(&ToldLengths { seconds: started.elapsed().as_secs_f64(), lengths: in_json });
     }
     print::line(format_args!("\n{}", report::lengths::show(&all)));
     Ok(())
@@ -226,18 +270,18 @@ fn by_stage(summary: &Summary) -> Option<String> {
     (told.len() > 1).then(|| format!("of that, {}", told.join(", ")))
 }
 
-fn in_json(summary: &Summary, seconds: f64, report: Option<&Report>) -> Value {
-    let computed: Vec<Value> = summary
-        .computed
-        .iter()
-        .map(|(node, seconds)| json!({ "node": node, "name": summary.plan.title(node), "seconds": seconds }))
-        .collect();
-    json!({
-        "run": summary.run,
-        "seconds": seconds,
-        "computed": computed,
-        "hits": hits(summary),
-        "damage": summary.damage,
-        "report": report,
-    })
+fn in_json(summary: &Summary, seconds: f64, report: Option<&Report>) -> Told {
+    let computed = summary.computed.iter().map(|(node, seconds)| Computed {
+        node: node.clone(),
+        name: summary.plan.title(node),
+        seconds: *seconds,
+    });
+    Told {
+        run: summary.run.clone(),
+        seconds,
+        computed: computed.collect(),
+        hits: hits(summary).into_iter().map(str::to_owned).collect(),
+        damage: summary.damage.clone(),
+        report: report.cloned(),
+    }
 }

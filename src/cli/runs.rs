@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 
 use clap::{Args as ClapArgs, Subcommand};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::args::Where;
@@ -55,8 +56,9 @@ struct Describe {
 }
 
 /// A run for a program.
-#[derive(Serialize)]
-struct Row {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RunRow")]
+pub struct Row {
     id: String,
     /// What a person called it, or else the two words of its job.
     name: String,
@@ -155,6 +157,9 @@ fn describe(args: &Describe) -> Result<()> {
             about.note = some(note);
         }
     })?;
+    if args.place.json.json {
+        return print::json(&Row::of(run, about));
+    }
     let kept = if about == About::default() { "nothing is said of it" } else { "it is kept from every collection" };
     print::line(format_args!("{} is called {}; {kept}", run.id, about.name.clone().unwrap_or_else(|| run.words())));
     Ok(())

@@ -61,6 +61,7 @@ pub struct Args {
 
 /// One question for a program: a line of `dean show --json`.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ShownPair")]
 pub struct Shown<'a> {
     /// What people call the variant that is compared with the base.
     name: &'a str,

@@ -4,7 +4,8 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{Job, PipelineArgs};
 use super::format::count;
@@ -12,7 +13,7 @@ use super::{print, run};
 use crate::error::{Error, Result};
 use crate::rank::Selection;
 use crate::report;
-use crate::report::joined::{self, Member};
+use crate::report::joined::{self, Joined, Member};
 
 /// The most jobs of one sweep: more were typed by mistake.
 const MOST: usize = 10_000;
@@ -154,13 +155,33 @@ fn combinations(axes: &[Axis], zip: bool, data_sets: &[&String]) -> Result<Vec<C
     Ok(picks.into_iter().map(combination).collect())
 }
 
+/// A sweep for a program.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SweepAnswer")]
+pub struct Told {
+    seconds: f64,
+    runs: Vec<SweptRun>,
+    /// Joined over draws.
+    rows: Vec<Joined>,
+}
+
+/// One job of a sweep.
+#[derive(Serialize, JsonSchema)]
+struct SweptRun {
+    /// What was set for it, as `--set` takes it.
+    set: Vec<String>,
+    run: String,
+    /// Nodes that it computed.
+    computed: usize,
+}
+
 /// Runs every combination, and shows all of them as one table.
 pub fn sweep(pipeline: &PipelineArgs, axes: &[Axis], zip: bool, quiet: bool, in_json: bool) -> Result<()> {
     let started = Instant::now();
     let data_sets = pipeline.pipeline()?.data;
     let all = combinations(axes, zip, &data_sets.keys().collect::<Vec<_>>())?;
     let jobs: Vec<Job> = all.iter().map(|combination| job(pipeline, combination)).collect::<Result<_>>()?;
-    let (mut members, mut rows) = (Vec::new(), Vec::new());
+    let (mut members, mut runs) = (Vec::new(), Vec::new());
     for (number, (combination, job)) in all.into_iter().zip(&jobs).enumerate() {
         if !in_json {
             print::line(format_args!("[{}/{}] {}", number + 1, jobs.len(), combination.sets.join("  ")));
@@ -172,13 +193,13 @@ pub fn sweep(pipeline: &PipelineArgs, axes: &[Axis], zip: bool, quiet: bool, in_
             (Some(masks), Some(points)) => Some(Selection::from_parquet(masks, points)?),
             _ => None,
         };
-        rows.push(json!({ "set": combination.sets, "run": summary.run, "computed": summary.computed.len() }));
+        runs.push(SweptRun { set: combination.sets, run: summary.run, computed: summary.computed.len() });
         members.push(Member { settings: combination.settings, report: report::json::read(&report)?, selection });
     }
     let joined = joined::join(&members);
     if in_json {
         let seconds = started.elapsed().as_secs_f64();
-        return print::json(&json!({ "seconds": seconds, "runs": Value::from(rows), "rows": joined }));
+        return print::json(&Told { seconds, runs, rows: joined });
     }
     print::line(format_args!("\n{}, joined over draws:\n\n{}", count(members.len(), "run"), joined::show(&joined)));
     Ok(())

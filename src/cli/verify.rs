@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::args::{JsonArg, PipelineArgs, working_directory};
 use super::format::{bytes, count};
@@ -31,6 +32,18 @@ pub struct Args {
     pipeline: PipelineArgs,
     #[command(flatten)]
     json: JsonArg,
+}
+
+/// What a program is told.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "VerifyAnswer")]
+pub struct Told<'a> {
+    /// What people call the point.
+    name: &'a str,
+    mask: Digest,
+    /// How many weights the patch changes.
+    weights: usize,
+    comparison: &'a Comparison,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -64,9 +77,8 @@ pub fn run(args: &Args) -> Result<()> {
     let found = compare(&dir, &contents)?;
     let name = point::name(&points, &mask);
     if args.json.json {
-        print::json(
-            &json!({ "name": naming::without_mask(&name), "mask": mask, "weights": patch.len(), "comparison": found }),
-        )?;
+        let name = naming::without_mask(&name);
+        print::json(&Told { name, mask, weights: patch.len(), comparison: &found })?;
     }
     if let Some(first) = found.differences.first() {
         let more = match found.differences.len() {

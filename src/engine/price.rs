@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ const NOISE: f64 = 1.15;
 const SCALED: f64 = 1.5;
 
 /// What something takes, in seconds or bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Range {
     pub expected: f64,
     pub low: f64,
@@ -45,7 +46,7 @@ impl Range {
 }
 
 /// What a node will cost.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Price {
     pub seconds: Range,
     pub bytes: Range,

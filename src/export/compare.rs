@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::contents::{Contents, OWN};
@@ -15,7 +16,7 @@ use crate::files;
 use crate::model::source::layout::{MORE_TEMPLATES, is_looked_into};
 
 /// What a comparison found.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Comparison {
     pub files: usize,
     pub bytes: u64,
@@ -25,7 +26,7 @@ pub struct Comparison {
 }
 
 /// A file that is not what it should be.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
     pub file: PathBuf,
     #[serde(flatten)]
@@ -33,7 +34,7 @@ pub struct Difference {
 }
 
 /// How a file differs.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "how", rename_all = "lowercase")]
 pub enum How {
     Missing,

@@ -12,6 +12,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -32,7 +33,7 @@ pub struct Ways<'a> {
 }
 
 /// How the files came into the directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tally {
     /// Shards that were copied and edited.
     pub edited: usize,

@@ -6,13 +6,14 @@ mod cgroup;
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sysinfo::{MemoryRefreshKind, System};
 
 use crate::files;
 
 /// The machine's memory, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Memory {
     /// What the machine has.
     pub total_bytes: u64,

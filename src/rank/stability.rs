@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::mask::Mask;
@@ -14,7 +15,7 @@ use super::top::k;
 use crate::error::{Error, Result};
 
 /// The tops of two rank tables, over all matrices of which k is at least one weight.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct TopOverlap {
     pub matrices: u64,
     /// The smallest and the largest k = floor(fraction * N).
@@ -29,7 +30,7 @@ pub struct TopOverlap {
 }
 
 /// Two masks as sets of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MaskOverlap {
     /// The sizes of both.
     pub weights: (u64, u64),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Measured;
@@ -12,7 +13,7 @@ use crate::judge::controls::{CONTROLS, Control};
 use crate::stats::{Confusion, Ranged};
 
 /// What two judges say of the same answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
     pub one: String,
     pub other: String,
@@ -27,7 +28,7 @@ pub struct Agreement {
 }
 
 /// What a judge said of one control.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgeControl {
     pub judge: String,
     pub control: String,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::{self, Agreement, JudgeControl};
@@ -22,7 +23,7 @@ use crate::tables::{ControlKind, Outcome, Tokens};
 pub const SCHEMA: u32 = 2;
 
 /// Everything that was measured, and how it compares with the base.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -52,7 +53,7 @@ pub struct Report {
 }
 
 /// How the rows were drawn anew for the intervals [`Paired::bootstrap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bootstrap {
     pub draws: u32,
     pub seed: u64,
@@ -92,7 +93,7 @@ pub struct Measured {
 }
 
 /// One variant of a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VariantReport {
     /// `base`, or the beginning of the mask's digest.
     pub variant: String,
@@ -113,14 +114,14 @@ pub struct VariantReport {
     pub outcomes: Vec<Finding>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PointReport {
     pub p: Option<f64>,
     pub q: f64,
 }
 
 /// Beside which mask a control stands, and how its weights were chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ControlReport {
     pub of: Digest,
     pub kind: ControlKind,
@@ -133,7 +134,7 @@ pub struct ControlReport {
 }
 
 /// The rows that a data set was scored on. Rows are the same if their token ids are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CalibrationReport {
     pub samples: u64,
     /// Rows that repeat an earlier one of the set.
@@ -143,7 +144,7 @@ pub struct CalibrationReport {
 }
 
 /// The one value that a measure has on all rows of a set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Who measured: the node's name without the variant.
     pub by: String,
@@ -182,7 +183,7 @@ pub struct Finding {
 }
 
 /// Why a value is not a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Why {
     #[serde(rename = "no row could be read")]
     Unread,

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::Digest;
 
 /// What a report was made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// `dean` and its version.
     pub tool: String,
@@ -26,7 +27,7 @@ pub struct Job {
 }
 
 /// A model as it was named, and what it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
     pub source: String,
     pub digests: BTreeMap<String, Digest>,
@@ -34,7 +35,7 @@ pub struct Model {
 
 /// One node: everything that its key is made of. Seeds and numbers of rows are among its parameters, the digests of files among its
 /// inputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobNode {
     pub stage: String,
     pub version: u32,

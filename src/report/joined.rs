@@ -4,6 +4,7 @@
 //! with the interval that holds the spread between them; and beside each point stands how much the masks of two draws have in
 //! common. Must not know: how runs are made, where they are kept.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::facts::{Finding, Report, VariantReport};
@@ -24,7 +25,7 @@ pub struct Member {
 }
 
 /// All draws of one setting at one point.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Joined {
     pub settings: Vec<(String, String)>,
     /// p and q; `None` for the base.
@@ -38,7 +39,7 @@ pub struct Joined {
 }
 
 /// One measure over all draws.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JoinedFinding {
     pub by: String,
     pub set: String,

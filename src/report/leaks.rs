@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::questions::{Question, Rows, by_set};
@@ -13,7 +14,7 @@ use crate::layout::{Align, Table};
 use crate::tables::{CalibrationPrompt, Leak, Likeness};
 
 /// The leaks of one question set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeakReport {
     /// All questions of the set.
     pub questions: u64,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Finding, Measured, Values, VariantReport, grouped};
@@ -23,7 +24,7 @@ mod tests;
 pub const LEVEL: f64 = 0.05;
 
 /// One measure of one set, compared row by row with the base.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Paired {
     /// Rows with a reading in both.
     pub rows: u64,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Measured, VariantReport};
@@ -28,7 +29,7 @@ choices! {
 }
 
 /// How the best point was chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TuningReport {
     /// The sets that are divided or have a goal, by name.
     pub sets: BTreeMap<String, TunedSet>,
@@ -43,7 +44,7 @@ pub struct TuningReport {
 }
 
 /// One set of questions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TunedSet {
     pub goal: Goal,
     /// Whether the choice was made on it.
@@ -56,7 +57,7 @@ pub struct TunedSet {
 }
 
 /// The variant with the largest gain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Best {
     /// `variant` of the report's row.
     pub variant: String,
@@ -68,7 +69,7 @@ pub struct Best {
 }
 
 /// By how much the largest gain is too large if no variant does anything.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// The standard error of a gain, the root mean square over the variants.
     pub standard_error: f64,

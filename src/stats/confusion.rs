@@ -2,6 +2,7 @@
 //!
 //! Must not know: whose opinions they are, what is judged.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Z, wilson};
@@ -20,7 +21,7 @@ pub struct Confusion {
 }
 
 /// A value with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ranged {
     pub value: f64,
     pub interval: (f64, f64),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::memo::Memo;
@@ -16,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 
 /// What [`Store::fsck`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FsckReport {
     /// How many blobs were hashed, and their bytes.
     pub blobs: u64,
@@ -47,7 +48,7 @@ impl FsckReport {
 }
 
 /// An output of a record without its blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MissingOutput {
     pub stage: String,
     pub key: Digest,
@@ -56,7 +57,7 @@ pub struct MissingOutput {
 }
 
 /// Where the bytes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DiskUse {
     /// Bytes of the blobs each stage's records name, each blob once per stage. Equal outputs of two
     /// stages are one blob, so the sum may exceed `blobs`.
@@ -73,7 +74,7 @@ pub struct DiskUse {
 }
 
 /// One usable record, for a list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Listed {
     pub stage: String,
     pub key: Digest,

@@ -17,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::live::Living;
@@ -44,7 +45,7 @@ impl Default for GcOptions {
 }
 
 /// What was removed (or, in a dry run, would be), by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GcReport {
     pub runs: Removed,
     pub records: Removed,
@@ -68,7 +69,7 @@ impl GcReport {
 }
 
 /// What was removed: the paths relative to the store, and their total size.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Removed {
     pub names: Vec<String>,
     pub bytes: u64,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Store, compact, place, unique};
 use crate::digest::Digest;
 
 /// A file that was not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Damage {
     /// What it is: `artifact`, `record of select`.
     pub what: String,
@@ -27,7 +28,7 @@ pub struct Damage {
 }
 
 /// A small file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unusable {
     pub path: PathBuf,
     pub reason: String,

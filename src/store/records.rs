@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::blobs::Output;
@@ -57,7 +58,7 @@ impl From<f64> for Cost {
 }
 
 /// One output: an artifact and its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputRef {
     pub digest: Digest,
     pub bytes: u64,

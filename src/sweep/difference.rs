@@ -5,17 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::naming;
 use crate::rank::{Mask, Selection, mask_overlap};
 use crate::report::{self, VariantReport};
 use crate::store::{Run, Store};
 use crate::tables::{Answer, Row};
 
 /// What differs between two runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Difference {
     /// Settings that differ, with their values; null where one has none.
     pub settings: Vec<Setting>,
@@ -30,21 +32,23 @@ pub struct Difference {
 /// p, if the rule uses one, and q.
 pub type PointName = (Option<f64>, f64);
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Setting {
     pub key: String,
     pub values: (Value, Value),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nodes {
     pub same: usize,
     pub different: usize,
     pub only: (usize, usize),
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PointDifference {
+    /// What people call the point.
+    pub name: String,
     /// `None` for the base.
     pub point: Option<PointName>,
     /// How many weights each mask has, and how many both have.
@@ -56,7 +60,7 @@ pub struct PointDifference {
     pub values: Vec<ValueDifference>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ValueDifference {
     pub by: String,
     pub set: String,
@@ -145,7 +149,8 @@ fn at(point: Option<PointName>, left: &Side<'_>, right: &Side<'_>) -> Result<Poi
     let (here, there) = (left.label(point), right.label(point));
     let answers = left.answers(&here)?.zip(right.answers(&there)?).map(|(one, other)| changed(&one, &other));
     let values = left.variant(&here).zip(right.variant(&there)).map_or(Vec::new(), |(one, other)| values(one, other));
-    Ok(PointDifference { point, weights, shared, answers, values })
+    let name = point.map_or_else(|| naming::BASE.to_owned(), |(p, q)| naming::point(p, q));
+    Ok(PointDifference { name, point, weights, shared, answers, values })
 }
 
 /// The questions that both answered, and those whose answers differ.

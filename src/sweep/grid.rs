@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::Pipeline;
@@ -20,7 +21,7 @@ use crate::rank::{self, Point, RankTable, Selection};
 const MASKS: usize = 200;
 
 /// One point of the grid.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GridPoint {
     /// What people call it.
     pub name: String,

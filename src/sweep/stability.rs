@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::{Data, Pipeline};
@@ -56,7 +57,7 @@ fn comparisons(seeds: u64) -> Vec<(Part, Part, String)> {
 }
 
 /// The overlap of one data set's tops.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TopRow {
     pub data: String,
     /// `p` or `q`: which of a point's shares the rule uses for this set.
@@ -72,7 +73,7 @@ pub struct TopRow {
 }
 
 /// The overlap of the masks that a point gives.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MaskRow {
     /// What people call the point.
     pub name: String,
@@ -84,7 +85,7 @@ pub struct MaskRow {
 }
 
 /// Everything that was compared.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Stability {
     pub rule: String,
     /// By data set in the order of the rule, then by fraction.

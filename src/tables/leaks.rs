@@ -4,6 +4,7 @@
 //! compared.
 
 use arrow::datatypes::{DataType, Field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Row, text, whole};
@@ -22,7 +23,7 @@ choices! {
 }
 
 /// A question and the calibration prompt that is closest to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Leak {
     /// The question set's name.
     pub set: String,

@@ -23,6 +23,7 @@
 //! | `questions.rs` | which questions are left out, and which a point is chosen on |
 //! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `names.rs` | what variants are called, and that it can be typed |
+//! | `output.rs` | what `--json` answers has the documented form |
 //! | `scoring.rs` | what is scored, on which rows, and how stable that is |
 //! | `bad_input.rs` | what a user sees when pipeline, command line or data are wrong, one message after the other |
 //! | `bad_model.rs` | the same of models |
@@ -53,6 +54,7 @@ mod judges;
 mod kill;
 mod model_files;
 mod names;
+mod output;
 mod pins;
 mod questions;
 mod report;

@@ -7,6 +7,7 @@
 mod gguf;
 mod llama;
 mod random;
+pub mod schema;
 mod script;
 mod tokenizer;
 
