@@ -101,6 +101,23 @@ fn control_masks(planning: &Planning<'_>) -> Result<Option<Arc<Vec<Control>>>> {
     planning.parsed([(controls::NODE, controls::TABLE)], |[table]| Control::from_parquet(table))
 }
 
+/// The base and the variants that the rule chose, in the order of their masks.
+struct Selected(Vec<Variant>);
+
+/// Names and turns are found once for a selection, and not by each stage in each plan.
+fn selected(planning: &Planning<'_>) -> Result<Option<Arc<Selected>>> {
+    planning.parsed([("select", "masks"), ("select", "points")], |[masks, points]| {
+        let selection = Selection::from_parquet(masks, points)?;
+        let turns = turns::turns(&selection);
+        let variant = |mask: &Mask| {
+            let after_the_base = 2 + turns.get(&mask.digest).copied().unwrap_or_default();
+            Variant { turn: after_the_base, ..Variant::of_mask(mask.digest, &selection.points) }
+        };
+        let chosen = selection.masks.iter().filter(|mask| !mask.is_empty()).map(variant);
+        Ok(Selected(std::iter::once(Variant::base(&selection.points)).chain(chosen).collect()))
+    })
+}
+
 /// The variants that planning knows.
 pub struct Variants {
     /// The base, then those that the rule chose, then the controls; each mask once.
@@ -111,16 +128,10 @@ pub struct Variants {
 
 /// The base and every distinct patch, as far as selection and controls are known.
 pub fn variants(planning: &Planning<'_>) -> Result<Variants> {
-    let Some(selection) = selection(planning)? else {
+    let Some(selected) = selected(planning)? else {
         return Ok(Variants { all: vec![Variant::base(&[])], unknown: Some("select") });
     };
-    let mut all = vec![Variant::base(&selection.points)];
-    let turns = turns::turns(&selection);
-    let variant = |mask: &Mask| {
-        let after_the_base = 2 + turns.get(&mask.digest).copied().unwrap_or_default();
-        Variant { turn: after_the_base, ..Variant::of_mask(mask.digest, &selection.points) }
-    };
-    all.extend(selection.masks.iter().filter(|mask| !mask.is_empty()).map(variant));
+    let mut all = selected.0.clone();
     let Some(controls) = control_masks(planning)? else {
         return Ok(Variants { all, unknown: Some(controls::NODE) });
     };
