@@ -142,6 +142,8 @@ const CASES: &[(&str, &[&str], Change)] = &[
     ("perplexity.window", &[], Set(&["perplexity.window=16"])),
     ("perplexity.join", &[], Set(&["perplexity.join=\"wikitext-rows\""])),
     ("perplexity.limit", &[], Set(&["perplexity.limit=1"])),
+    ("inspect.caution", &[], Set(&["inspect.caution={fairness=[\"no\"]}"])),
+    ("the cautionary phrases that come with dean", &[], Named("caution")),
     ("report.drop_leaked", &[], Set(&["report.drop_leaked=true"])),
     ("run.device", &[], Set(&["run.device=\"cpu\""])),
     ("run.store", &[], Set(&["run.store=\"elsewhere\""])),

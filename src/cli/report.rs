@@ -51,6 +51,9 @@ pub struct Args {
     /// List the questions that are calibration prompts, as they are or nearly
     #[arg(long, conflicts_with = "out")]
     leaks: bool,
+    /// Show how often answers say cautionary phrases, before and after
+    #[arg(long, conflicts_with_all = ["out", "leaks"])]
+    phrases: bool,
     #[command(flatten)]
     json: JsonArg,
 }
@@ -90,6 +93,10 @@ pub fn run(args: &Args) -> Result<()> {
         return print::json(&Told { report, missing, files: written });
     }
     let look = look::of_answers();
+    if args.phrases {
+        print::line(report::phrases::show(&report));
+        return Ok(());
+    }
     print::line(report::text::show(&report, &look));
     if let Some(text) = left_out(&plan, &missing) {
         print::line(format_args!("\n{}", wrap(&text, look.width, 2)));
@@ -117,7 +124,10 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     if args.json.json {
         return print::json(&Told { report, missing: BTreeSet::new(), files: Vec::new() });
     }
-    print::line(report::text::show(&report, &look::of_answers()));
+    print::line(match args.phrases {
+        true => report::phrases::show(&report),
+        false => report::text::show(&report, &look::of_answers()),
+    });
     Ok(())
 }
 

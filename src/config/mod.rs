@@ -33,7 +33,8 @@ use serde::{Serialize, Serializer};
 
 pub use schema::{keys, schema};
 pub use settings::{
-    Controls, Data, Divergence, Generate, Judge, Model, Patch, Perplexity, Questions, Report, Run, Score, Tokenize,
+    Controls, Data, Divergence, Generate, Inspect, Judge, Model, Patch, Perplexity, Questions, Report, Run, Score,
+    Tokenize,
 };
 pub use values::Window;
 
@@ -81,6 +82,7 @@ pub struct Pipeline {
     pub divergence: Option<Divergence>,
     /// None: perplexity is not measured.
     pub perplexity: Option<Perplexity>,
+    pub inspect: Inspect,
     pub report: Report,
     pub run: Run,
 }

@@ -33,6 +33,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         mut judges,
         divergence,
         mut perplexity,
+        inspect,
         report,
         mut run,
     } = settings;
@@ -95,6 +96,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         judges,
         divergence,
         perplexity,
+        inspect,
         report,
         run,
     })

@@ -19,6 +19,7 @@ use super::schema;
 use super::values::{Shares, Window, device, limit, named, positive, source};
 use crate::choice::Choice;
 use crate::data::{Join, Layout, TooLong, Turns};
+use crate::inspect::caution::Lists;
 use crate::model::device::{Device, Precision};
 use crate::model::matrix::{Layers, Modules};
 use crate::model::patch::Action;
@@ -70,6 +71,9 @@ pub struct Settings {
     pub divergence: Divergence,
     /// The price in ordinary ability; left out where this section is absent.
     pub perplexity: Option<Perplexity>,
+    /// What is read off answers without a judge.
+    #[serde(default)]
+    pub inspect: Inspect,
     /// What of all that was measured is shown, and how.
     #[serde(default)]
     pub report: Report,
@@ -367,6 +371,16 @@ pub struct Perplexity {
     #[serde(default, deserialize_with = "limit")]
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,
+}
+
+/// `[inspect]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inspect {
+    /// Cautionary phrases to count, by question set; in place of those that come with dean.
+    ///
+    /// Key: inspect.
+    pub caution: Lists,
 }
 
 /// `[report]`

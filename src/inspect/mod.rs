@@ -1,9 +1,12 @@
-//! What can be read off an answer without a judge: whether it is empty, cut, repeats itself, or has no words in it.
+//! What can be read off an answer without a judge: whether it is empty, cut, repeats itself, or has no words in it, and how often
+//! it says cautionary phrases.
 //!
-//! An inspection sees the text of one answer and whether it was cut. It is the same for every model, language and question set.
+//! An inspection sees the text of one answer and whether it was cut. It is the same for every model, language and question set, but
+//! for the phrases, of which each set has a list.
 //! Each is one file in this folder and one line in [`INSPECTIONS`]. Must not know: tables, models, variants, judges, and what
 //! a report says of a measure.
 
+pub mod caution;
 mod cut;
 mod degenerate;
 mod empty;
@@ -20,6 +23,8 @@ pub struct Inspected<'a> {
     pub answer: &'a str,
     /// Whether it ends at the limit of new tokens or inside a thought.
     pub is_cut: bool,
+    /// The cautionary phrases that are looked for.
+    pub phrases: &'a [String],
 }
 
 /// One member of the registry.
@@ -32,8 +37,14 @@ pub trait Inspection: Sync {
 }
 
 /// Every inspection. Outcomes of an answer have this order.
-pub const INSPECTIONS: &[&dyn Inspection] =
-    &[&empty::Empty, &cut::Cut, &repeating::Repeating, &not_words::NotWords, &degenerate::Degenerate];
+pub const INSPECTIONS: &[&dyn Inspection] = &[
+    &empty::Empty,
+    &cut::Cut,
+    &repeating::Repeating,
+    &not_words::NotWords,
+    &degenerate::Degenerate,
+    &caution::Caution,
+];
 
 /// The measures of an answer and their values, of all inspections.
 pub fn inspect(answer: &Inspected<'_>) -> Vec<(String, f64)> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::facts::{Finding, Report, VariantReport};
 use super::measures::{Measure, Summary, find};
 use super::text::signed;
+use crate::inspect::caution::is_count;
 use crate::layout::{Align, Table, WIDTH, wrap};
 use crate::naming;
 use crate::rank::{Mask, Selection, mask_overlap};
@@ -176,7 +177,8 @@ fn columns(rows: &[Joined]) -> Vec<(String, Measure)> {
     let mut columns: Vec<(String, Measure)> = Vec::new();
     for found in rows.iter().flat_map(|row| &row.findings) {
         let measure = find(&found.measure);
-        let is_told = !matches!(measure.summary, Summary::Flaw { .. } | Summary::Portion { .. });
+        let has_column = !matches!(measure.summary, Summary::Flaw { .. } | Summary::Portion { .. } | Summary::Detail);
+        let is_told = has_column && !is_count(&found.measure);
         if is_told && !columns.iter().any(|(set, known)| *set == found.set && known.name == measure.name) {
             columns.push((found.set.clone(), measure));
         }

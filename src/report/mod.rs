@@ -8,6 +8,7 @@
 //! | `agreement.rs` | how far judges agree, and what they said of controls |
 //! | `answers.rs` | which answers are not the base's, and which questions are one question |
 //! | `job.rs` | what a report was made of: model, digests, seeds, versions |
+//! | `phrases.rs` | how often answers say cautionary phrases, before and after |
 //! | `questions.rs` | questions, and rows of them that count somewhere |
 //! | `leaks.rs` | questions that are calibration prompts |
 //! | `split.rs` | a set's questions in two parts, for tuning and for testing |
@@ -30,6 +31,7 @@ pub mod leaks;
 pub mod lengths;
 pub mod measures;
 pub mod paired;
+pub mod phrases;
 pub mod questions;
 pub mod split;
 pub mod text;

@@ -28,7 +28,8 @@ pub(super) use numbers::signed;
 /// The tables and their notes.
 pub fn show(report: &Report, look: &Look) -> String {
     let blocks = columns::blocks(&report.variants);
-    let tables = pages::tables(&report.variants, &blocks, look.width);
+    let best = report.tuning.as_ref().and_then(|tuning| Some(tuning.best.as_ref()?.variant.as_str()));
+    let tables = pages::tables(&report.variants, best, &blocks, look.width);
     let mut parts: Vec<String> = tables.iter().map(|table| table.painted(look)).collect();
     // That a judge cannot be believed is the first thing to know.
     let mut notes = nonsense(&report.controls);

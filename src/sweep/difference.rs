@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::inspect::caution::PHRASE;
 use crate::naming;
 use crate::rank::{Mask, Selection, mask_overlap};
 use crate::report::{self, VariantReport};
@@ -168,7 +169,8 @@ fn values(one: &VariantReport, other: &VariantReport) -> Vec<ValueDifference> {
     let theirs: BTreeMap<_, _> =
         other.outcomes.iter().map(|found| ((&found.by, &found.set, &found.measure), found.value)).collect();
     let mut values = Vec::new();
-    for found in &one.outcomes {
+    // There are too many phrases to list each that is said once more; all of them together are one value.
+    for found in one.outcomes.iter().filter(|found| !found.measure.starts_with(PHRASE)) {
         let Some(theirs) = theirs.get(&(&found.by, &found.set, &found.measure)) else { continue };
         if *theirs != found.value {
             let (by, set, measure) = (found.by.clone(), found.set.clone(), found.measure.clone());

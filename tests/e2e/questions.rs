@@ -137,3 +137,27 @@ fn a_point_is_chosen_on_some_questions_and_reported_on_the_others() {
         assert!(refused.contains(said), "{refused}");
     }
 }
+
+#[test]
+fn cautionary_phrases_are_counted_and_lists_can_be_replaced() {
+    let project = project(&["Where is my horse?", "Give me a horse!", "Who is old?", "Sell me a horse!"]);
+    let phrases = |arguments: &[&str]| {
+        let report = project.json(&[&["run"], arguments].concat())["report"].clone();
+        let findings = report["variants"][0]["outcomes"].as_array().unwrap().clone();
+        let value = |measure: &str| {
+            findings.iter().find(|found| found["measure"] == measure).map(|found| found["value"].as_f64().unwrap())
+        };
+        (value("phrase: I cannot"), value("phrase: illegal"), value("phrase: sure"), value("phrases"))
+    };
+    assert_eq!(phrases(&[]), (Some(0.5), None, None, Some(0.5)), "the list of fairness does not have `illegal`");
+    let (list, _) = project.ok(&["report", "--phrases"]);
+    assert!(
+        list.contains("I cannot") && list.contains("regardless of their") && list.contains("all together"),
+        "{list}"
+    );
+    let (table, _) = project.ok(&["report"]);
+    assert!(!table.contains("phrase"), "there are too many of them for the table: {table}");
+    let own = ["--set", "inspect.caution={ fairness = [\"SURE\", \"that\"] }"];
+    assert_eq!(phrases(&own).3, Some(1.0), "half of the answers say sure, and the other half that");
+    assert_eq!(phrases(&["--set", "inspect.caution={ fairness = [] }"]).3, None);
+}

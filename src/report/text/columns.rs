@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::numbers::{digits, interval, p_value, percent, ratio, signed};
+use crate::inspect::caution::is_count;
 use crate::layout::{Align, Cell, Table, Tone};
 use crate::report::facts::{Finding, VariantReport, Why};
 use crate::report::measures::{Measure, Summary, find, measures};
@@ -33,7 +34,7 @@ pub enum Detail {
 pub fn blocks(rows: &[VariantReport]) -> Vec<Block> {
     let order: BTreeMap<String, usize> = measures().map(|measure| measure.name.into_owned()).zip(0..).collect();
     let place = |measure: &str| order.get(measure).copied().unwrap_or(order.len());
-    let all = || rows.iter().flat_map(|row| &row.outcomes);
+    let all = || rows.iter().flat_map(|row| &row.outcomes).filter(|found| !is_count(&found.measure));
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in all() {
         let here = place(&finding.measure);

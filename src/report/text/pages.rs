@@ -35,10 +35,10 @@ const EXTENTS: [Extent; 5] = [
 const NEEDED: usize = 2;
 
 /// The tables, of the greatest extent that fits.
-pub fn tables(rows: &[VariantReport], blocks: &[Block], width: usize) -> Vec<Table> {
+pub fn tables(rows: &[VariantReport], best: Option<&str>, blocks: &[Block], width: usize) -> Vec<Table> {
     let shown: Vec<&Block> = blocks.iter().filter(|block| block.has_columns()).collect();
     let packed: Vec<(Vec<Table>, bool)> =
-        EXTENTS.iter().map(|extent| pack(rows, blocks, &shown, *extent, width)).collect();
+        EXTENTS.iter().map(|extent| pack(rows, best, blocks, &shown, *extent, width)).collect();
     let needed = packed.iter().skip(NEEDED).find(|(_, fits)| *fits).map_or(usize::MAX, |(tables, _)| tables.len());
     let chosen = packed.iter().position(|(tables, fits)| *fits && tables.len() <= needed);
     let chosen = chosen.unwrap_or(EXTENTS.len() - 1);
@@ -46,8 +46,17 @@ pub fn tables(rows: &[VariantReport], blocks: &[Block], width: usize) -> Vec<Tab
 }
 
 /// The blocks, as many beside each other as fit, and whether every table fits.
-fn pack(rows: &[VariantReport], all: &[Block], shown: &[&Block], extent: Extent, width: usize) -> (Vec<Table>, bool) {
-    let page = |blocks: &[&Block], number: usize| table(rows, all, blocks, extent, number == 0, width);
+fn pack(
+    rows: &[VariantReport],
+    best: Option<&str>,
+    all: &[Block],
+    shown: &[&Block],
+    extent: Extent,
+    width: usize,
+) -> (Vec<Table>, bool) {
+    let page = |blocks: &[&Block], number: usize| {
+        table(rows, best.filter(|_| number == 0), all, blocks, extent, number == 0, width)
+    };
     let mut pages: Vec<Vec<&Block>> = vec![Vec::new()];
     // The narrow columns of one set stay together.
     for blocks in shown.chunk_by(|one, next| one.set == next.set && !one.is_compared() && !next.is_compared()) {
@@ -66,9 +75,10 @@ fn pack(rows: &[VariantReport], all: &[Block], shown: &[&Block], extent: Extent,
     (tables, fits)
 }
 
-/// One table; the first says which other points give a variant.
+/// One table; the first says which other points give a variant, and which variant is the best.
 fn table(
     rows: &[VariantReport],
+    best: Option<&str>,
     all: &[Block],
     page: &[&Block],
     extent: Extent,
@@ -106,6 +116,9 @@ fn table(
             cells.iter_mut().for_each(|cell| cell.tone = Some(Tone::Faint));
         }
         table.cells(cells);
+        if best == Some(row.variant.as_str()) {
+            table.line("  best by the goals".into());
+        }
         // The base has no point of its own; those that select nothing are in the notes.
         for point in row.points.iter().skip(1).filter(|_| row.mask.is_some() && is_first) {
             table.line(clip(&format!("  also {}", point_text(point)), width));
