@@ -47,6 +47,7 @@ def prompts(chosen):
         "generate.max_new_tokens=1",
         # Nothing is scored for this.
         'score.method="random"',
+        'controls.points="none"',
         "select.points=[[1e-5,1e-5]]",
         "data.fairness.samples=2",
         "data.privacy.samples=2",

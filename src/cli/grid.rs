@@ -145,10 +145,10 @@ mod tests {
             here(1e-5, 2e-5, 1_204, "some", Some((Some(1e-5), 1e-5))),
         ];
         insta::assert_snapshot!(table(&points), @"
-        point           weights  mask      changes at
-        p=1e-5 q=1e-6        0  8ac49f51  q 1.250e-6  empty: equals the base
-        p=q=1e-5          1204  2f610cf2  q 1.250e-5
-        p=1e-5 q=2e-5     1204  2f610cf2  q 2.500e-5  same as p=q=1e-5
+        point          weights  mask      changes at
+        p=1e-5 q=1e-6        0  8ac49f51  q=1.250e-6  empty: equals the base
+        p=q=1e-5          1204  2f610cf2  q=1.250e-5
+        p=1e-5 q=2e-5     1204  2f610cf2  q=2.500e-5  same as p=q=1e-5
         ");
         assert!(map(&points).is_none(), "one p is no map");
     }

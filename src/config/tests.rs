@@ -152,6 +152,12 @@ fn the_defaults_are_those_of_the_schema() {
       },
       "divergence": null,
       "perplexity": null,
+      "inspect": {
+        "caution": {}
+      },
+      "report": {
+        "drop_leaked": false
+      },
       "run": {
         "device": "auto",
         "store": "DIR/artifacts",
@@ -171,7 +177,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
-    known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, run
+    known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]

@@ -186,9 +186,9 @@ fn lengths_show_what_hangs_on_where_answers_are_cut() {
     let (told, _) = project.ok(&["run", "--quiet", "--lengths", "2,8"]);
     insta::assert_snapshot!(told, @"
     8 tokens:
-    nothing to do: all 27 nodes are in the store
+    nothing to do: all 28 nodes are in the store
     2 tokens:
-    nothing to do: all 27 nodes are in the store
+    nothing to do: all 28 nodes are in the store
 
                              2 tokens           8 tokens
     set       point          share change  cut   share change cut

@@ -26,7 +26,7 @@ fn slips_in_the_pipeline_file() {
     ");
     insta::assert_snapshot!(slip("[perplexity]", "[perplexty]"), @"
     error: pipeline.toml:28:2: unknown section [perplexty]; did you mean `perplexity`?
-    hint: known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, run
+    hint: known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
     ");
     insta::assert_snapshot!(slip("cap = 0.05", "cap = \"much\""), @"
     error: pipeline.toml:20:7: `cap` must be a number, found a string
@@ -70,10 +70,7 @@ fn slips_on_the_command_line() {
     hint: name the pipeline file with --config FILE
     ");
     insta::assert_snapshot!(project.refused(&["run", "--until", "scoring"]), @"
-    error: invalid value 'scoring' for '--until <STAGE>'
-      [possible values: tokenize, score, select, controls, patch, generate, judge, perplexity, report]
-
-      tip: a similar value exists: 'score'
+    error: invalid value 'scoring' for '--until <STAGE|TIME>': it is neither a stage (tokenize, score, select, controls, patch, generate, inspect, judge, divergence, perplexity, report) nor a time of day such as 07:00
 
     For more information, try '--help'.
     ");
@@ -317,7 +314,7 @@ fn other_directories_and_other_names() {
     hint: name the store with --store DIR, or a pipeline with --config FILE
     ");
     insta::assert_snapshot!(project.refused(&["cache", "pin", "2020"]), @"
-    error: no run begins with `2020` in [store]
+    error: no run is called `2020`, or begins so, in [store]
     hint: the store has no runs yet: `dean run` makes one
     ");
     insta::assert_snapshot!(project.refused(&["report"]), @"

@@ -142,7 +142,10 @@ fn text_files_of_a_model_that_are_broken() {
         }
         project.refused(&["run"])
     };
-    insta::assert_snapshot!(with("model/config.json", Some("{")), @"error: [project]/model/config.json is not JSON: EOF while parsing an object at line 1 column 1");
+    insta::assert_snapshot!(with("model/config.json", Some("{")), @"
+    error: [project]/model/config.json is not JSON: EOF while parsing an object at line 1 column 1
+    hint: download the model again
+    ");
     insta::assert_snapshot!(with("model/tokenizer.json", None), @"
     error: [project]/model has neither tokenizer.json nor tokenizer.model
     hint: make one with transformers: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)`

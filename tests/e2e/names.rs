@@ -30,8 +30,45 @@ fn every_screen_calls_a_variant_by_its_points() {
     let project = Project::new();
     project.edit("cap = 0.05", "method = \"magnitude\"\ncap = 0.05");
     project.ok(&["run", "--until", "score"]);
-    insta::assert_snapshot!(shown(&project, &["grid"]), @"");
-    insta::assert_snapshot!(shown(&project, &["plan"]), @"");
+    insta::assert_snapshot!(shown(&project, &["grid"]), @"
+    point | weights | mask | changes at
+    p=6e-3 q=3e-2 | 54 | 6db48384 | q=3.125e-2, p=7.812e-3
+    p=3e-3 q=5e-2 | 108 | a77a2cfe | p=5.208e-3
+    p=4e-3 q=5e-2 | 108 | a77a2cfe | p=5.208e-3 | same as p=3e-3 q=5e-2
+
+    fairness & privacy - general: 3 points, 2 variants beside the base
+    ");
+    insta::assert_snapshot!(shown(&project, &["plan"]), @"
+    node | mask | state | key | waits for
+    tokenize[fairness] | hit | <a key>
+    tokenize[general] | hit | <a key>
+    tokenize[privacy] | hit | <a key>
+    score[fairness] | hit | <a key>
+    score[general] | hit | <a key>
+    score[privacy] | hit | <a key>
+    select | miss | <a key>
+    patch[p=6e-3 q=3e-2] | 6db48384 | miss | <a key>
+    patch[p=3e-3 q=5e-2 +1] | a77a2cfe | miss | <a key>
+    generate[base] | miss | <a key>
+    generate[p=6e-3 q=3e-2] | 6db48384 | miss | - | patch[p=6e-3 q=3e-2]
+    generate[p=3e-3 q=5e-2 +1] | a77a2cfe | miss | - | patch[p=3e-3 q=5e-2 +1]
+    inspect[base] | miss | - | generate[base]
+    inspect[p=6e-3 q=3e-2] | 6db48384 | miss | - | generate[p=6e-3 q=3e-2]
+    inspect[p=3e-3 q=5e-2 +1] | a77a2cfe | miss | - | generate[p=3e-3 q=5e-2 +1]
+    judge[controls] | miss | <a key>
+    judge[base] | miss | - | generate[base]
+    judge[p=6e-3 q=3e-2] | 6db48384 | miss | - | generate[p=6e-3 q=3e-2]
+    judge[p=3e-3 q=5e-2 +1] | a77a2cfe | miss | - | generate[p=3e-3 q=5e-2 +1]
+    perplexity[base] | miss | <a key>
+    perplexity[p=6e-3 q=3e-2] | 6db48384 | miss | - | patch[p=6e-3 q=3e-2]
+    perplexity[p=3e-3 q=5e-2 +1] | a77a2cfe | miss | - | patch[p=3e-3 q=5e-2 +1]
+    report | miss | - | generate[p=6e-3 q=3e-2], generate[p=3e-3 q=5e-2 +1], generate[base], inspect[p=6e-3 q=3e-2], inspect[p=3e-3 q=5e-2 +1], inspect[base], judge[p=6e-3 q=3e-2], judge[p=3e-3 q=5e-2 +1], judge[base], judge[controls], perplexity[p=6e-3 q=3e-2], perplexity[p=3e-3 q=5e-2 +1], perplexity[base]
+
+    would run select, patch[p=6e-3 q=3e-2], patch[p=3e-3 q=5e-2 +1], generate[base], judge[controls],
+    perplexity[base]; then see what follows (11 nodes wait for others)
+    what select, patch, generate, inspect, judge, perplexity, report takes is not known yet on this
+    device
+    ");
     let (_, said) = project.ok(&["run"]);
     assert!(said.contains(&format!("] generate[{NAME}] ({A})\n")), "{said}");
     assert!(said.contains("] perplexity[p=6e-3 q=3e-2] (6db48384) done in "), "{said}");
