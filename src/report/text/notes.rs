@@ -82,6 +82,11 @@ fn comparison(rows: &[VariantReport], blocks: &[Block]) -> Vec<String> {
         0 | 1 => String::new(),
         masks => format!(", corrected by Holm for {masks} masks"),
     };
+    // A control is not one of the masks that were tried for an effect.
+    let corrected = match all.iter().any(|(_, pair)| pair.p.is_some() && pair.holm.is_none()) && masks > 1 {
+        true => format!("{corrected} (not that of controls)"),
+        false => corrected,
+    };
     if all.iter().any(|(measure, _)| matches!(measure.summary, Summary::Share { .. })) {
         notes.push(format!(
             "change: percentage points against the base, with Newcombe's 95 % interval for pairs; flips: verdicts lost and won; p: \
