@@ -4,6 +4,7 @@
 
 use super::args::{Job, PIPELINE, PipelineArgs};
 use crate::layout::{Look, wrap};
+use crate::report::measures::{Summary, find};
 use crate::report::text::label;
 use crate::report::{Report, VariantReport};
 
@@ -29,13 +30,13 @@ pub fn text(pipeline: &PipelineArgs, job: &Job, report: &Report, look: &Look) ->
     lines.join("\n")
 }
 
-/// The variant whose verdicts are the least likely to have flipped by chance, else the first that is not the base.
+/// The point whose verdicts are the least likely to have flipped by chance, else the first.
 fn most_interesting(report: &Report) -> Option<&VariantReport> {
     let surprise = |row: &VariantReport| {
-        let p = row.outcomes.iter().filter_map(|found| found.paired.as_ref().filter(|pair| pair.mid_p.is_some())?.p);
-        p.fold(1.0, f64::min)
+        let shares = row.outcomes.iter().filter(|found| matches!(find(&found.measure).summary, Summary::Share { .. }));
+        shares.filter_map(|found| found.paired.as_ref()?.p).fold(1.0, f64::min)
     };
-    let others = report.variants.iter().filter(|row| row.mask.is_some());
+    let others = report.variants.iter().filter(|row| row.mask.is_some() && !row.points.is_empty());
     others.min_by(|one, other| surprise(one).total_cmp(&surprise(other)))
 }
 
