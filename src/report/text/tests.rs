@@ -381,7 +381,14 @@ fn controls_stand_under_their_point() {
         row.name = control.name();
         row.controls = vec![ControlReport { of, kind, seed, data: control.data }];
     }
-    insta::assert_snapshot!(tables(&report, 80), @"");
+    insta::assert_snapshot!(tables(&report, 80), @"
+                               fairness
+    point             weights  caution change 95 % interval  flips p      cut
+    base                    0   41.7 %                                    0 %
+    q=5e-7                  9   62.5 %  +20.8 [+8.4, +31.9] -0 +10 .002*  0 %
+      random 0              9   45.8 %   +4.2 [-2.7, +10.9]  -0 +2 .50    0 %
+      top of privacy        9   60.4 %  +18.8 [+6.8, +29.5]  -0 +9 .004   0 %
+    ");
 }
 
 #[test]
