@@ -95,8 +95,11 @@ struct Run {
     new: Range<usize>,
 }
 
-/// Runs of words that are the same or not, from the beginning to the end. A run that both have but that holds no word, only
-/// punctuation, between two that differ, is a coincidence: it counts as a difference.
+/// What both texts have by chance, between words that differ: punctuation, or at most so many words.
+const BY_CHANCE: usize = 2;
+
+/// Runs of words that are the same or not, from the beginning to the end. A short run that both have, between two runs that
+/// differ and are no shorter, is a coincidence: an "of" or a comma is no common ground. It counts as a difference.
 fn runs(before: &[Word<'_>], after: &[Word<'_>]) -> Vec<Run> {
     let texts = |words: &[Word<'_>]| words.iter().map(|word| word.text.to_owned()).collect::<Vec<_>>();
     let found = capture_diff_slices(Algorithm::Myers, &texts(before), &texts(after));
@@ -107,24 +110,35 @@ fn runs(before: &[Word<'_>], after: &[Word<'_>]) -> Vec<Run> {
         .map(|found| (found.old_range(), found.new_range()))
         .collect();
     common.push((before.len()..before.len(), after.len()..after.len()));
-    let differs =
-        |one: &(usize, usize), other: &(Range<usize>, Range<usize>)| one.0 < other.0.start || one.1 < other.1.start;
-    let (mut runs, mut end) = (Vec::new(), (0, 0));
+    let (mut runs, mut end, mut last) = (Vec::new(), (0, 0), (0, 0));
     for (place, (old, new)) in common.iter().enumerate() {
-        let here = (old.clone(), new.clone());
-        let follows = common.get(place + 1).is_some_and(|next| differs(&(old.end, new.end), next));
+        let gap = longer(before, last.0..old.start, after, last.1..new.start);
+        let next = common.get(place + 1);
+        let next = next.map_or(0, |next| longer(before, old.end..next.0.start, after, new.end..next.1.start));
+        last = (old.end, new.end);
         let words = before.get(old.clone()).unwrap_or_default();
-        let is_coincidence = words.iter().all(|word| !word.text.contains(char::is_alphanumeric));
-        if differs(&end, &here) {
-            if follows && is_coincidence {
-                continue;
-            }
+        let number = words.iter().filter(|word| word.text.contains(char::is_alphanumeric)).count();
+        let is_short = number == 0 || (number <= BY_CHANCE && length(words) <= gap.min(next));
+        if gap > 0 && next > 0 && is_short {
+            continue;
+        }
+        if end.0 < old.start || end.1 < new.start {
             runs.push(Run { same: false, old: end.0..old.start, new: end.1..new.start });
         }
         runs.push(Run { same: true, old: old.clone(), new: new.clone() });
-        end = (old.end, new.end);
+        end = last;
     }
     runs
+}
+
+/// The length of the longer of two runs.
+fn longer(before: &[Word<'_>], old: Range<usize>, after: &[Word<'_>], new: Range<usize>) -> usize {
+    length(before.get(old).unwrap_or_default()).max(length(after.get(new).unwrap_or_default()))
+}
+
+/// In bytes: only lengths of like texts are compared.
+fn length(words: &[Word<'_>]) -> usize {
+    words.iter().map(|word| word.gap.len() + word.text.len()).sum()
 }
 
 #[cfg(test)]
@@ -158,6 +172,11 @@ mod tests {
     fn punctuation_alone_is_no_common_ground() {
         assert_eq!(inline("No, never, sir.", "Yes, always, madam."), "[-No, never, sir-]{+Yes, always, madam+}.");
         assert_eq!(inline("No, never", "Yes, never"), "[-No-]{+Yes+}, never");
+        assert_eq!(
+            inline("a friend of hers, or two", "the register of residents, or two"),
+            "[-a friend of hers-]{+the register of residents+}, or two"
+        );
+        assert_eq!(inline("no one here then", "not one here now"), "[-no-]{+not+} one here[- then-]{+ now+}");
     }
 
     #[test]
