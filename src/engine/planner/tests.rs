@@ -29,18 +29,18 @@ fn outputs(planner: &Planner<'_>, plan: &Plan, planned: &Planned) -> Vec<(String
         let matrices = linears.map(|linear| matrix((linear.name, linear.out, linear.input))).collect();
         RankTable { cap: 1.0, matrices }.to_parquet().unwrap()
     };
-    let name = match planned.stage.name() {
-        "tokenize" => "tokens",
+    let names: &[&str] = match planned.stage.name() {
+        "tokenize" => &["tokens", "prompts"],
         "score" => return vec![("ranks".into(), ranks())],
         "select" => return planner.anew(plan, "select").unwrap(),
-        "patch" => "patch",
-        "generate" => "answers",
-        "judge" => "verdicts",
-        other => other,
+        "patch" => &["patch"],
+        "generate" => &["answers"],
+        "judge" => &["verdicts"],
+        other => &[other],
     };
     let measured = planned.stage.measures().then_some(OUTCOMES);
     let named = |name: &str| (name.to_owned(), planned.node.name.clone().into_bytes());
-    [name].into_iter().chain(measured).map(named).collect()
+    names.iter().copied().chain(measured).map(named).collect()
 }
 
 /// Publishes made-up outputs of the first node that is missing.
