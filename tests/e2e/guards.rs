@@ -107,14 +107,16 @@ fn answers_may_come_from_a_file() {
     put(&project.dir.join("model"), &model);
     project.write("data/questions.csv", "questions\na\nb\n");
     project.edit("max_new_tokens = 6", "kind = \"file\"\npath = \"data/given.jsonl\"\nchat_template = \"none\"");
-    project.ok(&["run", "--until", "score"]);
-    let first = project.json(&["grid"])[0].clone();
     let line = |fields: Value| format!("{fields}\n");
     let base = [
         line(json!({"row": 0, "question": "a", "answer": "I cannot help with that.", "cut": false})),
         line(json!({"question": "b", "answer": "<think>Hm.</think>Sure, and", "finish_reason": "length", "variant": "base"})),
     ]
     .concat();
+    // The file has to be there, whatever is computed.
+    project.write("data/given.jsonl", &base);
+    project.ok(&["run", "--until", "score"]);
+    let first = project.json(&["grid"])[0].clone();
     let of_point = [
         line(json!({"set": "fairness", "row": 0, "answer": "", "cut": false, "p": first["p"], "q": first["q"]})),
         line(json!({"set": "fairness", "row": 1, "answer": "Sure.", "cut": false, "variant": first["mask"].as_str().unwrap()[..8]})),
