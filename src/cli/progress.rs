@@ -13,6 +13,8 @@ use crate::engine::{Observer, Range, Total};
 use crate::naming;
 use crate::store::Owner;
 
+/// Seconds below which nobody needs to know how long all will take.
+const WORTH_TELLING: f64 = 5.0;
 /// At most one line of progress in this time.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How often the bars are drawn anew, so that a person sees that time goes by.
@@ -97,7 +99,7 @@ impl Left {
         let gone = self.told.elapsed().as_secs_f64();
         let long = |seconds: f64| format::rough((seconds - gone).max(0.0));
         let Range { expected, low, high } = self.seconds;
-        if expected <= 0.0 {
+        if expected < WORTH_TELLING {
             return None;
         }
         let about = if self.more { "more than" } else { "about" };

@@ -105,7 +105,7 @@ fn programs_are_given_both_names() {
     let names = |rows: &Value| {
         rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let of_grid = ["p=3e-3 q=5e-2", "p=4e-3 q=5e-2", "p=6e-3 q=3e-2"];
+    let of_grid = ["p=6e-3 q=3e-2", "p=3e-3 q=5e-2", "p=4e-3 q=5e-2"];
     assert_eq!(names(&project.json(&["grid"])), of_grid);
     let of_report = ["base", NAME, "p=6e-3 q=3e-2"];
     assert_eq!(names(&run["report"]["variants"]), of_report);

@@ -115,7 +115,7 @@ fn two_runs_are_compared_by_what_was_asked_and_what_came_out() {
     assert_eq!(points[1]["point"], serde_json::json!([0.003, 0.05]));
     assert_eq!((&points[1]["shared"], &points[1]["weights"][1]), (&points[1]["weights"][0], &points[1]["weights"][0]));
     assert_eq!((&points[1]["answers"], &points[1]["values"]), (&serde_json::json!([130, 0]), &serde_json::json!([])));
-    assert_eq!(difference["only"], serde_json::json!([[[0.004, 0.05], [0.006, 0.03]], [[0.02, 0.04]]]));
+    assert_eq!(difference["only"], serde_json::json!([[[0.006, 0.03], [0.004, 0.05]], [[0.02, 0.04]]]));
     let (told, _) = project.ok(&["diff", "before", "after"]);
     assert!(told.contains("A  before (") && told.contains("0 of 130") && told.contains("only in B: "), "{told}");
     // The report of the earlier run is there still, whatever the pipeline says now.

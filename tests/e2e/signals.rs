@@ -66,7 +66,7 @@ fn what_was_ignored_at_the_start_stays_ignored() {
 fn the_second_signal_ends_at_once() {
     let project = Project::new();
     // One step that takes long: a layer of scoring for many samples.
-    project.model(4, 4096);
+    project.model(8, 16_384);
     project.edit("device = \"cpu\"", "device = \"cpu\"\nthreads = 1\ncheckpoint_seconds = 0");
     let run = caught(&project, "");
     send("INT", &run);

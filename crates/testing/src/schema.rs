@@ -146,6 +146,9 @@ fn simple(rule: &str, said: &Value, value: &Value, place: &str) -> Result<(), St
         "maximum" => !value.is_number() || number(value) <= number(said),
         "minItems" => !value.is_array() || length >= number(said),
         "maxItems" => !value.is_array() || length <= number(said),
+        "uniqueItems" => {
+            !value.as_array().is_some_and(|items| (1..items.len()).any(|at| items[..at].contains(&items[at])))
+        }
         "pattern" if said == "^[0-9a-f]{64}$" => {
             let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             value.as_str().is_none_or(|text| text.len() == 64 && text.bytes().all(is_digit))
