@@ -107,9 +107,9 @@ fn programs_are_given_both_names() {
     };
     let of_grid = ["p=6e-3 q=3e-2", "p=3e-3 q=5e-2", "p=4e-3 q=5e-2"];
     assert_eq!(names(&project.json(&["grid"])), of_grid);
-    let of_report = ["base", NAME, "p=6e-3 q=3e-2"];
+    let of_report = ["base", "p=6e-3 q=3e-2", NAME];
     assert_eq!(names(&run["report"]["variants"]), of_report);
     assert_eq!(names(&project.json(&["report"])["report"]["variants"]), of_report);
     assert_eq!(names(&project.json(&["explain", &title])), [title]);
-    assert_eq!(run["report"]["variants"][1]["variant"], A, "what was there stays");
+    assert_eq!(run["report"]["variants"][2]["variant"], A, "what was there stays");
 }
