@@ -70,11 +70,11 @@ fn every_screen_calls_a_variant_by_its_points() {
     device
     ");
     let (_, said) = project.ok(&["run"]);
-    assert!(said.contains(&format!("] generate[{NAME}] ({A})\n")), "{said}");
+    assert!(said.contains(&format!("] generate[{NAME}] ({A})")), "{said}");
     assert!(said.contains("] perplexity[p=6e-3 q=3e-2] (6db48384) done in "), "{said}");
     assert!(!said.contains(&format!("[{A}]")), "{said}");
     let (report, _) = project.ok(&["report"]);
-    assert!(report.contains(&format!("\n{NAME}")) && report.contains("\np=6e-3 q=3e-2 "), "{report}");
+    assert!(report.contains(NAME) && report.contains("\np=6e-3 q=3e-2 "), "{report}");
     assert!(!project.ok(&["status"]).0.contains(&format!("[{A}]")));
 
     // What was shown is understood, and so is what the store calls it.
@@ -105,6 +105,7 @@ fn programs_are_given_both_names() {
     let names = |rows: &Value| {
         rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
+    // By q, then by p.
     let of_grid = ["p=6e-3 q=3e-2", "p=3e-3 q=5e-2", "p=4e-3 q=5e-2"];
     assert_eq!(names(&project.json(&["grid"])), of_grid);
     let of_report = ["base", "p=6e-3 q=3e-2", NAME];

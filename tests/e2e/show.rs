@@ -168,8 +168,14 @@ fn what_cannot_be_shown_is_a_sentence() {
     ");
     project.ok(&["run", "--until", "generate"]);
     let (_, said) = project.ok(&["show", "--limit", "1"]);
-    assert!(said.contains("judge[p=6e-3 q=3e-2] (6db48384) is not in the store yet: `dean run` judges"), "{said}");
-    insta::assert_snapshot!(project.refused(&["show", "base", "--changed"]), @"");
+    assert!(said.contains("judge[p=3e-3 q=5e-2 +1] (a77a2cfe) is not in the store yet: `dean run` judges"), "{said}");
+    insta::assert_snapshot!(project.refused(&["show", "base", "--changed"]), @"
+    error: the base is compared with nothing, so none of its answers changed or flipped
+    hint: name a point, such as those of `dean grid`
+    ");
     project.edit("[questions.fairness]\npath = \"data/questions.csv\"\n", "");
-    insta::assert_snapshot!(project.refused(&["show"]), @"");
+    insta::assert_snapshot!(project.refused(&["show"]), @"
+    error: [project]/pipeline.toml asks no questions
+    hint: add a section [questions.NAME] with a path, and type `dean run`
+    ");
 }
