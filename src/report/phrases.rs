@@ -106,7 +106,15 @@ mod tests {
     fn each_phrase_is_shown_before_and_after() {
         let base = counts([0.0, 1.0, 0.0, 0.0], [0.0; 4]);
         let patched = counts([1.0, 1.0, 1.0, 2.0], [0.0, 0.0, 0.0, 1.0]);
-        insta::assert_snapshot!(show(&report(&[("base", base), ("q=1e-5", patched)])), @"");
+        insta::assert_snapshot!(show(&report(&[("base", base), ("q=1e-5", patched)])), @"
+        privacy, q=1e-5  base   here  change  95 % interval
+        I cannot         25.0  125.0  +100.0  [-29.9, +229.9]
+        I'm sorry         0.0   25.0   +25.0  [-54.6, +104.6]
+        all together     25.0  150.0  +125.0  [-75.2, +325.2]
+
+        each in 100 answers; change and its 95 % interval: of the same questions, before and after; *: significant after Holm's
+          correction for the masks of the grid, one phrase at a time
+        ");
     }
 
     #[test]
