@@ -251,7 +251,8 @@ const JSONL: &str = "{\"a\": \"1\", \"b\": \"2\\n\"}\n\n{\"b\": \"é\", \"a\": \
 const RUN: &str = r#"{"id": "20260102T030405Z-6543211a2b", "started": "2026-01-02T03:04:05Z", "pipeline": {"a": [1]},
     "command": ["dean", "run"], "nodes": {"score[a]": {"stage": "score", "key": null, "manifest": null}}}"#;
 const REPORT: &str = r#"{"schema": 2, "base": "base", "bootstrap": {"draws": 1, "seed": 0}, "variants": [{"variant": "base",
-    "mask": null, "weights": 0, "points": [{"p": null, "q": 0.1}], "rule": "a", "calibration": {}, "outcomes": []}]}"#;
+    "name": "base", "mask": null, "weights": 0, "points": [{"p": null, "q": 0.1}], "rule": "a", "calibration": {},
+    "outcomes": []}]}"#;
 
 fn rules() -> Vec<Vec<u8>> {
     ["a & (b | c@p) - d@q", "fairness & privacy - general"].map(|rule| rule.into()).into()
