@@ -265,6 +265,17 @@ mod tests {
         let share = &rows[1].findings[0];
         assert_eq!((share.value.mean, share.change.unwrap().mean), (0.75, 0.5));
         assert_eq!(rows[3].findings[0].change.unwrap().interval, None);
-        insta::assert_snapshot!(show(&rows), @"");
+        insta::assert_snapshot!(show(&rows), @"
+                                                  fairness
+        score.method  point     weights  overlap       caution                 change
+        snip          base            0            25.0 ± 0.0%
+        snip          p=q=1e-5   4 to 8     0.50  75.0 ± 35.4% +50.0 [-267.7, +367.7]
+        wanda         base            0                  25.0%
+        wanda         p=q=1e-5        6                  75.0%                  +50.0
+
+        mean ± standard deviation over 2 draws; in brackets the 95 % interval of the mean change against the
+          base of the same draw (Student's t): it holds the spread between draws, and not that of the
+          questions. overlap: the mean Jaccard index of the masks of two draws
+        ");
     }
 }

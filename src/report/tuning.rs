@@ -35,7 +35,7 @@ pub struct TuningReport {
     pub sets: BTreeMap<String, TunedSet>,
     /// How many variants there were to choose from.
     pub variants: u64,
-    /// None if nothing was chosen, for want of a goal, a verdict or several variants.
+    /// None if no variant gains anything, or nothing was chosen, for want of a goal, a verdict or several variants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
     /// What the choice costs, where it was made on the questions that are reported.
@@ -202,12 +202,14 @@ fn choose(
         let order = other.1.value.total_cmp(&best.1.value).then(best.0.weights.cmp(&other.0.weights));
         if order.is_gt() { other } else { best }
     });
-    let best = best.filter(|_| gains.len() > 1 || divided).map(|(best, gain)| Best {
+    let chosen = gains.len() > 1 || (divided && !gains.is_empty());
+    // A point that gains nothing is no better than the base.
+    let best = best.filter(|(_, gain)| chosen && gain.value > 0.0).map(|(best, gain)| Best {
         variant: best.variant.to_owned(),
         gain: gain.value,
         testing: divided.then(|| best.testing.gain(&base.testing, &goals)).flatten().map(|gain| gain.value),
     });
-    if best.is_none() && sets.values().all(|set| set.testing == 0) {
+    if !chosen && sets.values().all(|set| set.testing == 0) {
         return None;
     }
     let cost = best.as_ref().filter(|_| !divided);
@@ -235,9 +237,15 @@ pub fn notes(report: &TuningReport, label: &dyn Fn(&str) -> String) -> Vec<Strin
     if !parts.is_empty() {
         notes.push(format!("questions for tuning: {}; every number here is of the others", parts.join(", ")));
     }
-    let Some(Best { variant, gain, testing }) = best else { return notes };
     let goals: Vec<String> =
         sets.iter().filter(|(_, set)| set.counts).map(|(name, set)| format!("{name} {}", set.goal)).collect();
+    let Some(Best { variant, gain, testing }) = best else {
+        if *variants > 0 {
+            notes
+                .push(format!("none of {variants} points is better than the base by the goals ({})", goals.join(", ")));
+        }
+        return notes;
+    };
     let best_is = format!("{} is the best of {variants} by the goals ({})", label(variant), goals.join(", "));
     notes.push(match cost {
         None => {

@@ -68,6 +68,8 @@ fn every_answer_fits_its_documented_form() {
         ("grid", &["grid"]),
         ("report", &["report"]),
         ("report", &["report", run["run"].as_str().unwrap()]),
+        ("report --leaks", &["report", "--leaks"]),
+        ("run --sweep", &["run", "--sweep", "data.*.seed=0..2"]),
         ("runs", &["runs"]),
         ("runs describe", &["runs", "describe", run["run"].as_str().unwrap(), "--name", "first", "--note", "whole"]),
         ("runs", &["runs"]),

@@ -121,7 +121,7 @@ fn two_runs_are_compared_by_what_was_asked_and_what_came_out() {
     // The report of the earlier run is there still, whatever the pipeline says now.
     let (before, _) = project.ok(&["report", "before", "--set", "generate.max_new_tokens=3"]);
     let (now, _) = project.ok(&["report"]);
-    assert!(now.starts_with(before.trim()), "only what to type next comes behind it: {now}");
+    assert!(now.starts_with(before.trim_end()), "only what to type next comes behind it: {now}");
     let refused = project.refused(&["diff", "before", "nobody"]);
     assert!(refused.contains("no run is called `nobody`"), "{refused}");
 }
