@@ -63,7 +63,7 @@ pub fn giving_back<R>(work: impl FnOnce() -> R) -> R {
 /// A library that asks for too much memory, or recurses until its stack ends, cannot be stopped from outside: running out of
 /// either aborts the process, and a thread cannot be killed. But every such library comes here again and again. Here the
 /// thread is stopped for good: it sleeps for ever, what it holds stays held, and whoever waits for it is told why. Nothing is
-/// unwound, and the allocator keeps its promises. [`crate::bounded`] is the one that uses it.
+/// unwound, and the allocator keeps its promises. `bounded.rs` is the one that uses it.
 pub struct Metered;
 
 /// Why a thread was stopped.

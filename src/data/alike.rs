@@ -1,6 +1,6 @@
 //! Which texts say the same: equal, equal but for case, white space and punctuation, or nearly equal.
 //!
-//! Nearly equal means that two texts, in their normal form, share at least [`NEAR`] of all pieces of [`PIECE`] letters that
+//! Nearly equal means that two texts, in their normal form, share at least [`NEAR`] of all pieces of `PIECE` letters that
 //! either of them has (their Jaccard index). All such pairs are found, and no others: two sets that share so much share one of
 //! their rarest pieces, so that only texts with a rare piece in common are compared (prefix filtering: Chaudhuri, Ganti and
 //! Kaushik 2006; Bayardo, Ma and Srikant 2007). Nothing is drawn or hashed, so the answer depends on the texts alone. Must not

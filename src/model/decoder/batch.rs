@@ -13,7 +13,7 @@ use crate::model::ops::rows::{Rows, least_rows};
 pub enum Products {
     /// The backend, in an order of sums that depends on the number of rows: scoring, and reading of whole texts.
     Backend,
-    /// [`crate::model::ops::Ops::row_products`], in which a row does not depend on the others: generation.
+    /// `Ops::row_products`, in which a row does not depend on the others: generation.
     ByRow,
 }
 

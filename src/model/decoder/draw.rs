@@ -42,7 +42,8 @@ impl Draws {
         Self { sampling, prompts: prompts.iter().map(digest).collect() }
     }
 
-    /// The token that follows a prompt and so many new tokens. `logits` [vocabulary] are those of that position.
+    /// The token that follows a prompt and so many new tokens. `logits`, one for each token of the vocabulary, are those of that
+    /// position.
     pub fn token(&self, prompt: usize, written: usize, logits: &[f32]) -> u32 {
         self.sampling.pick(logits, uniform(self.sampling.seed, &self.prompts[prompt], written))
     }
