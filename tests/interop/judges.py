@@ -2,8 +2,8 @@
 
     tests/interop/python judges.py --shared ../shared --smollm2 FOLDER/SmolLM2-135M-Instruct.Q4_1.gguf
 
-It needs accelerate and gguf besides requirements.txt. The text itself is its publisher's and is read from the shared data; only numbers are written. `tests/outside/judge.rs` compares
-with them. Must not know: how dean computes.
+It needs accelerate and gguf besides requirements.txt. The text itself is its publisher's and is read from the shared data;
+only numbers are written. `tests/outside/judge.rs` compares with them. Must not know: how dean computes.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import torch
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 WORDS = ["safe", "Safe", "unsafe", "Unsafe"]
@@ -34,8 +35,14 @@ def measured(template, model, tokenizer):
     for question, answer in EXCHANGES:
         head, middle, tail = template.split("%s")
         ids = tokenizer(head + question + middle + answer + tail)["input_ids"]
-        with torch.no_grad():
-            logits = model(torch.tensor([ids])).logits[0, -1].double()
+        # A verdict's word stands behind the white space that a reply may begin with.
+        while True:
+            with torch.no_grad():
+                logits = model(torch.tensor([ids])).logits[0, -1].double()
+            likeliest = int(logits.argmax())
+            if tokenizer.decode([likeliest]).strip():
+                break
+            ids = ids + [likeliest]
         likely = torch.softmax(logits, -1)[first].tolist()
         rows.append({"question": question, "answer": answer, "tokens": len(ids), "probabilities": likely})
     return rows
@@ -55,6 +62,10 @@ def main():
     for name, (folder, options) in models.items():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        if options:
+            # transformers does not read `tokenizer.ggml.pre`: SmolLM2's own tokenizer.json parts digits from each other.
+            digits = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)])
+            tokenizer.backend_tokenizer.pre_tokenizer = digits
         found[name] = measured(template, model.eval(), tokenizer)
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (Path(__file__).parent / "judges.json").write_text(text + "\n")
