@@ -13,7 +13,8 @@ fn an_installed_program_runs_its_first_job_in_an_empty_folder() {
     let (told, _) = succeed(dean_in(empty.path(), &arguments), &arguments);
     assert!(told.contains("wrote 10 files to ") && told.contains("cd job") && told.contains("dean run"), "{told}");
     let job = empty.path().join("job");
-    let mut run = vec!["run", "--until", "select", "--json", "--set", "score.cap=0.01"];
+    let mut run = vec!["run", "--until", "select", "--json", "--set", "score.cap=0.05"];
+    run.extend(["--set", "select.points=[[0.003, 0.05]]"]);
     // The tiny model's context is short.
     for fits in
         ["fairness", "privacy", "general"].map(|name| format!("data.{name}.too_long=\"truncate\"").leak() as &str)
