@@ -37,7 +37,7 @@ impl Stage for Report {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
