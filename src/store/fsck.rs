@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::about::About;
 use super::memo::Memo;
 use super::quarantine::{Damage, Unusable};
 use super::records::{OutputRef, Record, RecordFile};
@@ -173,6 +174,13 @@ impl Store {
         for run in runs.runs {
             if let Some(Err(reason)) = run.read()? {
                 report.unusable.push(Unusable { path: run.path, reason, moved_to: None });
+            }
+            // Like the run, it stays: only a person knows what was said.
+            let path = self.about_path(&run.id);
+            if let Some(text) = place::read_if_there(&path)?
+                && let Err(reason) = sealed::open::<About>(&text)
+            {
+                report.unusable.push(Unusable { path, reason, moved_to: None });
             }
         }
         for path in runs.lost {

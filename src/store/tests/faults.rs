@@ -12,7 +12,7 @@ fn in_memory() -> (tempfile::TempDir, Store) {
 }
 
 /// Everything that one damaged bit or a lost end can make of some bytes, and some worse things.
-fn damaged(sound: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+pub(super) fn damaged(sound: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
     let flipped = (0..sound.len() * 8).map(|bit| {
         let mut bytes = sound.to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::collect::run;
+use super::faults::damaged;
 use super::*;
 use crate::store::GcOptions;
 
@@ -63,9 +64,15 @@ fn a_run_of_which_somebody_said_something_stays() {
     assert_eq!(store.about(&id(1)).unwrap(), about);
     assert_eq!(store.run("for-the-paper").unwrap().id, id(1));
     assert_eq!(left(&store, 1), [1, 3]);
-    // What cannot be read any more is still said of it.
-    fs::write(store.about_path(&id(1)), "{").unwrap();
-    assert_eq!(store.about(&id(1)).unwrap(), About::default());
+    // What cannot be read any more is still said of it, and nothing else is read out of it.
+    let path = store.about_path(&id(1));
+    let sound = fs::read(&path).unwrap();
+    for (how, bytes) in damaged(&sound) {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(store.about(&id(1)).unwrap(), About::default(), "{how}");
+        let unusable = store.fsck().unwrap().unusable;
+        assert!(unusable.len() == 1 && unusable[0].path == path, "{how}: {unusable:?}");
+    }
     assert_eq!(left(&store, 1), [1, 3]);
     store.describe(&id(1), |about| *about = About::default()).unwrap();
     assert_eq!(left(&store, 1), [3]);
