@@ -104,16 +104,14 @@ struct ToldLength {
 
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let until = match &args.until {
-        Some(Until::Stage(stage)) => Some(*stage),
-        Some(Until::Time(time)) => {
-            signals::stop_at(until::next(*time)?);
-            None
-        }
-        None => None,
+    let (until, time) = match &args.until {
+        Some(Until::Stage(stage)) => (Some(*stage), None),
+        Some(Until::Time(time)) => (None, Some(until::next(*time)?)),
+        None => (None, None),
     };
-    if let Some(budget) = args.budget {
-        signals::stop_at(SystemTime::now() + budget);
+    let used_up = args.budget.map(|budget| SystemTime::now() + budget);
+    if let Some(deadline) = time.into_iter().chain(used_up).min() {
+        signals::stop_at(deadline);
     }
     if !args.lengths.is_empty() {
         return lengths(args, started);

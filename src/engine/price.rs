@@ -167,12 +167,16 @@ pub struct Pricer<'a> {
 
 impl<'a> Pricer<'a> {
     /// # Errors
-    /// The store cannot be read, or the device is not there.
+    /// The device is not there.
     pub fn new(planner: &'a Planner<'a>) -> Result<Self> {
         let backend = planner.inputs.models.device()?.is.to_string();
         let mut records = Vec::new();
         for stage in REGISTRY {
-            records.extend(planner.inputs.store.records(stage.name())?);
+            // A price is a comfort: what cannot be read for it is no reason to stop.
+            match planner.inputs.store.records(stage.name()) {
+                Ok(found) => records.extend(found),
+                Err(error) => tracing::warn!("records of {} are left out of prices: {error}", stage.name()),
+            }
         }
         Ok(Self {
             planner,

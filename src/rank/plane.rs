@@ -13,6 +13,7 @@ use super::rules::{Rule, Threshold};
 use super::select::{Point, check_points, matched, used_tables};
 use super::table::RankTable;
 use super::top::k;
+use crate::digest::Digest;
 use crate::error::Result;
 
 /// What is known of one point.
@@ -104,7 +105,7 @@ pub fn plane(
             let row = kqs.partition_point(|kq| *kq <= u64::from(beyond));
             let column = until.map_or(kps.len(), |until| kps.partition_point(|kp| *kp <= u64::from(until)));
             let cell = row * cells.columns + column;
-            let fingerprint = mixed((number as u64) << 32 | u64::from(index));
+            let fingerprint = fingerprint(number, index);
             cells.sums[cell].add(Sum { weights: 1, fingerprint });
             cells.chosen_from[cell] = cells.chosen_from[cell].min(fraction_of(u64::from(beyond) + 1, matrix.numel));
             if let Some(until) = until {
@@ -179,15 +180,11 @@ fn points(cells: &Cells, rows: usize, columns: usize) -> Vec<Vec<Place>> {
     found
 }
 
-/// 128 bits that look random (twice the finisher of Steele, Lea & Flood's SplitMix64, 2014).
-fn mixed(number: u64) -> u128 {
-    let half = |seed: u64| {
-        let mut bits = number.wrapping_add(seed);
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u128::from(bits ^ bits >> 31)
-    };
-    half(0x9e37_79b9_7f4a_7c15) << 64 | half(0x3c6e_f372_fe94_f82a)
+/// 128 bits that stand for one weight of one matrix.
+fn fingerprint(matrix: usize, index: u32) -> u128 {
+    let [first @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+        *Digest::of(&[(matrix as u64).to_le_bytes(), u64::from(index).to_le_bytes()].concat()).as_bytes();
+    u128::from_le_bytes(first)
 }
 
 #[cfg(test)]
@@ -269,7 +266,7 @@ mod tests {
             let rule = Rule::parse(text).unwrap();
             assert!(plane(&rule, &[0.1], &[0.1], &tables, &ALL).unwrap().is_none(), "{text}");
         }
-        let names: BTreeSet<u128> = (0..100_000).map(mixed).collect();
+        let names: BTreeSet<u128> = (0..100_000).map(|index| fingerprint(index as usize % 7, index)).collect();
         assert_eq!(names.len(), 100_000);
     }
 }
