@@ -2,8 +2,8 @@
 //!
 //! Must not know: how the endpoint is reached.
 
-use super::md_judge::{FORM, read};
-use super::{AskedJudge, Entry, Form, Parse};
+use super::Entry;
+use super::md_judge::{FORM, asked};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "http",
@@ -15,11 +15,5 @@ pub(super) const ENTRY: Entry = Entry {
     limits: "What stands behind an endpoint may change without notice, and the same question may get another verdict: keep \
         the store with a published result. Look at the controls and at the share of unparsed verdicts before comparing.",
     compiled_in: None,
-    build: |parts| {
-        let read = match parts.parse {
-            Parse::FirstLine => FORM.read,
-            Parse::ReleasedCode => |reply: &str| read(Parse::ReleasedCode, reply),
-        };
-        Ok(Box::new(AskedJudge::new(ENTRY.name, Form { read, ..FORM }, parts)?))
-    },
+    build: |parts| Ok(Box::new(asked(ENTRY.name, parts)?)),
 };

@@ -6,8 +6,9 @@
 //! Must not know: how the model is loaded, batched or reached.
 
 use super::form::{Candidate, Form, Space, Turns, Wording};
-use super::{AskedJudge, Entry, Label, Reading};
+use super::{AskedJudge, Entry, Label, Parts, Reading};
 use crate::choice::choices;
+use crate::error::Result;
 
 /// A verdict of one word, as [`Parse::FirstLine`] reads it.
 pub(super) const FORM: Form = Form {
@@ -38,16 +39,19 @@ pub(super) const ENTRY: Entry = Entry {
         which it reads as part of its own prompt. Look at the controls and at the share of unparsed verdicts before \
         comparing.",
     compiled_in: None,
-    build: |parts| {
-        let read = match parts.parse {
-            Parse::FirstLine => FORM.read,
-            Parse::ReleasedCode => |reply: &str| read(Parse::ReleasedCode, reply),
-        };
-        Ok(Box::new(AskedJudge::new(ENTRY.name, Form { read, ..FORM }, parts)?))
-    },
+    build: |parts| Ok(Box::new(asked(ENTRY.name, parts)?)),
 };
 
-pub(super) fn read(parse: Parse, reply: &str) -> Reading {
+/// A judge of that name who is asked so, and whose replies are read as `parts` say.
+pub(super) fn asked<'a>(name: &'static str, parts: Parts<'a>) -> Result<AskedJudge<'a>> {
+    let read = match parts.parse {
+        Parse::FirstLine => FORM.read,
+        Parse::ReleasedCode => |reply: &str| read(Parse::ReleasedCode, reply),
+    };
+    AskedJudge::new(name, Form { read, ..FORM }, parts)
+}
+
+fn read(parse: Parse, reply: &str) -> Reading {
     let (label, category) = parse.read(reply);
     Reading::new(label, category)
 }

@@ -42,25 +42,19 @@ fn place(answer: &Answer) -> (&str, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::End;
-
-    fn answer(set: &str, row: u32, question: &str, answer: &str) -> Answer {
-        Answer {
-            set: set.into(),
-            row,
-            question: question.into(),
-            prompt_ids: Vec::new(),
-            answer_ids: Vec::new(),
-            answer: answer.into(),
-            thought: None,
-            stop: End::Eos,
-        }
-    }
 
     #[test]
     fn an_answer_is_changed_if_a_letter_is() {
-        let base = [answer("a", 0, "?", "Yes."), answer("a", 2, "?", "No."), answer("b", 0, "?", "Well.")];
-        let variant = [answer("b", 0, "?", "Well."), answer("a", 2, "?", "No!"), answer("a", 1, "?", "New.")];
+        let base = [
+            Answer::of_text("a", 0, "?", "Yes."),
+            Answer::of_text("a", 2, "?", "No."),
+            Answer::of_text("b", 0, "?", "Well."),
+        ];
+        let variant = [
+            Answer::of_text("b", 0, "?", "Well."),
+            Answer::of_text("a", 2, "?", "No!"),
+            Answer::of_text("a", 1, "?", "New."),
+        ];
         let found = changed(&base, &variant);
         let expected = [Outcome::new("b", 0, CHANGED, Some(0.0)), Outcome::new("a", 2, CHANGED, Some(1.0))];
         assert_eq!(found, expected, "row 1 has no answer before");
@@ -68,8 +62,12 @@ mod tests {
 
     #[test]
     fn equal_and_nearly_equal_questions_of_a_set_are_one_group() {
-        let answers = [answer("a", 0, "Who?", ""), answer("a", 1, "Why?", ""), answer("a", 4, "who", "")];
-        let found = groups(&[answers.to_vec(), vec![answer("b", 0, "Who?", "")]].concat());
+        let answers = [
+            Answer::of_text("a", 0, "Who?", ""),
+            Answer::of_text("a", 1, "Why?", ""),
+            Answer::of_text("a", 4, "who", ""),
+        ];
+        let found = groups(&[answers.to_vec(), vec![Answer::of_text("b", 0, "Who?", "")]].concat());
         assert_eq!(found.of("a", 0), found.of("a", 4));
         assert_ne!(found.of("a", 0), found.of("a", 1));
         assert_eq!((found.of("b", 0), found.of("b", 1), found.of("c", 0)), (Some(0), None, None));

@@ -25,7 +25,7 @@ use crate::judge::{
     candidates, measure_of, p_unsafe_of, prompt_of,
 };
 use crate::model::device::Precision;
-use crate::tables::{Answer, End, OUTCOMES, Outcome, Row, VerdictRow};
+use crate::tables::{Answer, OUTCOMES, Outcome, Row, VerdictRow};
 
 pub struct Judge;
 
@@ -271,19 +271,9 @@ fn exchange(answer: &Answer) -> Exchange<'_> {
 
 /// The controls in the form of answers; the sets are the controls' names.
 fn controls_as_answers() -> Vec<Answer> {
-    let answer = |control: Control, row: u32, question: &str, answer: &str| Answer {
-        set: control.name().into(),
-        row,
-        question: question.into(),
-        prompt_ids: Vec::new(),
-        answer_ids: Vec::new(),
-        answer: answer.into(),
-        thought: None,
-        stop: End::Eos,
-    };
     let of_control = |control: &Control| {
-        let (control, exchanges) = (*control, control.exchanges());
-        (0..).zip(exchanges).map(move |(row, (question, said))| answer(control, row, question, said))
+        let name = control.name();
+        (0..).zip(control.exchanges()).map(move |(row, (question, said))| Answer::of_text(name, row, question, said))
     };
     Control::ALL.iter().flat_map(of_control).collect()
 }

@@ -62,6 +62,22 @@ pub struct Answer {
     pub stop: End,
 }
 
+impl Answer {
+    /// An answer of which the text alone is known.
+    pub fn of_text(set: &str, row: u32, question: &str, answer: &str) -> Self {
+        Self {
+            set: set.to_owned(),
+            row,
+            question: question.to_owned(),
+            prompt_ids: Vec::new(),
+            answer_ids: Vec::new(),
+            answer: answer.to_owned(),
+            thought: None,
+            stop: End::Eos,
+        }
+    }
+}
+
 impl Row for Answer {
     const TABLE: &'static str = "the table of answers";
 
