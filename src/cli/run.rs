@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(Until::Time(time)) => (None, Some(until::next(*time)?)),
         None => (None, None),
     };
-    let used_up = args.budget.map(|budget| SystemTime::now() + budget);
+    let used_up = args.budget.and_then(|budget| SystemTime::now().checked_add(budget));
     if let Some(deadline) = time.into_iter().chain(used_up).min() {
         signals::stop_at(deadline);
     }

@@ -19,6 +19,7 @@ use crate::store::{About, Run, Store};
 const SHOWN: usize = 20;
 
 #[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,

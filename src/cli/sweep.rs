@@ -70,7 +70,13 @@ fn values_of(text: &str) -> Result<Vec<String>> {
         let [from, to, count] = numbers[..] else { return Err(wrong()) };
         return logspace(from, to, count).ok_or_else(wrong);
     }
-    if let Some((from, to)) = text.split_once("..") {
+    if text.starts_with('[') || text.contains('"') {
+        let list = if text.starts_with('[') { text.to_owned() } else { format!("[{text}]") };
+        let table: toml::Table = format!("values = {list}").parse().map_err(|_| wrong())?;
+        let values = table.get("values").and_then(toml::Value::as_array).ok_or_else(wrong)?;
+        return Ok(values.iter().map(ToString::to_string).collect());
+    }
+    if let Some((from, to)) = text.split_once("..").filter(|_| !text.contains(['/', ','])) {
         let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
         let (from, to) = (number(from)?, number(to)?);
         return if to.saturating_sub(from) <= MOST as u64 {
@@ -78,12 +84,6 @@ fn values_of(text: &str) -> Result<Vec<String>> {
         } else {
             Err(wrong())
         };
-    }
-    if text.starts_with('[') || text.contains('"') {
-        let list = if text.starts_with('[') { text.to_owned() } else { format!("[{text}]") };
-        let table: toml::Table = format!("values = {list}").parse().map_err(|_| wrong())?;
-        let values = table.get("values").and_then(toml::Value::as_array).ok_or_else(wrong)?;
-        return Ok(values.iter().map(ToString::to_string).collect());
     }
     // A word that is no TOML is a text: `snip,wanda` needs no quotes.
     let value = |part: &str| match format!("value = {part}").parse::<toml::Table>() {
@@ -111,7 +111,9 @@ fn logspace(from: f64, to: f64, count: f64) -> Option<Vec<String>> {
         _ => from * (to / from).powf(step as f64 / steps as f64),
     };
     // Three digits are enough to tell points apart, and to type them again.
-    Some((0..=steps).map(|step| format!("{:.2e}", value(step))).collect())
+    let is_end = |step: usize| step == 0 || step == steps;
+    let typed = |step| if is_end(step) { format!("{:e}", value(step)) } else { format!("{:.2e}", value(step)) };
+    Some((0..=steps).map(typed).collect())
 }
 
 /// One job of the sweep: what is set, and which of it is no draw.
@@ -123,6 +125,10 @@ struct Combination {
 /// Every combination of the axes' values, the first axis slowest; or, zipped, the first values of all, the second, and so on.
 fn combinations(axes: &[Axis], zip: bool, data_sets: &[&String]) -> Result<Vec<Combination>> {
     let (grid, axes): (Vec<&Axis>, Vec<&Axis>) = axes.iter().partition(|axis| axis.is_grid());
+    if zip && grid.len() > 1 {
+        return Err(Error::user("p and q of one sweep make a grid, and cannot be zipped")
+            .hint("write the pairs: --sweep 'select.points=[[1e-5,1e-5],[3e-5,1e-5]]'"));
+    }
     let in_all: Vec<String> = grid.iter().map(|axis| format!("{}=[{}]", axis.key, axis.values.join(", "))).collect();
     let mut picks: Vec<Vec<usize>> = vec![Vec::new()];
     if zip {
@@ -223,7 +229,9 @@ mod tests {
         assert_eq!(values("\"a, b\", 3"), ["\"a, b\"", "3"]);
         assert_eq!(values("[\"a, b\", 2]"), ["\"a, b\"", "2"]);
         assert_eq!(values("1e-5,3e-5"), ["1e-5", "3e-5"]);
-        assert_eq!(values("logspace(1e-6, 1e-4, 3)"), ["1.00e-6", "1.00e-5", "1.00e-4"]);
+        assert_eq!(values("logspace(1e-6, 1e-4, 3)"), ["1e-6", "1.00e-5", "1e-4"]);
+        assert_eq!(values("[\"../a\", \"../b\"]"), ["\"../a\"", "\"../b\""]);
+        assert_eq!(values("../x.csv,../y.csv"), ["\"../x.csv\"", "\"../y.csv\""]);
         for wrong in ["logspace(0,1,3)", "logspace(1,2)", "1..x", "[1, ", "0..99999999"] {
             assert!(values_of(wrong).is_err(), "{wrong}");
         }

@@ -243,7 +243,7 @@ impl<'a> Pricer<'a> {
     /// The price of one of the variants that a placeholder stands for: that of a variant of another time, or else of the base.
     fn of_variants(&mut self, plan: &Plan, placeholder: &Planned) -> Option<Price> {
         let stage = placeholder.stage.name();
-        let Some(base) = plan.find(&format!("{stage}[base]")) else {
+        let Some(base) = plan.find(&placeholder.node.name.replace("[…]", "[base]")) else {
             return self.experience.price(stage, &placeholder.node.params, &[], None);
         };
         let mut inputs: Vec<String> = base.node.inputs.keys().cloned().chain(["patch".to_owned()]).collect();

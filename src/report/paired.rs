@@ -255,7 +255,7 @@ impl Paired {
 
     /// Says what is significant, and rounds. `nothing` is the change of a measure that did not change.
     fn conclude(&mut self, nothing: f64) {
-        let excluded = self.bootstrap.is_none_or(|(low, high)| nothing < low || high < nothing);
+        let excluded = self.bootstrap.is_some_and(|(low, high)| nothing < low || high < nothing);
         self.significant = excluded && self.holm.is_some_and(|holm| holm < LEVEL);
         let values = [&mut self.change, &mut self.p, &mut self.mid_p, &mut self.holm, &mut self.benjamini_hochberg];
         for value in values.into_iter().chain([&mut self.visible, &mut self.no_damage]) {

@@ -33,7 +33,7 @@ choices! {
 pub struct TuningReport {
     /// The sets that are divided or have a goal, by name.
     pub sets: BTreeMap<String, TunedSet>,
-    /// How many variants there were to choose from.
+    /// How many variants there were to choose from; 0 if nothing was chosen.
     pub variants: u64,
     /// None if no variant gains anything, or nothing was chosen, for want of a goal, a verdict or several variants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +214,8 @@ fn choose(
     }
     let cost = best.as_ref().filter(|_| !divided);
     let cost = cost.map(|_| cost_of(&gains.iter().map(|(_, gain)| gain.error).collect::<Vec<_>>()));
-    Some(TuningReport { sets, variants: gains.len() as u64, best, cost })
+    let variants = if chosen { gains.len() as u64 } else { 0 };
+    Some(TuningReport { sets, variants, best, cost })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of variants")]
