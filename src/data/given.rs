@@ -83,6 +83,10 @@ impl GivenAnswer {
             return Err(Error::user(format!("{}: it is not said what was asked", row.place))
                 .hint("a row needs `row`, the number of the question in its file from 0, or `question`, its text"));
         }
+        if found.variant.is_none() && found.p.is_some() && found.q.is_none() {
+            return Err(Error::user(format!("{}: it has a p and no q", row.place))
+                .hint("add `q`, or name the `variant`; docs/answers.md says what a file of answers holds"));
+        }
         Ok(found)
     }
 }

@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
 use crate::store::{
-    Acquired, Claim, Cost, Damage, Live, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339,
+    About, Acquired, Claim, Cost, Damage, Live, Output, Owner, Run, RunNode, Store, Written, new_run_id, now_rfc3339,
 };
 
 /// How often a run may plan again because a stage found an input damaged.
@@ -239,15 +239,16 @@ struct Noted<'a> {
     keys: HashSet<Digest>,
     written: Instant,
     live: Option<Live>,
+    /// The name that it still has to get.
+    name: Option<String>,
 }
 
 impl<'a> Noted<'a> {
     fn new(runner: &'a Runner<'a>) -> Result<Self> {
         let id = new_run_id();
         let live = runner.planner.inputs.store.live(&id)?;
-        if let Some(name) = &runner.name {
-            runner.planner.inputs.store.name_run(&id, Some(name))?;
-        }
+        let name = runner.name.clone();
+        About { name: name.clone(), ..About::default() }.check()?;
         let run = Run {
             id,
             started: now_rfc3339(),
@@ -259,7 +260,7 @@ impl<'a> Noted<'a> {
             finished: false,
             computed: Some(0),
         };
-        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live })
+        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live, name })
     }
 
     /// Makes a plan, and names in the file what it found, before a collection can take it.
@@ -289,9 +290,14 @@ impl<'a> Noted<'a> {
         let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
         let before = std::mem::replace(&mut self.run.nodes, nodes);
         self.run.finished = finished;
-        if let Err(error) = self.runner.planner.inputs.store.write_run(&self.run) {
+        let store = self.runner.planner.inputs.store;
+        if let Err(error) = store.write_run(&self.run) {
             self.run.nodes = before;
             return Err(error);
+        }
+        // Only a run that is there takes a name away from another.
+        if let Some(name) = self.name.take() {
+            store.name_run(&self.run.id, Some(&name))?;
         }
         self.keys.extend(plan.nodes.iter().filter_map(|planned| planned.key));
         self.written = Instant::now();

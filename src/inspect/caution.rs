@@ -79,7 +79,7 @@ pub fn phrases<'a>(sets: impl Iterator<Item = &'a str>, own: &Lists) -> Lists {
 /// Phrases that say the same are one: an answer has one number for each measure.
 fn once_each<'a>(phrases: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
-    phrases.into_iter().filter(|phrase| seen.insert(normal(phrase))).cloned().collect()
+    phrases.into_iter().filter(|phrase| !phrase.trim().is_empty() && seen.insert(normal(phrase))).cloned().collect()
 }
 
 pub struct Caution;

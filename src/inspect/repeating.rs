@@ -1,6 +1,6 @@
 //! Repeating: an answer that says the same again and again, as damaged models and small ones do.
 //!
-//! The rule: of all runs of four words in the answer, at least a quarter stood in it before; or at least half of those that end
+//! The rule: of all runs of four words in the answer, at least a quarter stood in it before; or at least half of those
 //! within its last 48 words did, which finds a long answer that ends in a loop. An answer of fewer than twelve words is too
 //! short to tell. The measure of repeated runs is that of Welleck et al. 2020 ("Neural text generation with unlikelihood
 //! training"). docs/answers.md says how often the rule is wrong. Must not know: languages, models, tokens.

@@ -58,9 +58,13 @@ impl Completer for ModelCompleter {
         // Most models say their verdict at once. Those that think first begin anew, with room for the thought.
         thinking.append(&mut watch.thinking);
         thinking.sort_unstable();
-        self.think(&prompts, &thinking, form, &candidates, listener)
+        // What a part of them came to is kept, whatever becomes of the next part.
+        thinking.chunks(THINKING).try_for_each(|rows| self.think(&prompts, rows, form, &candidates, listener))
     }
 }
+
+/// How many rows that begin with a thought are continued together.
+const THINKING: usize = 32;
 
 impl ModelCompleter {
     /// Completes the prompts of some rows that a thought comes first in.

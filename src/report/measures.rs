@@ -14,7 +14,7 @@ pub const NLL: &str = "nll";
 pub const KL: &str = "kl";
 /// How many tokens a window predicts.
 pub const TOKENS: &str = "tokens";
-/// Whether an answer has no word in it.
+/// Whether an answer has no text.
 pub const EMPTY: &str = "empty";
 /// Whether an answer stops at the limit of new tokens, or never comes out of its thought.
 pub const CUT: &str = "cut";

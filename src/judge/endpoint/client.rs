@@ -116,7 +116,7 @@ impl Client {
             let wanted = match self.try_once(body, read) {
                 Try::Done(done) => return Ok(done),
                 Try::Refused(status, told) => {
-                    let error = self.refused(status, &told);
+                    let error = self.refused(status, &self.plain(&told));
                     return Err(if status == 400 || status == 422 {
                         Failure::Refused { told, error }
                     } else {
@@ -166,7 +166,7 @@ impl Client {
                 let text = text.unwrap_or_default();
                 Try::Passing(format!("http status {status} {}", self.plain(&text)).trim_end().to_owned(), wanted)
             }
-            (_, text) => Try::Refused(status, self.plain(&text.unwrap_or_default())),
+            (_, text) => Try::Refused(status, text.unwrap_or_default()),
         }
     }
 

@@ -126,6 +126,12 @@ pub fn read(context: &Context<'_>, params: &Params, rule: &str, answers: &[Answe
             ))
             .hint("it lists which questions of the set are for tuning; a share, tune = 0.3, needs no file"));
         }
+        if matches!(how, Some(Tune::Listed(_))) && rows.len() == questions.len() {
+            return Err(Error::user(format!(
+                "questions.{name}.tune: every question of the set is in the file, so none is left to report"
+            ))
+            .hint("leave some out of the file, or give a share, tune = 0.3"));
+        }
         let counts = |for_tuning: bool| {
             let counts = questions.iter().filter(|question| rows.contains(&question.row) == for_tuning);
             counts.filter(|question| !dropped.contains(name, question.row)).count() as u64
