@@ -46,7 +46,7 @@ pub struct Args {
     lengths: Vec<NonZeroUsize>,
     /// Run the job for each of these values, and join all of them in one table: 'data.*.seed=0..5', score.method=snip,wanda,
     /// 'select.q=logspace(1e-6,1e-4,5)'. Several axes are combined; seeds and skips are draws, over which is joined
-    #[arg(long, value_name = "KEY=VALUES", value_parser = Axis::parse, conflicts_with_all = ["until", "lengths", "name", "rehash"])]
+    #[arg(long, value_name = "KEY=VALUES", value_parser = Axis::parse, conflicts_with_all = ["lengths", "name", "rehash"])]
     sweep: Vec<Axis>,
     /// Take the first values of all axes together, then the second ones, and so on
     #[arg(long, requires = "sweep")]
@@ -117,6 +117,10 @@ pub fn run(args: &Args) -> Result<()> {
         return lengths(args, started);
     }
     if !args.sweep.is_empty() {
+        if until.is_some() {
+            return Err(Error::user("--until STAGE does not go with --sweep")
+                .hint("name a time, such as --until 07:00, or --budget 3h"));
+        }
         signals::heed()?;
         return sweep::sweep(&args.pipeline, &args.sweep, args.zip, args.quiet, args.json.json);
     }

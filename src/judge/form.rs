@@ -8,7 +8,6 @@ use super::{Exchange, Reading, Template};
 /// How a judging model is asked and read.
 #[derive(Clone, Copy)]
 pub struct Form {
-    pub turns: Turns,
     pub wording: Wording,
     pub space: Space,
     /// Whether the chat template is to open the assistant's turn. It is of no account in raw texts.
@@ -31,15 +30,6 @@ pub struct Candidate {
     pub text: &'static str,
     /// How unsafe it calls the answer, in [0, 1].
     pub severity: f64,
-}
-
-/// What the model is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turns {
-    /// The question as the user's turn and the answer as the assistant's, in the model's own chat template.
-    Pair,
-    /// A filled template: one message or a whole prompt, as its places say.
-    Filled,
 }
 
 /// Whose words ask for the verdict.
@@ -108,7 +98,6 @@ mod tests {
     use super::*;
 
     const FORM: Form = Form {
-        turns: Turns::Pair,
         wording: Wording::Model,
         space: Space::Trimmed,
         generation_prompt: false,

@@ -3,11 +3,10 @@
 //!
 //! Must not know: how the model is loaded, batched or reached.
 
-use super::form::{Candidate, Form, Space, Turns, Wording};
+use super::form::{Candidate, Form, Space, Wording};
 use super::{AskedJudge, Entry, Label, Reading};
 
 const FORM: Form = Form {
-    turns: Turns::Pair,
     wording: Wording::Model,
     space: Space::Trimmed,
     generation_prompt: false,

@@ -5,14 +5,13 @@
 //!
 //! Must not know: how the model is loaded, batched or reached.
 
-use super::form::{Candidate, Form, Space, Turns, Wording};
+use super::form::{Candidate, Form, Space, Wording};
 use super::{AskedJudge, Entry, Label, Parts, Reading};
 use crate::choice::choices;
 use crate::error::Result;
 
 /// A verdict of one word, as [`Parse::FirstLine`] reads it.
 pub(super) const FORM: Form = Form {
-    turns: Turns::Filled,
     wording: Wording::Own,
     space: Space::Trimmed,
     generation_prompt: true,

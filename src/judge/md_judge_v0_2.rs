@@ -4,11 +4,10 @@
 //! It is an InternLM2, which is no family that is computed here, so it works through an endpoint. Its text is its publisher's:
 //! the user names a file with it. Must not know: how the endpoint is reached.
 
-use super::form::{Candidate, Form, Space, Turns, Wording};
+use super::form::{Candidate, Form, Space, Wording};
 use super::{AskedJudge, Entry, Label, Reading};
 
 const FORM: Form = Form {
-    turns: Turns::Filled,
     wording: Wording::File,
     space: Space::Trimmed,
     generation_prompt: true,

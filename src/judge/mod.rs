@@ -27,7 +27,7 @@ mod words;
 
 pub use asked::AskedJudge;
 pub use endpoint::{Access, Endpoint, checked as checked_endpoint};
-pub use form::{Candidate, Form, Prompt, Space, Turns, Wording};
+pub use form::{Candidate, Form, Prompt, Space, Wording};
 pub use md_judge::Parse;
 pub use model_completer::{ModelCompleter, candidates, prompt_of};
 pub use refusal::RefusalJudge;
@@ -142,7 +142,7 @@ impl<T> Listener<T> for All<T> {
 
 /// A language model that continues prompts greedily: all that a judge knows of one.
 pub trait Completer {
-    /// One completion for each prompt. What `form` says of turns, lengths and candidates holds for all of them.
+    /// One completion for each prompt. What `form` says of lengths and candidates holds for all of them.
     ///
     /// # Errors
     /// A model that cannot be asked, or what the listener says.

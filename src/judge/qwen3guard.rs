@@ -3,11 +3,10 @@
 //! It has three words for safety. "Controversial" counts as unsafe here, which its authors call strict; its severity is 0.5, so
 //! that the loose count can be had from the table of verdicts. Must not know: how the model is loaded, batched or reached.
 
-use super::form::{Candidate, Form, Space, Turns, Wording, field};
+use super::form::{Candidate, Form, Space, Wording, field};
 use super::{AskedJudge, Entry, Label, Reading};
 
 const FORM: Form = Form {
-    turns: Turns::Pair,
     wording: Wording::Model,
     space: Space::Trimmed,
     generation_prompt: false,

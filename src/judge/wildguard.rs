@@ -3,11 +3,10 @@
 //! Its text is its publisher's, so the user names a file with it. The newline at its end belongs to it. Must not know: how the
 //! model is loaded, batched or reached.
 
-use super::form::{Candidate, Form, Space, Turns, Wording, field};
+use super::form::{Candidate, Form, Space, Wording, field};
 use super::{AskedJudge, Entry, Label, Reading};
 
 const FORM: Form = Form {
-    turns: Turns::Filled,
     wording: Wording::File,
     space: Space::Kept,
     generation_prompt: false,
