@@ -105,8 +105,6 @@ fn overlap(masks: &[&Mask]) -> Option<f64> {
 
 fn findings(rows: &[&VariantReport]) -> Vec<JoinedFinding> {
     let mut names: Vec<(&str, &str, &str)> = Vec::new();
-    let key =
-        |found: &Finding| -> (String, String, String) { (found.by.clone(), found.set.clone(), found.measure.clone()) };
     for found in rows.iter().flat_map(|row| &row.outcomes) {
         let name = (found.by.as_str(), found.set.as_str(), found.measure.as_str());
         if !names.contains(&name) {
@@ -114,11 +112,9 @@ fn findings(rows: &[&VariantReport]) -> Vec<JoinedFinding> {
         }
     }
     let joined = |(by, set, measure): (&str, &str, &str)| {
-        let here = || {
-            rows.iter()
-                .flat_map(|row| &row.outcomes)
-                .filter(|found| key(found) == (by.into(), set.into(), measure.into()))
-        };
+        let is_it =
+            |found: &&Finding| (found.by.as_str(), found.set.as_str(), found.measure.as_str()) == (by, set, measure);
+        let here = || rows.iter().flat_map(|row| &row.outcomes).filter(is_it);
         let spread = |of: &dyn Fn(&Finding) -> Option<f64>| Spread::of(&here().filter_map(of).collect::<Vec<_>>());
         Some(JoinedFinding {
             by: by.into(),
