@@ -1,12 +1,14 @@
 """Generation on both sides, in turns, and what came of it. Called by benches/generation-vs-transformers, which has the
 options.
 
-One process of ours (`generation --prompts`) and one of transformers' (generation_worker.py) are kept open, and take turns.
-Both must write the same tokens before any ratio is printed; as their last bits differ, a few answers may part.
+One process of ours (`generation --prompts`), one of transformers' (generation_worker.py) and one of llama.cpp's
+(llama_cpp_worker.py, where the package xllamacpp is there) are kept open, and take turns. All must write the same tokens before
+any ratio is printed; as their last bits differ, a few answers may part.
 """
 
 import argparse
 import glob
+import importlib.util
 import json
 import os
 import subprocess
@@ -87,22 +89,33 @@ def main():
     ours = Side([chosen.bench, "--prompts", prompts_file], chosen.threads)
     worker = os.path.join(ROOT, "benches", "pytorch", "generation_worker.py")
     theirs = Side([sys.executable, worker, model, prompts_file, str(chosen.threads)], chosen.threads)
+    llama_cpp = None
+    if importlib.util.find_spec("xllamacpp"):
+        worker = os.path.join(ROOT, "benches", "pytorch", "llama_cpp_worker.py")
+        llama_cpp = Side([sys.executable, worker, model, prompts_file, str(chosen.threads), chosen.work], chosen.threads)
     count, new = len(ids), chosen.tokens
 
-    seconds, batches = [], {}
+    seconds, batches, slots = [], {}, {}
     for size in sorted({size for size in (16, 48, 96) if size < count} | {count}):
         a, b = ours.ask("generate", count, new), theirs.ask("generate", count, new, size)
         seconds.append(a["seconds"])
         batches[size] = b["seconds"]
         print(f"  dean {a['seconds']:.1f} s, transformers in batches of {size} {b['seconds']:.1f} s", file=sys.stderr)
+        if llama_cpp:
+            c = llama_cpp.ask("generate", count, new, size)
+            slots[size] = c["seconds"]
+            print(f"  llama.cpp with {size} slots {c['seconds']:.1f} s", file=sys.stderr)
     same = agreement(a["ids"], b["ids"])
+    if llama_cpp:
+        same = min(same, agreement(a["ids"], c["ids"]))
+        llama_cpp.close()
     if same < AGREEMENT:
         raise SystemExit(f"the sides disagree: only {same:.0%} of the tokens come before the first that differs")
     alone = ours.ask("generate", 1, new)["seconds"], theirs.ask("generate", 1, new, 1)["seconds"]
     theirs.close()
     rate = ours.ask("rate")["gflops"]
     drafts = {weights: ours.ask("drafts", count, new, weights) for weights in (FEW, MANY)}
-    heads = ours.ask("heads", 8 if chosen.quick else 24, HEAD, TAIL)
+    heads = ours.ask("heads", 96 if chosen.quick else 192, HEAD, TAIL)
     few_alone = ours.ask("drafts", 1, new, FEW)
     ours.close()
 
@@ -115,6 +128,9 @@ def main():
         print(f"NOTE: something else was running on {busy:.1f} cores; these numbers are not to be relied on")
     print(f"dean          {count * new / best:8.0f} tokens/s; one prompt alone {new / alone[0]:.0f}")
     print(f"transformers  {count * new / fastest:8.0f} tokens/s in batches of {size}, its best; one prompt alone {new / alone[1]:.0f}")
+    if slots:
+        slot, quickest = min(slots.items(), key=lambda pair: pair[1])
+        print(f"llama.cpp     {count * new / quickest:8.0f} tokens/s with {slot} slots, its best")
     print(f"{same:.1%} of the tokens come before the first that differs between the sides")
     print(f"needed products take {a['needed'] / rate / 1e9 / best:.1%} of the time at the machine's {rate:.0f} GFLOP/s")
     for weights, drafted in drafts.items():
@@ -123,11 +139,14 @@ def main():
             f"{speedup(drafted):.2f} times as fast, {drafted['right']} of {drafted['read']} tokens read of drafts were right"
         )
     print(f"one answer alone, without {FEW} weights: {speedup(few_alone):.2f} times as fast")
-    print(f"prompts of {HEAD} tokens that all begin with, and {TAIL} others: {heads['own'] / heads['shared']:.1f} times as fast as without sharing")
+    print(
+        f"prompts of {HEAD} tokens that all begin with, and {TAIL} others: {1e3 * heads['shared']:.0f} ms each, "
+        f"{heads['own'] / heads['shared']:.1f} times as fast as without sharing"
+    )
     result = {
         "tokens_per_second": count * new / best,
         "ratio_transformers": fastest / best,
-        "ratio_llama_cpp": None,
+        "ratio_llama_cpp": min(slots.values()) / best if slots else None,
         "draft_speedup": speedup(drafts[FEW]),
         "prefix_speedup": heads["own"] / heads["shared"],
         "fraction_of_products": a["needed"] / rate / 1e9 / best,
