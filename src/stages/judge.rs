@@ -123,7 +123,7 @@ impl Stage for Judge {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn measures(&self) -> bool {
