@@ -110,8 +110,10 @@ fn check_seeded(config: &DecoderConfig, ops: &'static dyn Ops, seed: u64) {
             let found: Vec<f32> = hook.of[&place][index].to_data().iter().collect();
             let largest = expected.iter().fold(0.0_f32, |high, value| high.max(value.abs()));
             for (a, b) in found.iter().zip(&expected) {
+                // Random models have attention that hardly attends: gradients are then differences of numbers that are alike,
+                // and their errors are as large as those of the numbers.
                 assert!(
-                    (a - b).abs() <= 2e-4 * b.abs() + 2e-5 * largest,
+                    (a - b).abs() <= 2e-4 * b.abs() + 1e-4 * largest,
                     "{place:?} of sample {index}: {a} against {b}"
                 );
             }

@@ -15,6 +15,7 @@ mod attend_cached;
 mod host;
 mod lanes;
 mod memory;
+mod panels;
 mod plain;
 mod product;
 mod registers;

@@ -52,6 +52,11 @@ pub trait Floats: Copy {
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
     /// The sum of each of the four: floats whose places differ by 8 are added first, then by 4, by 2, by 1.
     unsafe fn totals(sums: [Self; 4]) -> [f32; 4];
+    /// self + other.
+    unsafe fn plus(self, other: Self) -> Self;
+    /// Reads eight floats of each of [`WIDTH`] rows, which are `stride` apart, and writes them column by column: the columns are
+    /// `distance` apart.
+    unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, distance: usize);
 }
 
 /// For any machine.
@@ -79,6 +84,19 @@ impl Floats for Portable {
     #[inline(always)]
     unsafe fn plus_product(self, a: Self, b: Self) -> Self {
         Self(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])))
+    }
+
+    #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, distance: usize) {
+        for column in 0..8 {
+            // SAFETY: as the trait demands.
+            (0..WIDTH).for_each(|row| unsafe { *to.add(column * distance + row) = *from.add(row * stride + column) });
+        }
     }
 
     #[inline(always)]
@@ -123,6 +141,16 @@ impl Floats for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, distance: usize) {
+        unsafe { transpose_eight(from, stride, to, distance) }
+    }
+
+    #[inline(always)]
     unsafe fn totals(sums: [Self; 4]) -> [f32; 4] {
         unsafe {
             let [p, q, r, s] = sums;
@@ -141,6 +169,33 @@ impl Floats for Avx2 {
                 found
             };
             [p, q, r, s]
+        }
+    }
+}
+
+/// Two squares of eight by eight, with AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, distance: usize) {
+    unsafe {
+        for half in [0, 8] {
+            for side in [0, 4] {
+                // Four floats of a row, and four of the row four below it.
+                let at = from.add(half * stride + side);
+                let mut pairs = [_mm256_setzero_ps(); 4];
+                for (row, pair) in pairs.iter_mut().enumerate() {
+                    let upper = _mm256_castps128_ps256(_mm_loadu_ps(at.add(row * stride)));
+                    *pair = _mm256_insertf128_ps::<1>(upper, _mm_loadu_ps(at.add((row + 4) * stride)));
+                }
+                let [p, q, r, s] = pairs;
+                let (low, high) = (_mm256_unpacklo_ps(p, q), _mm256_unpackhi_ps(p, q));
+                let (low_below, high_below) = (_mm256_unpacklo_ps(r, s), _mm256_unpackhi_ps(r, s));
+                let to = to.add(side * distance + half);
+                _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(low, low_below));
+                _mm256_storeu_ps(to.add(distance), _mm256_shuffle_ps::<0xEE>(low, low_below));
+                _mm256_storeu_ps(to.add(2 * distance), _mm256_shuffle_ps::<0x44>(high, high_below));
+                _mm256_storeu_ps(to.add(3 * distance), _mm256_shuffle_ps::<0xEE>(high, high_below));
+            }
         }
     }
 }
@@ -170,6 +225,16 @@ impl Floats for Avx512 {
     #[inline(always)]
     unsafe fn plus_product(self, a: Self, b: Self) -> Self {
         Self(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn plus(self, other: Self) -> Self {
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_eight(from: *const f32, stride: usize, to: *mut f32, distance: usize) {
+        unsafe { transpose_eight(from, stride, to, distance) }
     }
 
     #[inline(always)]

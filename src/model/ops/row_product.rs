@@ -11,12 +11,14 @@
 //!
 //! The order depends neither on threads nor on the instruction set, so the bits are those of every machine. Both operands
 //! are read as they lie in memory, along their rows: nothing is packed, and with few rows the rate is that of reading the
-//! weights once. Must not know: layers, sequences.
+//! weights once. For many rows [`super::panels`] has kernels that compute the same bits faster. Must not know: layers,
+//! sequences.
 #![expect(unsafe_code, reason = "kernels read by pointers, and threads write disjoint columns of one result")]
 #![expect(clippy::needless_range_loop, reason = "iterators take closures, which are compiled for no instruction set")]
 
 use rayon::prelude::*;
 
+use super::panels;
 use super::product::Matrix;
 #[cfg(target_arch = "x86_64")]
 use super::registers::{Avx2, Avx512};
@@ -24,7 +26,7 @@ use super::registers::{Floats, InstructionSet, Portable, WIDTH};
 
 /// The inner size of one block. A block of a few rows of W stays in a core's first cache while all rows of x pass by. It is
 /// part of the order of sums, so a change raises the versions of the stages that generate.
-const DEPTH: usize = 1024;
+pub const DEPTH: usize = 1024;
 
 /// Rows of x that stay in a core's second cache while W passes by.
 const ROWS: usize = 120;
@@ -32,27 +34,30 @@ const ROWS: usize = 120;
 /// Rows of W of a task are a multiple of this, so that no kernel of [`on`] has a rest but at the end of W.
 const GRAIN: usize = 12;
 
+/// The same for the kernels that read panels.
+const PANELS: usize = 2 * WIDTH;
+
 /// Rows that a kernel reads: the first one's address, and the distance from one to the next.
 #[derive(Clone, Copy)]
-struct Rows {
-    values: *const f32,
-    stride: usize,
+pub struct Rows {
+    pub values: *const f32,
+    pub stride: usize,
 }
 
 impl Rows {
     /// # Safety
     /// The element must lie inside the matrix.
     #[inline(always)]
-    unsafe fn from(self, row: usize, column: usize) -> Self {
+    pub unsafe fn from(self, row: usize, column: usize) -> Self {
         Self { values: unsafe { self.values.add(row * self.stride + column) }, ..self }
     }
 }
 
 /// Where a kernel writes: elements [rows, columns] of a row-major result.
 #[derive(Clone, Copy)]
-struct Target {
-    values: *mut f32,
-    stride: usize,
+pub struct Target {
+    pub values: *mut f32,
+    pub stride: usize,
 }
 
 /// The last, incomplete sixteen floats of a row, with zeros behind them.
@@ -192,36 +197,52 @@ unsafe fn tiles<F: Floats, const R: usize, const C: usize>(y: Target, [x, w]: [R
     }
 }
 
+/// How x lies in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Row by row.
+    Plain,
+    /// As [`panels::sorted`] puts it.
+    Sorted,
+}
+
 /// y [m, n] = x [m, k] wᵀ, with kernels of the size that suits the registers of an instruction set.
 ///
 /// # Safety
-/// The operands have these sizes.
-unsafe fn on(set: InstructionSet, y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+/// The operands have these sizes. If x is sorted, the sizes suit panels.
+unsafe fn on(set: InstructionSet, order: Order, y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    unsafe fn avx512(y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+    unsafe fn avx512(order: Order, y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
         // SAFETY: as the caller promises.
-        unsafe { tiles::<Avx512, 4, 6>(y, operands, sizes) }
+        unsafe {
+            match order {
+                Order::Plain => tiles::<Avx512, 4, 6>(y, operands, sizes),
+                Order::Sorted => panels::tiles::<Avx512, 8, 2>(y, operands, sizes),
+            }
+        }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
+    unsafe fn avx2(order: Order, y: Target, operands: [Rows; 2], sizes: [usize; 3]) {
         // SAFETY: as the caller promises. One row alone leaves registers for more columns.
         unsafe {
-            match sizes[0] {
-                1 => tiles::<Avx2, 3, 6>(y, operands, sizes),
-                _ => tiles::<Avx2, 3, 2>(y, operands, sizes),
+            match (order, sizes[0]) {
+                (Order::Plain, 1) => tiles::<Avx2, 3, 6>(y, operands, sizes),
+                (Order::Plain, _) => tiles::<Avx2, 3, 2>(y, operands, sizes),
+                (Order::Sorted, _) => panels::tiles::<Avx2, 6, 1>(y, operands, sizes),
             }
         }
     }
     // SAFETY: `InstructionSet` only names what the machine has; otherwise as the caller promises.
     unsafe {
-        match set {
+        match (set, order) {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => avx512(y, operands, sizes),
+            (InstructionSet::Avx512, _) => avx512(order, y, operands, sizes),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2(y, operands, sizes),
-            InstructionSet::Portable => tiles::<Portable, 3, 2>(y, operands, sizes),
+            (InstructionSet::Avx2, _) => avx2(order, y, operands, sizes),
+            (InstructionSet::Portable, Order::Plain) => tiles::<Portable, 3, 2>(y, operands, sizes),
+            (InstructionSet::Portable, Order::Sorted) => panels::tiles::<Portable, 4, 1>(y, operands, sizes),
         }
     }
 }
@@ -237,8 +258,13 @@ pub fn row_product(set: InstructionSet, (y, stride): (&mut [f32], usize), x: Mat
     if k == 0 {
         return y.chunks_mut(stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
     }
+    let sorted = sorted(&x);
+    let (order, operands) = match &sorted {
+        Some(sorted) => (Order::Sorted, [Rows { values: sorted.as_ptr(), stride: k }, operands[1]]),
+        None => (Order::Plain, operands),
+    };
     // SAFETY: `checked` and the line above checked the sizes.
-    unsafe { on(set, Target { values: y.as_mut_ptr(), stride }, operands, [m, n, k]) }
+    unsafe { on(set, order, Target { values: y.as_mut_ptr(), stride }, operands, [m, n, k]) }
 }
 
 /// x wᵀ for x [m, k] and every w [n, k], each [m, n], on all threads. The rows of the operands have no gaps between columns.
@@ -248,13 +274,19 @@ pub fn row_product(set: InstructionSet, (y, stride): (&mut [f32], usize), x: Mat
 pub fn row_products(set: InstructionSet, x: Matrix<'_>, weights: &[Matrix<'_>]) -> Vec<Vec<f32>> {
     let mut results: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; x.rows() * w.rows()]).collect();
     let all: usize = weights.iter().map(Matrix::rows).sum();
-    let grain = all.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(GRAIN);
+    let sorted = sorted(&x);
+    let (order, grain) = match sorted {
+        Some(_) => (Order::Sorted, PANELS),
+        None => (Order::Plain, GRAIN),
+    };
+    let grain = all.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(grain);
     let mut tasks = Vec::new();
     for (result, w) in results.iter_mut().zip(weights) {
         let ([m, n, k], [x, w]) = checked(&x, w);
         if k == 0 {
             continue;
         }
+        let x = sorted.as_ref().map_or(x, |sorted| Rows { values: sorted.as_ptr(), stride: k });
         for start in (0..n).step_by(grain) {
             // SAFETY: `checked` checked the sizes, and the result was made with m by n elements.
             let (y, w) = unsafe { (Target { values: result.as_mut_ptr().add(start), stride: n }, w.from(start, 0)) };
@@ -262,8 +294,15 @@ pub fn row_products(set: InstructionSet, x: Matrix<'_>, weights: &[Matrix<'_>]) 
         }
     }
     // SAFETY: as above. Tasks write different columns, and x, the weights and the results outlive them.
-    tasks.into_par_iter().for_each(|Task { y, operands, sizes }| unsafe { on(set, y, operands, sizes) });
+    tasks.into_par_iter().for_each(|Task { y, operands, sizes }| unsafe { on(set, order, y, operands, sizes) });
     results
+}
+
+/// The rows of x as panels want them, where panels suit.
+fn sorted(x: &Matrix<'_>) -> Option<Vec<f32>> {
+    let (values, stride) = x.gapless_rows();
+    let sizes = [x.rows(), x.columns()];
+    panels::suit(sizes[0], sizes[1]).then(|| panels::sorted(values, stride, sizes))
 }
 
 /// Some columns of a result.
@@ -329,11 +368,12 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
+        #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
         fn every_instruction_set_and_every_company_give_the_bits_of_the_plain_sum(
-            m in 1..20_usize, n in 1..40_usize, k in prop_oneof![0..70_usize, 1000..2100_usize],
+            m in prop_oneof![1..20_usize, 20..40_usize], n in 1..40_usize,
+            k in prop_oneof![0..70_usize, 1000..2100_usize, (4..132_usize).prop_map(|blocks| blocks * WIDTH)],
             gap in 0..3_usize, seed in 0..1000_u64,
         ) {
             let (x, w) = (values(m * (k + gap), seed), values(n * k, seed + 1));
@@ -354,14 +394,15 @@ mod tests {
 
     #[test]
     fn wide_results_of_many_rows_are_those_of_each_row_alone() {
-        let (m, n, k) = (300, 100, 1300);
-        let (x, w) = (values(m * k, 1), values(n * k, 2));
-        let w = Matrix::new(&w, n, k, k);
-        for set in InstructionSet::all() {
-            let together = row_products(set, Matrix::new(&x, m, k, k), &[w]);
-            for row in (0..m).step_by(37) {
-                let alone = row_products(set, Matrix::new(&x[row * k..], 1, k, k), &[w]);
-                assert_eq!(bits(&alone[0]), bits(&together[0][row * n..][..n]), "{set:?}, row {row}");
+        for (m, n, k) in [(300, 100, 1300), (301, 100, 1296)] {
+            let (x, w) = (values(m * k, 1), values(n * k, 2));
+            let w = Matrix::new(&w, n, k, k);
+            for set in InstructionSet::all() {
+                let together = row_products(set, Matrix::new(&x, m, k, k), &[w]);
+                for row in (0..m).step_by(37) {
+                    let alone = row_products(set, Matrix::new(&x[row * k..], 1, k, k), &[w]);
+                    assert_eq!(bits(&alone[0]), bits(&together[0][row * n..][..n]), "{set:?}, row {row}");
+                }
             }
         }
     }
