@@ -130,6 +130,22 @@ fn a_score_depends_on_what_its_method_reads() {
     }
 }
 
+/// `[^draws]`: a draw's rows and scores are those of a job with that seed.
+#[test]
+fn a_draw_is_the_data_set_with_a_higher_seed() {
+    let world = world();
+    let keys = |sets: &[&str]| Made::plan(world.path(), PIPELINE, sets, None).keys;
+    let seed = "data.fairness.seed=3";
+    let drawn = keys(&[seed, "select.rule=\"stable(fairness, 2 of 3) & privacy - general\""]);
+    for (draw, seed) in [("fairness", 3), ("fairness~1", 4), ("fairness~2", 5)] {
+        let plain = keys(&[&format!("data.fairness.seed={seed}")]);
+        for stage in ["tokenize", "score"] {
+            assert_eq!(drawn[&format!("{stage}[{draw}]")], plain[&format!("{stage}[fairness]")], "{stage}, {draw}");
+        }
+    }
+    assert!(!drawn.contains_key("score[fairness~3]") && !drawn.contains_key("score[privacy~1]"));
+}
+
 #[test]
 fn every_score_method_is_one_file_and_one_line() {
     let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/score");

@@ -109,8 +109,8 @@ fn notes(stability: &Stability) -> Vec<String> {
         "overlap: of the weights in either set, the share that is in both (Jaccard); mean and least over the matrices, \
          chance for sets of the same sizes drawn at random"
             .into(),
-        "halves: the first half of the drawn rows against the second, so each is scored on half the rows; seed +1: the \
-         drawn rows against those of the next seed. Rows in both make them alike, so look at shared"
+        "halves: the first half of the drawn rows against the second, so each is scored on half the rows; seed +N: the \
+         drawn rows against those that a seed higher by N draws. Rows in both make them alike, so look at shared"
             .into(),
     ]
 }

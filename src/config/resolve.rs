@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::document::Document;
-use super::settings::{self, Divergence, Generate, Judge, Questions, Score, Settings};
+use super::settings::{self, Data, Divergence, Generate, Judge, Questions, Score, Settings};
 use super::{Pipeline, Select, grid};
 use crate::data::AnswersOf;
 use crate::error::{Error, Result};
 use crate::judge;
 use crate::model::source::spec::Source;
 use crate::model::text::prompt_template::PromptTemplate;
-use crate::rank::Rule;
+use crate::rank::{Rule, draw_of};
 use crate::report::split::Tune;
 use crate::spelling::did_you_mean;
 
@@ -69,8 +69,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
     check_cap(&score, document)?;
     let names: Vec<&str> = data.keys().map(String::as_str).collect();
     let select = resolve_select(&select, &score, &names, document)?;
-    // What the rule does not name would be scored for nothing.
-    data.retain(|name, _| select.rule.names().contains(name));
+    let data = spoken_of(&select.rule, &data);
     check_judge("judge", &judge, document)?;
     judges.iter().try_for_each(|(name, judge)| check_judge(&format!("judges.{name}"), judge, document))?;
     if let Some(name) = judges.keys().find(|name| **name == judge.kind.name) {
@@ -100,6 +99,16 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         report,
         run,
     })
+}
+
+/// The data sets of a rule. What it does not name would be scored for nothing. A further draw is the same set with a higher seed.
+fn spoken_of(rule: &Rule, data: &BTreeMap<String, Data>) -> BTreeMap<String, Data> {
+    let draw = |name: &String| {
+        let (set, number) = draw_of(name);
+        let whole = data.get(set)?;
+        Some((name.clone(), Data { seed: whole.seed.wrapping_add(number), ..whole.clone() }))
+    };
+    rule.names().iter().filter_map(draw).collect()
 }
 
 fn check_cap(score: &Score, document: &Document) -> Result<()> {
@@ -133,7 +142,7 @@ fn resolve_select(select: &settings::Select, score: &Score, data: &[&str], docum
     let origin = document.origin("select.rule");
     let rule = Rule::parse(&select.rule).map_err(|error| error.within(&origin))?;
     for name in rule.names() {
-        let name: &str = name.as_ref();
+        let name = draw_of(name).0;
         if !data.contains(&name) {
             let nearest = did_you_mean(name, data.iter().copied());
             let message = format!("{origin}: rule `{rule}` names the data set `{name}`, which is not there{nearest}");

@@ -7,6 +7,7 @@
 //! Must not know: models, scores' origin, stages, the store, the file system.
 
 mod controls;
+mod draws;
 mod mask;
 mod plane;
 mod rules;
@@ -17,6 +18,7 @@ mod table;
 mod top;
 
 pub use controls::{ControlPoints, random as random_control, top_alone};
+pub use draws::{draw_name, draw_of};
 pub use mask::{Mask, SelectedPoint, Selection, masks_to_parquet};
 pub use plane::{Place, plane};
 pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting, Threshold};

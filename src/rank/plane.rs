@@ -204,7 +204,13 @@ mod tests {
             let matrices = vec![top("m0", first, 1, cap).unwrap(), top("m1", second, 1, cap).unwrap()];
             RankTable { cap, matrices }
         };
-        ["a", "b", "g"].into_iter().zip(scores).map(|(name, scores)| (name.to_owned(), table(scores))).collect()
+        // A second draw of `a`, and one of `g`, have the scores of others.
+        let names = [("a", 0), ("b", 1), ("g", 2), ("a~1", 2), ("a~2", 1), ("g~1", 0)];
+        names
+            .into_iter()
+            .map(|(name, place)| (name, &scores[place]))
+            .map(|(name, scores)| (name.to_owned(), table(scores)))
+            .collect()
     }
 
     fn scores() -> impl Strategy<Value = [Vec<f32>; 3]> {
@@ -221,7 +227,8 @@ mod tests {
         #[test]
         fn every_point_is_what_selection_finds_there(
             scores in scores(), ps in fractions(), qs in fractions(),
-            text in prop::sample::select(vec!["a & b - g", "a - g", "a - (b | g)", "(a & b) - g", "a - b - g", "a & b"]),
+            text in prop::sample::select(vec!["a & b - g", "a - g", "a - (b | g)", "(a & b) - g", "a - b - g", "a & b",
+                "stable(a, 2 of 3) & b - stable(g, 1 of 2)", "stable(a, 1 of 3) - g", "stable(a, 3 of 3)"]),
         ) {
             let tables = tables(&scores, 0.5);
             let rule = Rule::parse(text).unwrap();

@@ -45,6 +45,16 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
+    /// A whole number.
+    pub(super) fn number(&mut self, what: &str) -> Result<u64> {
+        self.peek();
+        let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+        let (digits, rest) = self.rest.split_at(end);
+        let Ok(number) = digits.parse() else { return Err(self.expected(what)) };
+        self.rest = rest;
+        Ok(number)
+    }
+
     pub(super) fn end(&mut self, what: &str) -> Result<()> {
         if self.peek().is_none() { Ok(()) } else { Err(self.expected(what)) }
     }

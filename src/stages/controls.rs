@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Input, Node, Outputs, Planning, Stage, params_of};
 use crate::error::{Error, Result};
-use crate::rank::{ControlPoints, Mask, RankTable, Selection, Setting, masks_to_parquet, random_control, top_alone};
+use crate::rank::{
+    ControlPoints, Mask, Operand, RankTable, Selection, Setting, draw_of, masks_to_parquet, random_control, top_alone,
+};
 use crate::tables::{Control, ControlKind, Row};
 
 pub struct Controls;
@@ -54,8 +56,9 @@ impl Stage for Controls {
         let params = params_of(&Params { points: settings.points, random: settings.random })?;
         let mut inputs =
             BTreeMap::from(["masks", "points"].map(|name| (name.to_owned(), Input::output("select", name))));
-        let high = planning.pipeline.select.rule.operands().into_iter().filter(|operand| operand.setting == Setting::Q);
-        for operand in high {
+        // Of several draws of a set, the first one stands for it.
+        let is_high = |operand: &Operand<'_>| operand.setting == Setting::Q && draw_of(operand.name).1 == 0;
+        for operand in planning.pipeline.select.rule.operands().into_iter().filter(is_high) {
             let ranks = Input::output(&format!("score[{}]", operand.name), "ranks");
             inputs.insert(format!("{RANKS}{}", operand.name), ranks);
         }

@@ -14,7 +14,7 @@ use crate::engine::{Plan, Planner, State};
 use crate::error::{Error, Result};
 use crate::model::matrix::MatrixId;
 use crate::naming;
-use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Selection, Setting, TopOverlap};
+use crate::rank::{self, Mask, MaskOverlap, Point, RankTable, Rule, Selection, Setting, TopOverlap};
 use crate::tables::Tokens;
 
 /// Some of the rows that a data set could have drawn.
@@ -49,10 +49,12 @@ impl Part {
     }
 }
 
-/// The two parts that are compared, and the name of the comparison.
-fn comparisons(seeds: u64) -> Vec<(Part, Part, String)> {
+/// The two parts that are compared, and the name of the comparison. If the rule speaks of several draws, the other seeds begin
+/// behind them: what is compared has no draw in common.
+fn comparisons(seeds: u64, rule: &Rule) -> Vec<(Part, Part, String)> {
     let mut all = vec![(Part::FirstHalf, Part::SecondHalf, "halves".to_owned())];
-    all.extend((1..=seeds).map(|more| (Part::Whole, Part::Seed(more), format!("seed +{more}"))));
+    let further = (1..=seeds).map(|number| number * rule.draws());
+    all.extend(further.map(|more| (Part::Whole, Part::Seed(more), format!("seed +{more}"))));
     all
 }
 
@@ -119,7 +121,7 @@ pub fn widened(pipeline: &Pipeline, seeds: u64) -> Result<Pipeline> {
             return Err(Error::user(format!("data.{name}.samples = 1 cannot be halved"))
                 .hint("stability needs at least two rows of each data set"));
         }
-        for (one, other, _) in comparisons(seeds) {
+        for (one, other, _) in comparisons(seeds, &pipeline.select.rule) {
             for part in [Part::Whole, one, other] {
                 wide.data.insert(part.of(name), part.settings(whole));
             }
@@ -141,7 +143,7 @@ pub fn compare(planner: &Planner<'_>, plan: &Plan, seeds: u64) -> Result<Stabili
     let select = &planner.pipeline().select;
     let keep = |tensor: &str| MatrixId::parse(tensor).is_some_and(|id| id.is_in(select.modules, &select.layers));
     let mut stability = Stability { rule: select.rule.to_string(), tops: Vec::new(), masks: Vec::new() };
-    for (one, other, compared) in comparisons(seeds) {
+    for (one, other, compared) in comparisons(seeds, &select.rule) {
         let (here, there) = (tables(planner, plan, one)?, tables(planner, plan, other)?);
         for (data, setting, fraction) in fractions(planner.pipeline()) {
             let (Some(mine), Some(theirs)) = (here.get(data), there.get(data)) else { continue };
@@ -260,9 +262,10 @@ mod tests {
         };
         let parts = [Part::Whole, Part::FirstHalf, Part::SecondHalf, Part::Seed(2)];
         assert_eq!(parts.map(drawn), [(3, 5, 9), (3, 5, 4), (3, 9, 4), (5, 5, 9)]);
-        assert_eq!(
-            comparisons(2).iter().map(|(.., name)| name.as_str()).collect::<Vec<_>>(),
-            ["halves", "seed +1", "seed +2"]
-        );
+        let names = |rule: &str| -> Vec<String> {
+            comparisons(2, &Rule::parse(rule).unwrap()).into_iter().map(|(.., name)| name).collect()
+        };
+        assert_eq!(names("a & b - c"), ["halves", "seed +1", "seed +2"]);
+        assert_eq!(names("stable(a, 2 of 3) & b"), ["halves", "seed +3", "seed +6"]);
     }
 }

@@ -76,6 +76,11 @@ pub const CASES: &[(&str, &[&str], Change)] = &[
     ("select.modules", &["score.modules=\"all\""], Set(&["select.modules=\"self_attn\""])),
     ("select.layers", &[], Set(&["select.layers=[1]"])),
     ("select.rule", &[], Set(&["select.rule=\"privacy & fairness - general\""])),
+    (
+        "the number of draws in select.rule",
+        &["select.rule=\"stable(fairness, 2 of 3) & privacy - general\""],
+        Set(&["select.rule=\"stable(fairness, 2 of 4) & privacy - general\""]),
+    ),
     ("select.p", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.p=[0.0625]"])),
     ("select.q", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.q=[0.3]"])),
     ("select.points", &[], Set(&["select.points=[[0.125, 0.25], [0.125, 0.3]]"])),
@@ -196,6 +201,7 @@ pub const EXCEPTIONS: &[(&str, &[&str], &[&str])] = &[
     ("file", &[MD_JUDGE, OWN_FILE], &[MD_JUDGE, "judge.template=\"judge-copy.txt\""]),
     ("file", &["tokenize.chat_template=\"a.jinja\""], &["tokenize.chat_template=\"a-copy.jinja\""]),
     ("rule", &[], &["select.rule=\"(fairness&privacy)-general\""]),
+    ("rule", &[], &["select.rule=\"stable(fairness, 1 of 1) & privacy - general\""]),
     ("grid", &["select.points=[[0.125, 0.25]]"], &["select.p=[0.125]", "select.q=[0.25]"]),
     (
         "grid",

@@ -3,32 +3,35 @@
 //! ```text
 //! rule  = group { ("|" | "-") group }        left-associative, equal among themselves
 //! group = atom { "&" atom }                  binds tighter, left-associative
-//! atom  = "(" rule ")" | NAME [ "@p" | "@q" ]
+//! atom  = "(" rule ")" | top [ "@p" | "@q" ]
+//! top   = NAME | "stable" "(" NAME "," NUMBER "of" NUMBER ")"
 //! ```
 //! A name means the top of its data set. The size of the top is p if the name is subtracted, which means that it is anywhere
 //! within the right side of a minus, and q otherwise. So in `a - (b - c)` both b and c have size p: the whole of `(b - c)`
 //! protects, although c gives entries back. `@p` and `@q` override this.
+//!
+//! `stable(a, 3 of 5)` has the weights that are in the top of at least 3 of 5 draws of a's rows ([`super::super::draws`]). The top
+//! of each draw has the size that the name alone would have. A weight is in it exactly if the third best of its five ranks is
+//! below that size. So a consensus has ranks as a data set has, and all that holds for tops of one draw holds for it.
 //! Must not know: points, tables, files.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::scan::Scanner;
+use self::join::{ABSENT, Bounds, Join};
+use self::parse::parse;
+use super::super::draws::draw_of;
 use super::{Cut, Expression, Kind, Operand, Setting, Threshold, top_of};
-use crate::error::Result;
+
+mod join;
+mod parse;
 
 pub(super) const KIND: Kind = Kind {
     name: "algebra",
-    syntax: "a & b | c - d, with parentheses; name@p and name@q override",
-    summary: "set algebra over the tops of data sets; what is subtracted takes p, the rest takes q",
+    syntax: "a & b | c - d, with parentheses; name@p and name@q override; stable(a, 3 of 5) in place of a name",
+    summary: "set algebra over the tops of data sets, or what several draws of one agree on; what is subtracted takes p, the rest takes q",
     parse: |text| Some(parse(text).map(|algebra| Arc::new(algebra) as Arc<dyn Expression>)),
 };
-
-/// How deep parentheses may be nested.
-const DEEPEST: usize = 64;
-
-/// The rank of a weight that a table does not hold. It is below every cut, since a matrix has at most `u32::MAX` weights.
-const ABSENT: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Algebra {
@@ -38,16 +41,32 @@ struct Algebra {
 
 #[derive(Debug)]
 enum Node {
-    /// The top of the data set `names[slot]`.
-    Top {
-        slot: usize,
-        setting: Setting,
-    },
-    Joined {
-        operator: Operator,
-        left: Box<Node>,
-        right: Box<Node>,
-    },
+    Top(Top),
+    Joined { operator: Operator, left: Box<Node>, right: Box<Node> },
+}
+
+/// What is in the tops of at least so many of a data set's draws: of the one that there is, or of several.
+#[derive(Debug)]
+struct Top {
+    /// The draws, as places in `names`.
+    slots: Vec<usize>,
+    least: usize,
+    setting: Setting,
+}
+
+impl Top {
+    /// Whether a weight with these ranks (by slot) is in it, if the top of each draw has this size.
+    fn holds(&self, ranks: &[u32], size: u64) -> bool {
+        let is_in = |slot: &&usize| ranks.get(**slot).is_some_and(|&rank| u64::from(rank) < size);
+        self.slots.iter().filter(is_in).count() >= self.least
+    }
+
+    /// The smallest rank that is not below the sizes at which it holds the weight: the `least`-th best of its ranks.
+    fn rank(&self, ranks: &[u32]) -> u32 {
+        let mut ranks: Vec<u32> = self.slots.iter().map(|slot| ranks.get(*slot).copied().unwrap_or(ABSENT)).collect();
+        ranks.sort_unstable();
+        ranks.get(self.least.saturating_sub(1)).copied().unwrap_or(ABSENT)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,80 +93,6 @@ impl Operator {
 /// The setting of a name that has no `@`.
 fn default_setting(subtracted: bool) -> Setting {
     if subtracted { Setting::P } else { Setting::Q }
-}
-
-fn parse(text: &str) -> Result<Algebra> {
-    let mut parser = Parser { scanner: Scanner::new(text), names: vec![], depth: 0 };
-    let root = parser.rule(false)?;
-    parser.scanner.end("`&`, `|`, `-` or the end of the rule")?;
-    Ok(Algebra { names: parser.names, root })
-}
-
-struct Parser<'a> {
-    scanner: Scanner<'a>,
-    names: Vec<String>,
-    depth: usize,
-}
-
-impl Parser<'_> {
-    fn rule(&mut self, subtracted: bool) -> Result<Node> {
-        let mut left = self.group(subtracted)?;
-        loop {
-            let operator = match self.scanner.peek() {
-                Some('|') => Operator::Or,
-                Some('-') => Operator::Minus,
-                _ => return Ok(left),
-            };
-            self.scanner.eat(operator.symbol());
-            let right = self.group(subtracted || operator == Operator::Minus)?;
-            left = Node::Joined { operator, left: left.into(), right: right.into() };
-        }
-    }
-
-    fn group(&mut self, subtracted: bool) -> Result<Node> {
-        let mut left = self.atom(subtracted)?;
-        while self.scanner.eat('&') {
-            let right = self.atom(subtracted)?;
-            left = Node::Joined { operator: Operator::And, left: left.into(), right: right.into() };
-        }
-        Ok(left)
-    }
-
-    fn atom(&mut self, subtracted: bool) -> Result<Node> {
-        if self.scanner.peek() == Some('(') {
-            if self.depth == DEEPEST {
-                return Err(self.scanner.error(&format!("parentheses are nested more than {DEEPEST} deep")));
-            }
-            self.scanner.eat('(');
-            self.depth += 1;
-            let inner = self.rule(subtracted)?;
-            self.scanner.require(')', "to close a parenthesis, or an operator,")?;
-            self.depth -= 1;
-            return Ok(inner);
-        }
-        let name = self.scanner.name("the name of a data set or `(`")?;
-        let slot = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-            self.names.push(name.to_owned());
-            self.names.len() - 1
-        });
-        let setting = if self.scanner.eat('@') {
-            if self.scanner.peek().is_none_or(|first| !"pq".contains(first)) {
-                return Err(self.scanner.expected("`p` or `q` after the `@`"));
-            }
-            match self.scanner.name("`p` or `q` after the `@`")? {
-                "p" => Setting::P,
-                "q" => Setting::Q,
-                other => {
-                    return Err(self
-                        .scanner
-                        .error(&format!("`@{other}` comes before it, where only `@p` and `@q` exist")));
-                }
-            }
-        } else {
-            default_setting(subtracted)
-        };
-        Ok(Node::Top { slot, setting })
-    }
 }
 
 impl Expression for Algebra {
@@ -187,10 +132,9 @@ impl Expression for Algebra {
         let (mut wanted, mut protected) = (Vec::new(), Vec::new());
         self.root.is_conjunction(&mut wanted, &mut protected).then_some(())?;
         let join = Join::of(lists.to_vec());
-        let rank = |ranks: &[u32], slot: &usize| ranks.get(*slot).copied().unwrap_or(ABSENT);
         let threshold = |(index, ranks): (u32, &[u32])| {
-            let beyond = wanted.iter().map(|slot| rank(ranks, slot)).max()?;
-            let until = protected.iter().map(|slot| rank(ranks, slot)).min().filter(|rank| *rank != ABSENT);
+            let beyond = wanted.iter().map(|top| top.rank(ranks)).max()?;
+            let until = protected.iter().map(|top| top.rank(ranks)).min().filter(|rank| *rank != ABSENT);
             (beyond != ABSENT).then_some(Threshold { index, beyond, until })
         };
         Some(join.rows().filter_map(threshold).collect())
@@ -198,12 +142,12 @@ impl Expression for Algebra {
 }
 
 impl Node {
-    /// Whether the rule is `a & b & … - g - h - …`, with q for what is wanted and p for what protects. Their slots are added.
-    fn is_conjunction(&self, wanted: &mut Vec<usize>, protected: &mut Vec<usize>) -> bool {
+    /// Whether the rule is `a & b & … - g - h - …`, with q for what is wanted and p for what protects. Their tops are added.
+    fn is_conjunction<'a>(&'a self, wanted: &mut Vec<&'a Top>, protected: &mut Vec<&'a Top>) -> bool {
         match self {
-            Self::Top { slot, setting } => {
-                wanted.push(*slot);
-                *setting == Setting::Q
+            Self::Top(top) => {
+                wanted.push(top);
+                top.setting == Setting::Q
             }
             Self::Joined { operator: Operator::And, left, right } => {
                 left.is_conjunction(wanted, protected) && right.is_conjunction(wanted, protected)
@@ -216,11 +160,11 @@ impl Node {
     }
 
     /// Whether it is `g | h | …` with p.
-    fn is_union(&self, protected: &mut Vec<usize>) -> bool {
+    fn is_union<'a>(&'a self, protected: &mut Vec<&'a Top>) -> bool {
         match self {
-            Self::Top { slot, setting } => {
-                protected.push(*slot);
-                *setting == Setting::P
+            Self::Top(top) => {
+                protected.push(top);
+                top.setting == Setting::P
             }
             Self::Joined { operator: Operator::Or, left, right } => {
                 left.is_union(protected) && right.is_union(protected)
@@ -231,7 +175,7 @@ impl Node {
 
     fn visit(&self, each: &mut dyn FnMut(usize, Setting)) {
         match self {
-            Self::Top { slot, setting } => each(*slot, *setting),
+            Self::Top(top) => top.slots.iter().for_each(|slot| each(*slot, top.setting)),
             Self::Joined { left, right, .. } => {
                 left.visit(each);
                 right.visit(each);
@@ -243,7 +187,7 @@ impl Node {
     /// `adds`: whether a larger top makes the set larger. At the root, `adds` is true.
     fn holds(&self, ranks: &[u32], adds: bool, size: &impl Fn(Setting, bool) -> u64) -> bool {
         match self {
-            Self::Top { slot, setting } => ranks.get(*slot).is_some_and(|&rank| u64::from(rank) < size(*setting, adds)),
+            Self::Top(top) => top.holds(ranks, size(top.setting, adds)),
             Self::Joined { operator, left, right } => {
                 let left = left.holds(ranks, adds, size);
                 match operator {
@@ -253,70 +197,6 @@ impl Node {
                 }
             }
         }
-    }
-}
-
-/// The smallest and the largest tops of a grid.
-struct Bounds {
-    lowest: Cut,
-    highest: Cut,
-}
-
-impl Bounds {
-    fn of(cuts: &[Cut]) -> Self {
-        let fold =
-            |setting, better: fn(u64, u64) -> u64| cuts.iter().map(|cut| cut.of(setting)).reduce(better).unwrap_or(0);
-        Self {
-            lowest: Cut { p: fold(Setting::P, u64::min), q: fold(Setting::Q, u64::min) },
-            highest: Cut { p: fold(Setting::P, u64::max), q: fold(Setting::Q, u64::max) },
-        }
-    }
-
-    fn side(&self, adds: bool) -> &Cut {
-        if adds { &self.highest } else { &self.lowest }
-    }
-}
-
-/// The weights of one matrix that are in any of the lists, ascending, each with its rank in every list.
-struct Join {
-    index: Vec<u32>,
-    /// One row of `slots` ranks for each index.
-    ranks: Vec<u32>,
-    slots: usize,
-}
-
-impl Join {
-    fn of(lists: Vec<&[u32]>) -> Self {
-        let slots = lists.len().max(1);
-        let mut index: Vec<u32> = lists.iter().flat_map(|list| list.iter().copied()).collect();
-        index.sort_unstable();
-        index.dedup();
-        let mut ranks = vec![ABSENT; index.len() * slots];
-        for (slot, list) in lists.iter().enumerate() {
-            for (rank, wanted) in list.iter().enumerate() {
-                if let Some(place) = index.binary_search(wanted).ok().and_then(|at| ranks.get_mut(at * slots + slot)) {
-                    *place = rank as u32;
-                }
-            }
-        }
-        Self { index, ranks, slots }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (u32, &[u32])> {
-        self.index.iter().copied().zip(self.ranks.chunks_exact(self.slots))
-    }
-
-    fn retain(&mut self, keep: impl Fn(&[u32]) -> bool) {
-        let (mut index, mut ranks) = (vec![], vec![]);
-        for (at, row) in self.rows().filter(|(_, row)| keep(row)) {
-            index.push(at);
-            ranks.extend_from_slice(row);
-        }
-        (self.index, self.ranks) = (index, ranks);
-    }
-
-    fn filter(&self, keep: impl Fn(&[u32]) -> bool) -> Vec<u32> {
-        self.rows().filter(|(_, row)| keep(row)).map(|(index, _)| index).collect()
     }
 }
 
@@ -330,8 +210,12 @@ impl Algebra {
     /// One space around operators, only the parentheses and the `@` that change the meaning.
     fn spell(&self, node: &Node, subtracted: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match node {
-            Node::Top { slot, setting } => {
-                f.write_str(self.names.get(*slot).map_or("", String::as_str))?;
+            Node::Top(Top { slots, least, setting }) => {
+                let name = slots.first().and_then(|slot| self.names.get(*slot)).map_or("", |name| draw_of(name).0);
+                match slots.len() {
+                    1 => f.write_str(name)?,
+                    draws => write!(f, "stable({name}, {least} of {draws})")?,
+                }
                 if *setting == default_setting(subtracted) { Ok(()) } else { write!(f, "@{setting}") }
             }
             Node::Joined { operator, left, right } => {

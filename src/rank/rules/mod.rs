@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::draws::draw_of;
 use crate::error::{Error, Result};
 
 /// Every kind of rule; the first that recognises a text reads it. The algebra claims whatever is left.
@@ -33,7 +34,7 @@ pub type Parsed = Option<Result<Arc<dyn Expression>>>;
 
 /// What a rule of any kind can do. `Display` is the canonical spelling, which parses to an equal rule.
 pub trait Expression: fmt::Debug + fmt::Display + Send + Sync {
-    /// The names of the data sets, each once, in the order in which [`Expression::evaluate`] wants their lists.
+    /// The names of the data sets or of their draws, each once, in the order in which [`Expression::evaluate`] wants their lists.
     fn names(&self) -> &[String];
 
     /// Which setting each use of a name takes; a name may occur with both.
@@ -130,9 +131,14 @@ impl Rule {
         self.kind
     }
 
-    /// The data sets it needs, each once, in the order of their first appearance.
+    /// The data sets it needs, and further draws of them (`fairness~1`), each once, in the order of their first appearance.
     pub fn names(&self) -> &[String] {
         self.expression.names()
+    }
+
+    /// Of how many draws of a data set it speaks, at most.
+    pub fn draws(&self) -> u64 {
+        self.names().iter().map(|name| draw_of(name).1 + 1).max().unwrap_or(1)
     }
 
     /// Whether a point must have a p for this rule.
@@ -212,7 +218,9 @@ mod tests {
 
     #[test]
     fn every_kind_reads_back_its_own_spelling() {
-        for text in ["a&b-c", "released-code", "released-code(x, y; z)", "released - code"] {
+        for text in
+            ["a&b-c", "released-code", "released-code(x, y; z)", "released - code", "stable(a, 2 of 3)@p | stable"]
+        {
             let rule = Rule::parse(text).unwrap();
             let again: Rule = rule.to_string().parse().unwrap();
             assert_eq!((again.kind(), again.to_string()), (rule.kind(), rule.to_string()));

@@ -5,6 +5,7 @@
 use super::columns::{Block, is_noise};
 use super::numbers::{percent, some};
 use super::{label, point_text};
+use crate::rank::draw_of;
 use crate::report::facts::{CalibrationReport, VariantReport};
 use crate::report::measures::{Better, Measure, Summary};
 use crate::report::paired::Paired;
@@ -217,7 +218,9 @@ fn repeated(name: &str, calibration: &CalibrationReport, notes: &mut Vec<String>
     if calibration.repeated > 0 {
         notes.push(format!("{name}: {} {of} repeat an earlier one and count again", calibration.repeated));
     }
-    for (other, shared) in calibration.shared.iter().filter(|(_, shared)| **shared > 0) {
+    // Draws of one set are drawn from the same rows.
+    let is_other = |other: &str| draw_of(other).0 != draw_of(name).0;
+    for (other, shared) in calibration.shared.iter().filter(|(other, shared)| **shared > 0 && is_other(other)) {
         notes.push(format!("{name}: {shared} {of} are rows of {other} too"));
     }
 }
