@@ -3,9 +3,11 @@
 //! Must not know: what any command does with them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
+use crate::config::sweep::Axis;
 use crate::config::{self, Pipeline};
 use crate::engine::{Plan, Planner};
 use crate::error::{Error, Result};
@@ -27,6 +29,25 @@ pub struct PipelineArgs {
     /// auto, cpu, cuda or cuda:N; the same as --set 'run.device="X"'
     #[arg(long, value_name = "X")]
     pub device: Option<String>,
+    /// Values of the file's `[sweep]` that hold for one of its jobs, as `--set` takes them.
+    #[arg(skip)]
+    pub swept: Vec<String>,
+}
+
+/// Over which settings the job is swept.
+#[derive(Args, Clone, Debug)]
+pub struct SweepArgs {
+    /// Take each of these values in turn, and join the jobs of all combinations in one table: 'data.*.seed=0..5',
+    /// score.method=snip,wanda, 'select.q=logspace(1e-6,1e-4,5)'. Seeds and skips are draws, over which is joined. In place of
+    /// what `[sweep]` in the file says of the same setting
+    #[arg(long, value_name = "KEY=VALUES", value_parser = Axis::parse)]
+    pub sweep: Vec<Axis>,
+    /// Take the first values of all axes together, then the second ones, and so on
+    #[arg(long)]
+    pub zip: bool,
+    /// Take the job as it is, without the file's `[sweep]`
+    #[arg(long, conflicts_with_all = ["sweep", "zip"])]
+    pub no_sweep: bool,
 }
 
 /// Whether the answer is for a program.
@@ -42,7 +63,7 @@ impl PipelineArgs {
     pub fn pipeline(&self) -> Result<Pipeline> {
         let mut sets = self.sets.clone();
         sets.extend(self.device.iter().map(|device| format!("run.device={}", toml::Value::from(device.as_str()))));
-        config::load(&self.config, &sets, &working_directory()?)
+        config::load_swept(&self.config, &self.swept, &sets, &working_directory()?)
     }
 
     /// The pipeline with its store, ready for planning.
@@ -60,17 +81,24 @@ pub fn working_directory() -> Result<PathBuf> {
 pub struct Job {
     pub pipeline: Pipeline,
     pub store: Store,
-    pub models: Loaded,
+    pub models: Arc<Loaded>,
 }
 
 impl Job {
+    /// A job that uses the models that another one has open.
+    pub fn beside(pipeline: Pipeline, other: &Self) -> Result<Self> {
+        let is_shared = pipeline.run.device == other.pipeline.run.device;
+        let job = Self::new(pipeline)?;
+        Ok(if is_shared { Self { models: other.models.clone(), ..job } } else { job })
+    }
+
     pub fn new(pipeline: Pipeline) -> Result<Self> {
         if let Some(threads) = pipeline.run.threads {
             // Fails only where the pool is there already, and then there is nothing to choose any more.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
         let store = Store::open(&pipeline.run.store)?;
-        let models = Loaded::new(pipeline.run.device);
+        let models = Arc::new(Loaded::new(pipeline.run.device));
         Ok(Self { pipeline, store, models })
     }
 

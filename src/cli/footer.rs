@@ -69,7 +69,12 @@ mod tests {
     #[test]
     fn what_is_typed_next_is_about_the_same_job() {
         let sets = vec!["select.q=[1e-5]".to_owned(), "model.dtype=f32".to_owned()];
-        let pipeline = |config: &str, sets| PipelineArgs { config: config.into(), sets, device: Some("cpu".into()) };
+        let pipeline = |config: &str, sets| PipelineArgs {
+            config: config.into(),
+            sets,
+            device: Some("cpu".into()),
+            swept: Vec::new(),
+        };
         assert_eq!(same_job(&pipeline(PIPELINE, Vec::new())), "");
         let named = same_job(&pipeline("my job.toml", sets));
         assert_eq!(named, " --config 'my job.toml' --set 'select.q=[1e-5]' --set model.dtype=f32");

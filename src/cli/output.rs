@@ -19,8 +19,9 @@ type Form = fn(&mut SchemaGenerator) -> Schema;
 const ANSWERS: &[(&str, Form)] = &[
     ("run", of::<run::Told>),
     ("run --lengths", of::<run::ToldLengths>),
-    ("run --sweep", of::<sweep::Told>),
+    ("run --sweep", of::<sweep::run::Told>),
     ("plan", of::<Vec<plan::Row>>),
+    ("plan --sweep", of::<sweep::plan::Told>),
     ("plan --check", of::<Vec<plan::Told<'_>>>),
     ("status", of::<Vec<plan::Row>>),
     ("explain", of::<Vec<Explanation>>),
@@ -28,6 +29,7 @@ const ANSWERS: &[(&str, Form)] = &[
     ("stability", of::<Stability>),
     ("show", line_of::<show::Shown<'_>>),
     ("report", of::<report::Told>),
+    ("report --sweep", of::<sweep::report::Told>),
     ("report --leaks", of::<report::ToldLeaks>),
     ("runs", of::<Vec<runs::Row>>),
     ("runs describe", of::<runs::Row>),

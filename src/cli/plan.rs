@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::args::{Job, JsonArg, PipelineArgs};
+use super::args::{Job, JsonArg, PipelineArgs, SweepArgs};
 use super::format::{self, WIDTH, count, wrap};
-use super::print;
+use super::{print, sweep};
 use crate::digest::Digest;
 use crate::engine::{Plan, Planned, Planner, Price, Pricer, Range, State, Total};
 use crate::error::Result;
@@ -23,6 +23,8 @@ use crate::stages::{Forecast, Role};
 pub struct Args {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    sweep: SweepArgs,
     /// Show how far predictions of earlier runs were from what they took
     #[arg(long)]
     check: bool,
@@ -108,6 +110,11 @@ pub struct Told<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if !args.check
+        && let Some(jobs) = sweep::jobs(&args.pipeline, &args.sweep)?
+    {
+        return sweep::plan::show(&jobs, args.json.json);
+    }
     let job = args.pipeline.job()?;
     let (planner, plan) = job.plan()?;
     if args.check {
@@ -147,7 +154,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What all that is missing will take.
-fn in_words(total: &Total) -> Option<String> {
+pub fn in_words(total: &Total) -> Option<String> {
     let unknown = match total.unknown.as_slice() {
         [] => String::new(),
         stages => format!("what {} takes is not known yet on this device", stages.join(", ")),

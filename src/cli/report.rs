@@ -9,9 +9,9 @@ use clap::Args as ClapArgs;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::args::{Job, JsonArg, PipelineArgs, working_directory};
+use super::args::{Job, JsonArg, PipelineArgs, SweepArgs, working_directory};
 use super::format::count;
-use super::{footer, look, print, provenance};
+use super::{footer, look, print, provenance, sweep};
 use crate::engine::{Plan, Planned, Planner};
 use crate::error::{Error, Result};
 use crate::files;
@@ -45,6 +45,8 @@ pub struct Args {
     run: Option<String>,
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    sweep: SweepArgs,
     /// Copy the report and what it is made of into this directory, under plain names
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -59,6 +61,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    // Whatever else is asked for is asked of one job.
+    let of_all = args.run.is_none() && args.out.is_none() && !args.leaks && !args.phrases;
+    if of_all && let Some(jobs) = sweep::jobs(&args.pipeline, &args.sweep)? {
+        return sweep::report::show(&jobs, args.json.json);
+    }
     let job = args.pipeline.job()?;
     if let Some(name) = &args.run {
         return of_run(&job.store, name, args);

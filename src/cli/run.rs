@@ -10,13 +10,14 @@ use clap::Args as ClapArgs;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::args::{Job, JsonArg, PipelineArgs};
+use super::args::{Job, JsonArg, PipelineArgs, SweepArgs};
 use super::format::{self, WIDTH, count, wrap};
 use super::progress::{Bars, Lines};
-use super::sweep::{self, Axis};
+use super::sweep;
+use super::sweep::run::How;
 use super::until::{self, Until};
 use super::{footer, look, print, provenance, signals};
-use crate::engine::{Observer, Runner, State, Summary};
+use crate::engine::{Observer, Part, Runner, State, Summary};
 use crate::error::{Error, Result};
 use crate::report::lengths::Length;
 use crate::report::{self, Report};
@@ -44,13 +45,8 @@ pub struct Args {
     /// Run the job once for each of these limits of new tokens, and compare: --lengths 64,256
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', conflicts_with_all = ["until", "budget", "name"])]
     lengths: Vec<NonZeroUsize>,
-    /// Run the job for each of these values, and join all of them in one table: 'data.*.seed=0..5', score.method=snip,wanda,
-    /// 'select.q=logspace(1e-6,1e-4,5)'. Several axes are combined; seeds and skips are draws, over which is joined
-    #[arg(long, value_name = "KEY=VALUES", value_parser = Axis::parse, conflicts_with_all = ["lengths", "name", "rehash"])]
-    sweep: Vec<Axis>,
-    /// Take the first values of all axes together, then the second ones, and so on
-    #[arg(long, requires = "sweep")]
-    zip: bool,
+    #[command(flatten)]
+    sweep: SweepArgs,
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -113,16 +109,18 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(deadline) = time.into_iter().chain(used_up).min() {
         signals::stop_at(deadline);
     }
-    if !args.lengths.is_empty() {
-        return lengths(args, started);
-    }
-    if !args.sweep.is_empty() {
-        if until.is_some() {
-            return Err(Error::user("--until STAGE does not go with --sweep")
-                .hint("name a time, such as --until 07:00, or --budget 3h"));
+    if let Some(jobs) = sweep::jobs(&args.pipeline, &args.sweep)? {
+        if args.rehash || !args.lengths.is_empty() {
+            return Err(Error::user("--rehash and --lengths do not go with a sweep").hint(
+                "--no-sweep takes the job without [sweep]; limits of tokens are an axis too: generate.max_new_tokens",
+            ));
         }
         signals::heed()?;
-        return sweep::sweep(&args.pipeline, &args.sweep, args.zip, args.quiet, args.json.json);
+        let how = How { until, name: args.name.as_deref(), quiet: args.quiet, in_json: args.json.json };
+        return sweep::run::sweep(&jobs, &how);
+    }
+    if !args.lengths.is_empty() {
+        return lengths(args, started);
     }
     let job = job(&args.pipeline, args.rehash)?;
     let summary = compute(&job, args.quiet, until, args.name.clone())?;
@@ -210,6 +208,11 @@ pub fn compute(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>
 
 /// Computes what is missing up to a stage, showing progress.
 pub fn missing(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>) -> Result<Summary> {
+    part(job, quiet, until, name, Part::default())
+}
+
+/// Computes what is missing of a part of the run.
+pub fn part(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>, part: Part) -> Result<Summary> {
     let observer = observer(quiet);
     let runner = Runner {
         planner: job.planner(),
@@ -217,6 +220,7 @@ pub fn missing(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>
         stop: &signals::stopping,
         command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         name,
+        part,
     };
     runner.run(until)
 }

@@ -71,7 +71,7 @@ pub fn sentence(problem: Problem, root: &Node, absent: Origin) -> Error {
 /// A key that must be typed. `--set data.privcy.samples=4` does not found a data set, which would need more than
 /// that: it is a slip.
 fn missing(at: &Origin, section: &[&str], key: &str, root: &Node, schema: &Schema) -> Error {
-    if let (Origin::Set(_), [kind, name]) = (at, section) {
+    if let (Origin::Set(_) | Origin::Sweep(_), [kind, name]) = (at, section) {
         let siblings = root.find(&[kind]).map(Node::entries).unwrap_or_default();
         let siblings: Vec<&str> =
             siblings.iter().map(|(sibling, _)| sibling.text.as_str()).filter(|sibling| sibling != name).collect();

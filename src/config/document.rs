@@ -34,8 +34,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the file, then the options in their order; a later one wins.
-    pub fn read(file: &Path, sets: &[String], cwd: &Path) -> Result<Self> {
+    /// Reads the file, then the values of its sweep that hold for this job, then the options in their order; a later one wins.
+    pub fn read(file: &Path, swept: &[String], sets: &[String], cwd: &Path) -> Result<Self> {
         let shown = file.display().to_string();
         let absolute_file = cwd.join(file);
         let text = files::read_text(&absolute_file, LONGEST).map_err(|error| match absolute_file.exists() {
@@ -50,11 +50,16 @@ impl Document {
                 .hint("strings need quotes, and every key stands in a [section]")
         })?;
         let mut root = Node::of_table(table.get_ref(), absent(), &place);
-        for option in sets {
-            let (key, value) = split_option(option)?;
-            let value = Node::of(&option_value(key, value)?, &|_| Origin::Set(key.to_owned()));
-            root.lay(&key.split('.').map(str::trim).collect::<Vec<_>>(), value);
-        }
+        let mut lay = |options: &[String], origin: fn(String) -> Origin| -> Result<()> {
+            for option in options {
+                let (key, value) = split_option(option)?;
+                let value = Node::of(&option_value(key, value)?, &|_| origin(key.to_owned()));
+                root.lay(&key.split('.').map(str::trim).collect::<Vec<_>>(), value);
+            }
+            Ok(())
+        };
+        lay(swept, Origin::Sweep)?;
+        lay(sets, Origin::Set)?;
         one_grid(&mut root);
         named_judges(&mut root);
         Ok(Self { shown, file: absolute_file, cwd: cwd.to_owned(), root })
@@ -191,7 +196,7 @@ mod tests {
         ");
         insta::assert_snapshot!(complaint(SMALL, &["scoer.cap=1"]), @"
         --set scoer.cap: unknown section [scoer]; did you mean `score`?
-        known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
+        known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
         ");
         insta::assert_snapshot!(complaint(SMALL, &["cap=1"]), @"
         --set cap: unknown key `cap` outside of any section

@@ -21,6 +21,7 @@ mod reader;
 mod resolve;
 mod schema;
 mod settings;
+pub mod sweep;
 mod values;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use settings::{
     Controls, Data, Divergence, Generate, Inspect, Judge, Model, Patch, Perplexity, Questions, Report, Run, Score,
     Tokenize,
 };
+pub use sweep::Sweep;
 pub use values::Window;
 
 use crate::bounded::{self, Limits};
@@ -48,11 +50,17 @@ use crate::rank::{Point, Rule};
 ///
 /// Errors: the file cannot be read, or something in it or in an option is not as the schema says.
 pub fn load(file: &Path, sets: &[String], cwd: &Path) -> Result<Pipeline> {
+    load_swept(file, &[], sets, cwd)
+}
+
+/// The same with values of the file's `[sweep]` in the place of what it says elsewhere. They are written like options, and
+/// paths among them are relative to the file.
+pub fn load_swept(file: &Path, swept: &[String], sets: &[String], cwd: &Path) -> Result<Pipeline> {
     let sources = std::env::var_os("DEAN_SOURCES").filter(|value| !value.is_empty()).map(|value| cwd.join(value));
-    let (typed, sets, cwd) = (file.to_owned(), sets.to_vec(), cwd.to_owned());
+    let (typed, swept, sets, cwd) = (file.to_owned(), swept.to_vec(), sets.to_vec(), cwd.to_owned());
     // A job may come from somebody else, as a model does.
     let pipeline = bounded::within(Limits::SMALL, move || {
-        let document = document::Document::read(&typed, &sets, &cwd)?;
+        let document = document::Document::read(&typed, &swept, &sets, &cwd)?;
         resolve::resolve(document.settings()?, &document, sources)
     });
     pipeline.unwrap_or_else(|excess| Err(Error::user(format!("{}: {excess}", file.display()))))
@@ -64,13 +72,16 @@ pub struct Pipeline {
     /// The pipeline file.
     pub file: PathBuf,
     pub model: Model,
-    /// Calibration sets by name: those that `select.rule` speaks of, and no others.
+    /// Calibration sets by name: those that `select.rule` speaks of, and no others. Further draws of a set are sets of their own.
     pub data: BTreeMap<String, Data>,
     pub tokenize: Tokenize,
     /// Question sets by name.
     pub questions: BTreeMap<String, Questions>,
     pub score: Score,
     pub select: Select,
+    /// What is swept over. It is no part of a job: each of its jobs is one without it.
+    #[serde(skip)]
+    pub sweep: Sweep,
     pub controls: Controls,
     pub patch: Patch,
     pub generate: Generate,

@@ -15,6 +15,8 @@ pub enum Origin {
     File { file: String, line: usize, column: usize },
     /// The key of a `--set`.
     Set(String),
+    /// The key of a value in the file's `[sweep]`.
+    Sweep(String),
     /// Nowhere: a default. Only the file can be named.
     Absent { file: String },
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
             Self::Set(key) => write!(f, "--set {key}"),
+            Self::Sweep(key) => write!(f, "[sweep] {key}"),
             Self::Absent { file } => f.write_str(file),
         }
     }

@@ -113,10 +113,11 @@ pub fn budget(_: &mut schemars::SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"type": "string", "pattern": size}, {"type": "integer", "minimum": 1}]})
 }
 
-/// Shares: a number or a list of numbers.
+/// Shares: a number, a list of numbers, or numbers that are evenly spaced.
 pub fn shares(_: &mut schemars::SchemaGenerator) -> Schema {
     let share = json_schema!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1});
-    json_schema!({"anyOf": [share, {"type": "array", "items": share, "minItems": 1}]})
+    let spaced = json_schema!({"type": "string", "pattern": r"^logspace\(.*\)$"});
+    json_schema!({"anyOf": [share, {"type": "array", "items": share, "minItems": 1}, spaced]})
 }
 
 /// Questions for tuning: a share, or a file.

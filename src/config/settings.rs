@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::answers::{Generate, Judge};
 pub use self::guards::{Controls, Divergence};
 use super::schema;
+use super::sweep::Sweep;
 use super::values::{Shares, Window, device, limit, named, positive, source};
 use crate::choice::Choice;
 use crate::data::{Join, Layout, TooLong, Turns};
@@ -51,6 +52,9 @@ pub struct Settings {
     /// Which weights are switched off: a rule, and a grid of points (p, q).
     #[serde(default)]
     pub select: Select,
+    /// Settings and the values that each takes in turn: "data.*.seed" = [0, 1, 2].
+    #[serde(default)]
+    pub sweep: Sweep,
     /// Masks with as many weights as those of the rule, and other ones.
     #[serde(default)]
     pub controls: Controls,

@@ -49,7 +49,7 @@ pub(super) fn complaint(text: &str, sets: &[&str]) -> String {
 fn the_defaults_are_those_of_the_schema() {
     let dir = tempfile::tempdir().unwrap();
     crate::files::write_atomic(&dir.path().join("p.toml"), SMALL.as_bytes()).unwrap();
-    let document = document::Document::read(Path::new("p.toml"), &[], dir.path()).unwrap();
+    let document = document::Document::read(Path::new("p.toml"), &[], &[], dir.path()).unwrap();
     let pipeline = resolve::resolve(document.settings().unwrap(), &document, None).unwrap();
     let json = serde_json::to_string_pretty(&pipeline).unwrap().replace(dir.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(json, @r#"
@@ -177,7 +177,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
-    known sections: model, data, tokenize, questions, score, select, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
+    known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]
@@ -318,7 +318,7 @@ fn paths_begin_where_they_were_typed() {
     crate::files::write_atomic(&job.join("p.toml"), text.as_bytes()).unwrap();
     let set = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
-        let document = document::Document::read(Path::new("job/p.toml"), &sets, dir.path()).unwrap();
+        let document = document::Document::read(Path::new("job/p.toml"), &[], &sets, dir.path()).unwrap();
         resolve::resolve(document.settings().unwrap(), &document, None).unwrap()
     };
     let typed = set(&[]);
@@ -346,7 +346,7 @@ fn the_sources_folder_is_typed_else_of_the_environment_else_in_the_store() {
     crate::files::write_atomic(&dir.path().join("p.toml"), SMALL.as_bytes()).unwrap();
     let sources = |sets: &[&str], variable: Option<&str>| {
         let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
-        let document = document::Document::read(Path::new("p.toml"), &sets, dir.path()).unwrap();
+        let document = document::Document::read(Path::new("p.toml"), &[], &sets, dir.path()).unwrap();
         resolve::resolve(document.settings().unwrap(), &document, variable.map(PathBuf::from)).unwrap().run.sources()
     };
     assert_eq!(sources(&["run.sources=mine"], Some("/env")), dir.path().join("mine"));

@@ -11,11 +11,12 @@ use std::path::Path;
 use serde::de::{Error as _, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::sweep::logspace;
 use crate::error::Error;
 use crate::model::device::Device;
 use crate::model::source::spec::Source;
 
-/// One share or several; one is a list of one.
+/// One share or several; one is a list of one, and `logspace(1e-6, 1e-4, 7)` is a list of seven.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shares(pub Vec<f64>);
 
@@ -28,6 +29,13 @@ impl<'de> Deserialize<'de> for Shares {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number or a list of numbers")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Shares, E> {
+                match logspace(text) {
+                    Some(shares) => Ok(Shares(shares.into_iter().map(|(share, _)| share).collect())),
+                    None => Err(E::invalid_type(Unexpected::Str(text), &self)),
+                }
             }
 
             fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Shares, E> {

@@ -14,6 +14,7 @@ mod planner;
 pub mod price;
 mod questions;
 pub mod run;
+mod shared;
 mod sources;
 #[cfg(test)]
 mod testing;
@@ -22,5 +23,6 @@ pub use events::Observer;
 pub use plan::{Plan, Planned, State};
 pub use planner::Planner;
 pub use price::{Price, Pricer, Range, Total};
-pub use run::{Runner, Summary};
+pub use run::{Part, Runner, Summary};
+pub use shared::identities;
 pub use sources::ModelDigests;

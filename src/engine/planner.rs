@@ -284,13 +284,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Computes a node from those of its inputs that are known now, and publishes nothing; for a stage that says something of
-    /// whatever there is ([`Stage::takes_parts`]). Returns also the nodes that the others wait for. `None` for other stages, and
+    /// whatever there is ([`Stage::takes_parts_with`]). Returns also the nodes that the others wait for. `None` for other stages, and
     /// while nothing is known that comes from a node which differs between variants.
     ///
     /// # Errors
     /// Those of the stage.
     pub fn so_far(&self, plan: &Plan, node: &str) -> Result<Option<(Outputs, BTreeSet<String>)>> {
-        let Some(planned) = plan.find(node).filter(|planned| planned.stage.takes_parts()) else { return Ok(None) };
+        let Some(planned) = plan.find(node) else { return Ok(None) };
+        let Some(needed) = planned.stage.takes_parts_with() else { return Ok(None) };
         let files = Files::default();
         let (mut known, mut digests, mut missing) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut says_something = false;
@@ -307,7 +308,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        if !says_something {
+        if !says_something || !known.contains_key(needed) {
             return Ok(None);
         }
         let manifest = Manifest {

@@ -63,6 +63,21 @@ pub struct Total {
     pub unknown: Vec<String>,
 }
 
+impl Total {
+    /// Of two plans whose nodes are counted in one of them only.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.unknown
+            .extend(other.unknown.into_iter().filter(|stage| !self.unknown.contains(stage)).collect::<Vec<_>>());
+        Self {
+            seconds: self.seconds.plus(other.seconds),
+            bytes: self.bytes.plus(other.bytes),
+            nodes: self.nodes + other.nodes,
+            unknown: self.unknown,
+        }
+    }
+}
+
 /// One recorded computation.
 #[derive(Clone, Debug)]
 struct Past {

@@ -15,7 +15,7 @@ use super::execute::{Place, execute};
 use super::inputs::roles;
 use super::plan::{Plan, Planned, State};
 use super::planner::Planner;
-use super::price::Pricer;
+use super::price::{Pricer, Total};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
@@ -40,6 +40,19 @@ pub struct Runner<'a> {
     pub command: Vec<String>,
     /// How the run is called, if somebody says so.
     pub name: Option<String>,
+    /// A part of the run, where several jobs take turns.
+    pub part: Part,
+}
+
+/// What of a run is done now.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Only nodes of turns up to this one ([`crate::stages::Node::turn`]).
+    pub turns: Option<u32>,
+    /// The id of the run of which an earlier part was done.
+    pub of: Option<String>,
+    /// What other jobs will cost, which take their turns after this part.
+    pub others: Total,
 }
 
 /// What a run did.
@@ -72,11 +85,13 @@ impl Runner<'_> {
         let mut pricer = None;
         let (mut plan, mut is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
         loop {
-            let wanted = |planned: &Planned| {
+            let asked_for = |planned: &Planned| {
                 until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
             };
+            let wanted =
+                |planned: &Planned| asked_for(planned) && self.part.turns.is_none_or(|last| planned.node.turn <= last);
             if !checked {
-                self.planner.check(&plan, &wanted)?.iter().for_each(|warning| self.observer.note("plan", warning));
+                self.planner.check(&plan, &asked_for)?.iter().for_each(|warning| self.observer.note("plan", warning));
                 checked = true;
             }
             // What a node takes may be known only now. If it is too much, fail before the nodes that come first are computed.
@@ -93,7 +108,8 @@ impl Runner<'_> {
                 continue;
             }
             if noted.is_due() || ready.is_empty() {
-                match noted.write(&plan, ready.is_empty()) {
+                let finished = ready.is_empty() && (self.part.turns.is_none() || plan.is_complete());
+                match noted.write(&plan, finished) {
                     // A store that may only be read serves as long as nothing is missing.
                     Err(error) if ready.is_empty() && computed.is_empty() => {
                         self.observer.note("run", &format!("this run is not noted: {}", error.message()));
@@ -102,7 +118,7 @@ impl Runner<'_> {
                 }
             }
             let Some(first) = ready.first() else {
-                if let Some(stuck) = missing().next() {
+                if let Some(stuck) = missing().next().filter(|_| self.part.turns.is_none()) {
                     return Err(Error::fault(format!(
                         "{} waits for {:?}, which never comes",
                         stuck.node.called(),
@@ -130,11 +146,11 @@ impl Runner<'_> {
                 Some(pricer) => pricer,
                 none => none.insert(Pricer::new(&self.planner)?),
             };
-            self.observer.left(&pricer.total(&plan, &wanted));
+            self.observer.left(&pricer.total(&plan, &asked_for).plus(self.part.others.clone()));
             match self.compute(&plan, planned, claim, pricer) {
                 Ok(seconds) => {
                     computed.push((planned.node.name.clone(), seconds));
-                    noted.run.computed = Some(computed.len());
+                    noted.run.computed = Some(noted.computed_before + computed.len());
                     (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 }
                 Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
@@ -241,26 +257,31 @@ struct Noted<'a> {
     live: Option<Live>,
     /// The name that it still has to get.
     name: Option<String>,
+    /// How many nodes earlier parts of it computed.
+    computed_before: usize,
 }
 
 impl<'a> Noted<'a> {
     fn new(runner: &'a Runner<'a>) -> Result<Self> {
-        let id = new_run_id();
+        // A collection may have taken it in between. Then this is a run of its own.
+        let before = runner.part.of.as_ref().and_then(|id| runner.planner.inputs.store.run(id).ok());
+        let computed_before = before.as_ref().and_then(|run| run.computed).unwrap_or_default();
+        let (id, started) = before.map_or_else(|| (new_run_id(), now_rfc3339()), |run| (run.id, run.started));
         let live = runner.planner.inputs.store.live(&id)?;
         let name = runner.name.clone();
         About { name: name.clone(), ..About::default() }.check()?;
         let run = Run {
             id,
-            started: now_rfc3339(),
+            started,
             pipeline: serde_json::to_value(runner.planner.pipeline)
                 .map_err(|error| Error::fault(format!("the pipeline is not JSON: {error}")))?,
             command: runner.command.clone(),
             nodes: BTreeMap::new(),
             pinned: false,
             finished: false,
-            computed: Some(0),
+            computed: Some(computed_before),
         };
-        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live, name })
+        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live, name, computed_before })
     }
 
     /// Makes a plan, and names in the file what it found, before a collection can take it.

@@ -107,9 +107,10 @@ pub trait Stage: Sync {
         false
     }
 
-    /// Whether `run` makes something of any part of the inputs, so that people can see what there is before all is there.
-    fn takes_parts(&self) -> bool {
-        false
+    /// The one input that `run` needs to make something of any part of the others, so that people can see what there is before
+    /// all is there; `None` if it makes nothing of parts.
+    fn takes_parts_with(&self) -> Option<&'static str> {
+        None
     }
 
     /// Computes the outputs.

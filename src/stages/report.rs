@@ -21,6 +21,8 @@ use self::parts::Parts;
 
 pub struct Report;
 
+/// The input that says which variants there are.
+const POINTS: &str = "points";
 /// In front of a data set's name: the input with its token ids.
 const CALIBRATION: &str = "tokens of ";
 /// In front of a node's name: the input with its outcomes.
@@ -42,7 +44,7 @@ impl Stage for Report {
 
     fn nodes(&self, planning: &Planning<'_>) -> Result<Vec<Node>> {
         let pipeline = planning.pipeline;
-        let mut inputs = BTreeMap::from([("points".to_owned(), Input::output("select", "points"))]);
+        let mut inputs = BTreeMap::from([(POINTS.to_owned(), Input::output("select", "points"))]);
         if pipeline.controls.points != ControlPoints::None {
             inputs.insert(controls::TABLE.into(), Input::output(controls::NODE, controls::TABLE));
         }
@@ -70,12 +72,12 @@ impl Stage for Report {
         parts::check(preview).map(|()| Vec::new())
     }
 
-    fn takes_parts(&self) -> bool {
-        true
+    fn takes_parts_with(&self) -> Option<&'static str> {
+        Some(POINTS)
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outputs> {
-        let (rule, points) = Selection::points_from_parquet(context.read("points")?)?;
+        let (rule, points) = Selection::points_from_parquet(context.read(POINTS)?)?;
         let controls = match context.inputs.contains_key(controls::TABLE) {
             true => Control::from_parquet(context.read(controls::TABLE)?)?,
             false => Vec::new(),

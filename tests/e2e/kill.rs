@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{Project, assert_sound, assert_tidy, by_node, files_below, pairs, questions};
+use crate::sweep::swept;
 
 /// How often a run may be through before it could be caught.
 pub const TRIES: usize = 5;
@@ -122,6 +123,41 @@ fn killed_a_hundred_times_at_any_moment() {
     assert_eq!(keys(&project), keys(&untouched));
     assert!(files_below(&project.store.join("blobs")) == files_below(&untouched.store.join("blobs")));
     collect();
+    assert!(files_below(&project.store.join("partial")).is_empty(), "shards have served");
+    project.ok(&["cache", "fsck"]);
+}
+
+#[test]
+fn a_sweep_killed_a_hundred_times_at_any_moment() {
+    let project = swept();
+    project.edit("device = \"cpu\"", "device = \"cpu\"\ncheckpoint_seconds = 0");
+    let untouched = swept();
+    let expected = untouched.json(&["run"])["rows"].clone();
+    let mut state = 12_u64;
+    let (mut kills, mut whole) = (0, 0);
+    while kills < 100 && whole < 100 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut run = project.start(&["run", "--quiet"]);
+        std::thread::sleep(Duration::from_micros((state >> 33) % 120_000));
+        if run.try_wait().unwrap().is_some() {
+            // This one was through: from nothing again.
+            run.wait().unwrap();
+            assert_sound(&project.store);
+            whole += 1;
+            fs::remove_dir_all(&project.store).unwrap();
+            continue;
+        }
+        kill(&mut run);
+        kills += 1;
+        assert_sound(&project.store);
+        if kills % 20 == 0 {
+            project.ok(&["cache", "gc", "--keep-runs", "9", "--grace", "0s"]);
+            assert!(files_below(&project.store.join("claims")).is_empty(), "left in claims");
+        }
+    }
+    assert_eq!(kills, 100, "most runs were through before they could be killed");
+    assert_eq!(project.json(&["run"])["rows"], expected);
+    assert!(files_below(&project.store.join("blobs")) == files_below(&untouched.store.join("blobs")));
     assert!(files_below(&project.store.join("partial")).is_empty(), "shards have served");
     project.ok(&["cache", "fsck"]);
 }

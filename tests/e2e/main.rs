@@ -63,5 +63,6 @@ mod scoring;
 mod show;
 mod signals;
 mod support;
+mod sweep;
 mod terminal;
 mod workers;

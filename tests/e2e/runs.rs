@@ -141,7 +141,10 @@ fn a_sweep_over_seeds_is_joined_and_shares_what_it_can() {
     assert!(rows[2]["overlap"].as_f64().unwrap() < 1.0, "{rows:?}");
     assert_eq!(project.json(&sweep)["runs"][1]["computed"], 0);
     let (told, _) = project.ok(&sweep);
-    assert!(told.contains("[2/2] ") && told.contains("data.general.seed=1") && told.contains("over 2 draws"), "{told}");
+    assert!(
+        told.contains("[2/2, round 1] ") && told.contains("data.*.seed=1") && told.contains("over 2 draws"),
+        "{told}"
+    );
     let refused = project.refused(&["run", "--sweep", "data.*.seed"]);
     assert!(refused.contains("write KEY=VALUES"), "{refused}");
 }

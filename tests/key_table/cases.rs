@@ -84,6 +84,8 @@ pub const CASES: &[(&str, &[&str], Change)] = &[
     ("select.p", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.p=[0.0625]"])),
     ("select.q", &["select.p=[0.125]", "select.q=[0.25]"], Set(&["select.q=[0.3]"])),
     ("select.points", &[], Set(&["select.points=[[0.125, 0.25], [0.125, 0.3]]"])),
+    ("sweep.KEY", &[], Set(&["sweep.score.method=[\"wanda\"]"])),
+    ("sweep.zip", &["sweep.score.method=[\"wanda\"]"], Set(&["sweep.zip=true"])),
     ("controls.points", &[], Set(&["controls.points=\"all\""])),
     ("controls.random", &[], Set(&["controls.random=1"])),
     ("patch.action", &[], Named("action")),

@@ -25,7 +25,8 @@ fn run(
 ) -> Result<Vec<String>> {
     let models = Loaded::new(crate::model::device::Device::Cpu);
     let planner = Planner::new(pipeline, store, &models);
-    let summary = Runner { planner, observer, stop, command: Vec::new(), name: None }.run(Some(until))?;
+    let summary =
+        Runner { planner, observer, stop, command: Vec::new(), name: None, part: Part::default() }.run(Some(until))?;
     Ok(summary.computed.into_iter().map(|(node, _)| node).collect())
 }
 
