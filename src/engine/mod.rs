@@ -20,9 +20,9 @@ mod sources;
 mod testing;
 
 pub use events::Observer;
-pub use plan::{Plan, Planned, State};
+pub use plan::{Part, Plan, Planned, State};
 pub use planner::Planner;
 pub use price::{Price, Pricer, Range, Total};
-pub use run::{Part, Runner, Summary};
+pub use run::{Runner, Summary};
 pub use shared::identities;
 pub use sources::ModelDigests;

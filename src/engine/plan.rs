@@ -9,6 +9,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::price::Total;
 use crate::digest::{Digest, Manifest};
 use crate::stages::{Node, Stage};
 use crate::store::Record;
@@ -98,4 +99,15 @@ impl Plan {
     pub fn is_complete(&self) -> bool {
         self.nodes.iter().all(|planned| planned.state == State::Hit)
     }
+}
+
+/// What of a run is done now.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Only nodes of turns up to this one ([`crate::stages::Node::turn`]).
+    pub turns: Option<u32>,
+    /// The id of the run of which an earlier part was done.
+    pub of: Option<String>,
+    /// What other jobs will cost, which take their turns after this part.
+    pub others: Total,
 }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use super::events::Observer;
 use super::execute::{Place, execute};
 use super::inputs::roles;
-use super::plan::{Plan, Planned, State};
+use super::plan::{Part, Plan, Planned, State};
 use super::planner::Planner;
-use super::price::{Pricer, Total};
+use super::price::Pricer;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::stages::{Fill, Outlet, Progress, Role, Shards};
@@ -42,17 +42,6 @@ pub struct Runner<'a> {
     pub name: Option<String>,
     /// A part of the run, where several jobs take turns.
     pub part: Part,
-}
-
-/// What of a run is done now.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// Only nodes of turns up to this one ([`crate::stages::Node::turn`]).
-    pub turns: Option<u32>,
-    /// The id of the run of which an earlier part was done.
-    pub of: Option<String>,
-    /// What other jobs will cost, which take their turns after this part.
-    pub others: Total,
 }
 
 /// What a run did.

@@ -149,8 +149,8 @@ fn stability_scores_other_rows_once_and_compares() {
     overlap: of the weights in either set, the share that is in both (Jaccard); mean and least over the
       matrices, chance for sets of the same sizes drawn at random
     halves: the first half of the drawn rows against the second, so each is scored on half the rows;
-      seed +N: the drawn rows against those that a seed higher by N draws. Rows in both make them
-      alike, so look at shared
+      seed +N: the drawn rows against those that a seed higher by N draws. Rows in both make them alike,
+      so look at shared
     ");
     for node in
         ["score[fairness]", "score[fairness/first half]", "score[general/second half]", "score[privacy/seed +1]"]
