@@ -195,14 +195,23 @@ impl Sweep {
 /// The values that are listed in the file: a list as it stands, a text as on the command line, or one value.
 fn listed(key: &str, value: &toml::Value) -> Result<Vec<String>> {
     let values = match value {
-        toml::Value::Array(values) => values.iter().map(ToString::to_string).collect(),
+        toml::Value::Array(values) => values.iter().map(spelled).collect(),
         toml::Value::String(text) => values_of(text)?,
-        one => vec![one.to_string()],
+        one => vec![spelled(one)],
     };
     if values.is_empty() {
         return Err(Error::user(format!("`{key}` has no values")).hint("write a list: \"data.*.seed\" = [0, 1, 2]"));
     }
     Ok(values)
+}
+
+/// A value as it is typed: shares are small, and have an exponent.
+fn spelled(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Float(number) if *number != 0.0 && number.abs() < 1e-3 => format!("{number:e}"),
+        toml::Value::Array(values) => format!("[{}]", values.iter().map(spelled).collect::<Vec<_>>().join(", ")),
+        value => value.to_string(),
+    }
 }
 
 fn groups_of(value: &toml::Value) -> Result<Vec<Vec<String>>> {
@@ -229,7 +238,7 @@ fn values_of(text: &str) -> Result<Vec<String>> {
         let list = if text.starts_with('[') { text.to_owned() } else { format!("[{text}]") };
         let table: toml::Table = format!("values = {list}").parse().map_err(|_| wrong())?;
         let values = table.get("values").and_then(toml::Value::as_array).ok_or_else(wrong)?;
-        return Ok(values.iter().map(ToString::to_string).collect());
+        return Ok(values.iter().map(spelled).collect());
     }
     if let Some((from, to)) = text.split_once("..").filter(|_| !text.contains(['/', ','])) {
         let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
