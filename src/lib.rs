@@ -22,6 +22,7 @@
 //!
 //! [`sweep`] asks what a grid of points selects, and how stable that is. [`export`] takes patched models out again, as a
 //! Hugging Face directory or as the patch alone. [`show`] puts answers of base and variant side by side.
+//! [`page`] makes one HTML file of everything.
 //!
 //! All rooms use [`error`] (a sentence, a hint, one of three kinds), [`digest`] (names for bytes, the keys), [`files`],
 //! [`layout`] (tables of plain text), [`naming`] (what points are called), [`machine`] (its memory and its limits) and one file that writes Parquet. At the top is
@@ -30,6 +31,10 @@
 //! A room uses only rooms below it. Scores, rules, judges, model families and stages are tables with one line for each member,
 //! and a member is one file. ARCHITECTURE.md says how to add one.
 #![deny(unsafe_code)]
+
+// Made-up reports are shared with tests outside of the library, which call it by its name.
+#[cfg(test)]
+extern crate self as dean;
 
 pub mod allocator;
 mod bounded;
@@ -52,6 +57,7 @@ pub mod layout;
 pub mod machine;
 pub mod model;
 pub mod naming;
+pub mod page;
 pub mod rank;
 pub mod report;
 pub mod score;

@@ -41,7 +41,7 @@ fn most_interesting(report: &Report) -> Option<&VariantReport> {
 }
 
 /// The arguments that name the same job again. The device changes no result.
-fn same_job(pipeline: &PipelineArgs) -> String {
+pub fn same_job(pipeline: &PipelineArgs) -> String {
     let config = pipeline.config.display().to_string();
     let config = (config != PIPELINE).then(|| format!(" --config {}", quoted(&config)));
     let sets = pipeline.sets.iter().map(|set| format!(" --set {}", quoted(set)));
@@ -49,7 +49,7 @@ fn same_job(pipeline: &PipelineArgs) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "-_=+./,".contains(letter);
     if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

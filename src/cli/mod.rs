@@ -18,6 +18,7 @@ mod init;
 mod judge;
 mod look;
 mod output;
+mod page;
 mod pager;
 mod plan;
 mod print;

@@ -16,6 +16,9 @@ use crate::stages::{Input, Role};
 /// The node that makes the report, and what its output is called.
 pub const REPORT: &str = "report";
 
+/// What makes reports.
+pub const TOOL: &str = concat!("dean ", env!("CARGO_PKG_VERSION"));
+
 /// What the report of a finished plan was made of; none without a report.
 pub fn of(job: &Job, plan: &Plan) -> Result<Option<job::Job>> {
     let Some((key, report)) = finished(plan) else { return Ok(None) };
@@ -39,8 +42,7 @@ pub fn of(job: &Job, plan: &Plan) -> Result<Option<job::Job>> {
         };
         nodes.insert(planned.node.name.clone(), node);
     }
-    let tool = concat!("dean ", env!("CARGO_PKG_VERSION")).to_owned();
-    Ok(Some(job::Job { tool, run: newest_run(job, &key)?, report, models, nodes }))
+    Ok(Some(job::Job { tool: TOOL.to_owned(), run: newest_run(job, &key)?, report, models, nodes }))
 }
 
 /// The key of the report, and the digest of its bytes, once it is in the store.

@@ -1,4 +1,5 @@
-//! `dean report`: shows the report that is in the store, and with `--out` copies artifacts out under plain names.
+//! `dean report`: shows the report that is in the store; with `--out` copies artifacts out under plain names, with `--html` makes a
+//! page.
 //!
 //! Must not know: what is in the files.
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::args::{Job, JsonArg, PipelineArgs, SweepArgs, working_directory};
 use super::format::count;
+use super::page::{self, Source};
 use super::{footer, look, print, provenance, sweep};
 use crate::engine::{Plan, Planned, Planner};
 use crate::error::{Error, Result};
@@ -50,6 +52,9 @@ pub struct Args {
     /// Copy the report and what it is made of into this directory, under plain names
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write everything as one page for a browser into this file; it needs no network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["leaks", "phrases"])]
+    html: Option<PathBuf>,
     /// List the questions that are calibration prompts, as they are or nearly
     #[arg(long, conflicts_with = "out")]
     leaks: bool,
@@ -92,10 +97,15 @@ pub fn run(args: &Args) -> Result<()> {
             (report, missing)
         }
     };
-    let written = match &args.out {
+    let mut written = match &args.out {
         Some(dir) => copy(&job, &plan, &report, &working_directory()?.join(dir))?,
         None => Vec::new(),
     };
+    if let Some(file) = &args.html {
+        let path = working_directory()?.join(file);
+        page::write(&Source::Plan(&job, &plan), &report, left_out(&plan, &missing), &args.pipeline, &path)?;
+        written.push(path);
+    }
     if args.json.json {
         return print::json(&Told { report, missing, files: written });
     }
@@ -110,7 +120,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     print::line(format_args!("\n{}", footer::text(&args.pipeline, &job, &report, &look)));
     if let Some(dir) = &args.out {
-        print::line(format_args!("\nwrote {} to {}", count(written.len(), "file"), dir.display()));
+        let copied = written.len() - usize::from(args.html.is_some());
+        print::line(format_args!("\nwrote {} to {}", count(copied, "file"), dir.display()));
+    }
+    if let Some(file) = &args.html {
+        print::line(format_args!("\nwrote the page {}", file.display()));
     }
     Ok(())
 }
@@ -127,14 +141,25 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     if args.leaks {
         return show_leaks(output(LEAKS)?, args.json.json);
     }
-    let report = report::json::read(&output(provenance::REPORT)?)?;
+    let bytes = output(provenance::REPORT)?;
+    let report = report::json::read(&bytes)?;
+    let mut written = Vec::new();
+    if let Some(file) = &args.html {
+        let path = working_directory()?.join(file);
+        let of_page = Report { job: Some(page::made_of(&run, &bytes)), ..report.clone() };
+        page::write(&Source::Run(store, &run), &of_page, None, &args.pipeline, &path)?;
+        written.push(path);
+    }
     if args.json.json {
-        return print::json(&Told { report, missing: BTreeSet::new(), files: Vec::new() });
+        return print::json(&Told { report, missing: BTreeSet::new(), files: written });
     }
     print::line(match args.phrases {
         true => report::phrases::show(&report),
         false => report::text::show(&report, &look::of_answers()),
     });
+    if let Some(file) = &args.html {
+        print::line(format_args!("\nwrote the page {}", file.display()));
+    }
     Ok(())
 }
 
@@ -188,7 +213,7 @@ pub struct Told {
     report: Report,
     /// Nodes that are not in the store yet, so that the report is of what is.
     missing: BTreeSet<String>,
-    /// What `--out` wrote.
+    /// What `--out` and `--html` wrote.
     files: Vec<PathBuf>,
 }
 

@@ -16,9 +16,9 @@ use super::{leaks, tuning};
 use crate::layout::{Look, WIDTH, wrap};
 use crate::naming;
 
-mod columns;
+pub(crate) mod columns;
 mod notes;
-mod numbers;
+pub(crate) mod numbers;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -31,17 +31,22 @@ pub fn show(report: &Report, look: &Look) -> String {
     let best = report.tuning.as_ref().and_then(|tuning| Some(tuning.best.as_ref()?.variant.as_str()));
     let tables = pages::tables(&report.variants, best, &blocks, look.width);
     let mut parts: Vec<String> = tables.iter().map(|table| table.painted(look)).collect();
-    // That a judge cannot be believed is the first thing to know.
-    let mut notes = nonsense(&report.controls);
-    notes.extend(questions_notes(report));
-    notes.extend(notes::notes(&report.variants, &blocks));
-    notes.extend(report.agreement.iter().map(Agreement::note));
-    notes.extend(control_notes(&report.controls));
-    let notes: Vec<String> = notes.iter().map(|note| wrap(note, look.width.min(WIDTH), 2)).collect();
+    let notes: Vec<String> = notes_of(report).iter().map(|note| wrap(note, look.width.min(WIDTH), 2)).collect();
     if !notes.is_empty() {
         parts.push(notes.join("\n"));
     }
     parts.join("\n\n")
+}
+
+/// What a reader must know, and what the tables do not show: each a sentence or several.
+pub fn notes_of(report: &Report) -> Vec<String> {
+    // That a judge cannot be believed is the first thing to know.
+    let mut notes = nonsense(&report.controls);
+    notes.extend(questions_notes(report));
+    notes.extend(notes::notes(&report.variants, &columns::blocks(&report.variants)));
+    notes.extend(report.agreement.iter().map(Agreement::note));
+    notes.extend(control_notes(&report.controls));
+    notes
 }
 
 /// Which questions count for what, and which point is the best.
