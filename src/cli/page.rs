@@ -15,6 +15,7 @@ use crate::page::{self, Answers, Given, Places};
 use crate::rank::Selection;
 use crate::report::Report;
 use crate::report::job::{self, JobNode};
+use crate::report::joined::Joined;
 use crate::show::{Side, pairs};
 use crate::store::{Run, Store};
 use crate::tables::{Answer, Row, VerdictRow};
@@ -34,11 +35,13 @@ impl Source<'_> {
     }
 }
 
-/// Writes the page of a report. `missing` says what is not there yet.
+/// Writes the page of a report. `missing` says what is not there yet; `joined` are all draws of a sweep, of which this report is
+/// the first.
 pub fn write(
     source: &Source<'_>,
     report: &Report,
     missing: Option<String>,
+    joined: Vec<Joined>,
     pipeline: &PipelineArgs,
     file: &Path,
 ) -> Result<()> {
@@ -49,7 +52,7 @@ pub fn write(
         places: places(source)?,
         commands: commands(source, pipeline, file),
         report: Some(report.clone()),
-        joined: Vec::new(),
+        joined,
     };
     files::write_atomic(file, page::write(&given)?.as_bytes())
 }

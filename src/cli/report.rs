@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     if let Some(file) = &args.html {
         let path = working_directory()?.join(file);
-        page::write(&Source::Plan(&job, &plan), &report, left_out(&plan, &missing), &args.pipeline, &path)?;
+        page::write(&Source::Plan(&job, &plan), &report, left_out(&plan, &missing), Vec::new(), &args.pipeline, &path)?;
         written.push(path);
     }
     if args.json.json {
@@ -147,7 +147,7 @@ fn of_run(store: &Store, name: &str, args: &Args) -> Result<()> {
     if let Some(file) = &args.html {
         let path = working_directory()?.join(file);
         let of_page = Report { job: Some(page::made_of(&run, &bytes)), ..report.clone() };
-        page::write(&Source::Run(store, &run), &of_page, None, &args.pipeline, &path)?;
+        page::write(&Source::Run(store, &run), &of_page, None, Vec::new(), &args.pipeline, &path)?;
         written.push(path);
     }
     if args.json.json {

@@ -28,6 +28,7 @@ const PLAIN_BYTES: usize = 150_000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Changed {
     /// Base64 of deflated JSON: [`Packed`].
+    #[serde(skip)]
     pub packed: String,
     /// The first rows, as they are.
     pub plain: Vec<PlainRow>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kuva::plot::ForestPlot;
 use kuva::plot::heatmap::{ColorMap, Heatmap};
-use kuva::plot::legend::LegendPosition;
+use kuva::plot::legend::{LegendEntry, LegendPosition, LegendShape};
 use kuva::plot::scatter::{MarkerShape, ScatterPlot};
 use kuva::render::annotations::{ReferenceLine, TextAnnotation};
 use kuva::render::layout::{Layout, TickFormat};
@@ -16,6 +16,8 @@ use super::figure::Colours;
 use super::front::Kind;
 
 const WIDTH: f64 = 640.0;
+/// Up to so many points are named, or have bars as dark as they are.
+const FEW: usize = 8;
 /// The longest name beside an axis.
 const LONGEST: usize = 26;
 
@@ -74,7 +76,7 @@ pub fn spots(spots: &[Spot], titles: [&str; 2], colours: &Colours) -> (Vec<Plot>
         (Kind::Base, "base", MarkerShape::Triangle, 6.5),
     ];
     let mut plots = Vec::new();
-    let mut layout_of = Vec::new();
+    let mut entries = Vec::new();
     for (kind, legend, marker, size) in series {
         let here: Vec<&Spot> = spots.iter().filter(|spot| spot.kind == kind).collect();
         if here.is_empty() {
@@ -86,8 +88,8 @@ pub fn spots(spots: &[Spot], titles: [&str; 2], colours: &Colours) -> (Vec<Plot>
                 ((spot.at[axis] - low).max(0.0), (high - spot.at[axis]).max(0.0))
             })
         };
-        // The bars of what matters less are no darker than the grid.
-        let faint = matches!(kind, Kind::Other);
+        // The bars of many points that matter less are no darker than the grid.
+        let faint = kind == Kind::Other && here.len() > FEW;
         let tips = here.iter().map(|spot| {
             let ends =
                 |axis: usize| format!("{:+.1} [{:+.1}, {:+.1}]", spot.at[axis], spot.ends[axis].0, spot.ends[axis].1);
@@ -101,24 +103,27 @@ pub fn spots(spots: &[Spot], titles: [&str; 2], colours: &Colours) -> (Vec<Plot>
             .with_size(size)
             .with_color(if faint { colours.grid } else { colours.of(kind) })
             .with_colors(here.iter().map(|_| colours.of(kind).to_owned()))
-            .with_tooltip_labels(tips)
-            .with_legend(legend);
+            .with_tooltip_labels(tips);
+        let named = matches!(kind, Kind::Front | Kind::Best) && here.len() <= FEW;
+        let plot = if named { plot.with_labels(here.iter().map(|spot| clipped(&spot.name))) } else { plot };
         plots.push(Plot::Scatter(plot));
-        layout_of.push(kind);
+        entries.push(LegendEntry {
+            label: legend.into(),
+            color: colours.of(kind).into(),
+            shape: LegendShape::Marker(marker),
+            dasharray: None,
+        });
     }
-    let mut layout = sized(Layout::auto_from_plots(&plots), 560.0)
+    let layout = sized(Layout::auto_from_plots(&plots), 560.0)
         .with_x_label(titles[0])
         .with_y_label(titles[1])
         .with_x_tick_format(signed_tick())
         .with_y_tick_format(signed_tick())
+        .with_legend_entries(entries)
         .with_legend_position(LegendPosition::OutsideBottomColumns)
         .with_legend_box(false)
         .with_reference_line(ReferenceLine::vertical(0.0).with_color(colours.line).with_dasharray("2 3"))
         .with_reference_line(ReferenceLine::horizontal(0.0).with_color(colours.line).with_dasharray("2 3"));
-    for spot in spots.iter().filter(|spot| spot.kind == Kind::Best) {
-        layout =
-            layout.with_annotation(TextAnnotation::new(clipped(&spot.name), spot.at[0], spot.at[1]).with_font_size(12));
-    }
     (plots, layout)
 }
 

@@ -5,7 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::value::{Serde, Value, merge_maps};
-use minijinja::{AutoEscape, Environment, context};
+use minijinja::{AutoEscape, Environment, HtmlEscape, context};
 use sha2::{Digest as _, Sha256};
 
 use super::changed::{self, Changed};
@@ -39,11 +39,14 @@ pub fn write(given: &Given) -> Result<String> {
     let failed = |cause: minijinja::Error| Error::fault(format!("the page cannot be made: {cause:#}"));
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("prose", prose);
     environment.add_template("page", TEMPLATE).map_err(failed)?;
     let template = environment.get_template("page").map_err(failed)?;
     let view = view(given);
     let whole = |changed: &Changed| {
-        let answers = context! { changed => of(changed) };
+        // Base64 needs no escape, and in a script there is none.
+        let packed = Value::from_safe_string(changed.packed.clone());
+        let answers = context! { changed => of(changed), packed };
         template.render(merge_maps([view.clone(), answers])).map_err(failed)
     };
     // What the rest takes is known once it is there; the answers have the room that is left.
@@ -97,6 +100,20 @@ fn view(given: &Given) -> Value {
 
 fn of(value: impl serde::Serialize) -> Value {
     Serde(value).into()
+}
+
+/// A sentence whose parts between backticks are code.
+fn prose(text: &str) -> Value {
+    let escaped = |text: &str| HtmlEscape(text).to_string();
+    let part = |(number, part): (usize, &str)| match number % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    };
+    // A backtick without its twin is one of a text.
+    match text.matches('`').count() % 2 {
+        0 => Value::from_safe_string(text.split('`').enumerate().map(part).collect()),
+        _ => Value::from_safe_string(escaped(text)),
+    }
 }
 
 /// Drawings are the only HTML that comes from elsewhere than the template: kuva escapes the texts in them.

@@ -45,7 +45,7 @@ pub const LIGHT: Colours = Colours {
 };
 
 pub const DARK: Colours = Colours {
-    ground: "#161b22",
+    ground: "#0d1117",
     text: "#e6edf3",
     line: "#8b949e",
     grid: "#2b313a",

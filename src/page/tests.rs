@@ -9,7 +9,7 @@ use super::*;
 
 #[path = "../../tests/page/sample.rs"]
 mod sample;
-use sample::{SETS, given, grid, line};
+use sample::{SETS, given, grid, line, sweep};
 
 /// The texts between two marks.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
@@ -118,4 +118,13 @@ fn nothing_is_recommended_where_no_goal_was_set() {
     let page = write(&given(SETS, &grid(3), 4)).unwrap();
     assert!(page.contains("It is not a recommendation.") && page.contains("No goals were set for the questions"));
     assert!(page.contains("neither shown nor ruled out") && page.contains("corrected by Holm for the 9 masks"));
+}
+
+#[test]
+fn a_sweep_shows_the_spread_between_its_draws() {
+    let page = write(&sweep()).unwrap();
+    assert!(
+        page.contains("id=\"draws-1\"") && page.contains("The figures elsewhere on this page are of the first draw.")
+    );
+    assert!(!page.contains("One draw of calibration rows") && !page.contains("one draw: none"));
 }

@@ -24,7 +24,12 @@ pub fn advice(report: &Report, looked_at: Option<usize>, axes: &[Axes]) -> (Stri
     let heading = match best {
         Some(tuning) => {
             sentences.push(chosen(tuning, tried));
-            format!("{} is the best of {tried} by the goals that were set.", variant.name)
+            // The largest of several gains that are all noise is larger than nothing.
+            let noise = tuning.best.as_ref().zip(tuning.cost).is_some_and(|(best, cost)| best.gain <= cost.expected);
+            match noise {
+                true => format!("No point is shown to be better than the base. {} has the largest gain.", variant.name),
+                false => format!("{} is the best of {tried} by the goals that were set.", variant.name),
+            }
         }
         None if tried > 1 => {
             let goals = report.tuning.as_ref().is_some_and(|tuning| tuning.variants > 0);
@@ -93,16 +98,21 @@ fn beside_controls(report: &Report, axes: &Axes, variant: &VariantReport) -> Opt
     let beaten = random.iter().filter(|gain| **gain >= mine).count();
     let [one, other] = &axes.sets;
     let count = random.len();
+    let masks = if count == 1 {
+        "1 random mask of the same size was".to_owned()
+    } else {
+        format!("{count} random masks of the same size were")
+    };
     Some(match beaten {
         0 => format!(
-            "Beside it, {count} random masks of the same size were tried. Over {one} and {other} together they gain at most {} points and \
-             it gains {}. The difference was not tested; with {count} random masks chance alone puts it first in 1 of {} cases.",
+            "Beside it, {masks} tried. Over {one} and {other} together the random gain is at most {} points, and that of the point is {}. \
+             The difference was not tested; chance alone puts a point before {count} such in 1 of {} cases.",
             signed(100.0 * highest, 1),
             signed(100.0 * mine, 1),
             count + 1
         ),
         beaten => format!(
-            "{beaten} of {count} random masks of the same size gain as much over {one} and {other} together ({} points at most, against \
+            "Beside it, {masks} tried. {beaten} of {count} gain as much over {one} and {other} together ({} points at most, against \
              {}). So it is not shown that it matters which weights were chosen.",
             signed(100.0 * highest, 1),
             signed(100.0 * mine, 1),

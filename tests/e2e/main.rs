@@ -21,6 +21,7 @@
 //! | `terminal.rs` | text of others is shown, and never obeyed by the terminal |
 //! | `workers.rs` | several runs on one store share the work out |
 //! | `questions.rs` | which questions are left out, and which a point is chosen on |
+//! | `page.rs` | everything as one page, finished or not, and what strangers wrote in it |
 //! | `pins/` | that a stage which comes to other outputs has another version |
 //! | `names.rs` | what variants are called, and that it can be typed |
 //! | `output.rs` | what `--json` answers has the documented form |
@@ -55,6 +56,7 @@ mod kill;
 mod model_files;
 mod names;
 mod output;
+mod page;
 mod pins;
 mod questions;
 mod report;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod sample;
-use sample::{EVIL, SETS, given, grid, line};
+use sample::{EVIL, SETS, given, grid, line, sweep};
 
 fn main() -> ExitCode {
     let Some(dir) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         ("hundred", given(SETS, &grid(10), 60)),
         ("few", given(SETS, &line(), 40)),
         ("evil", given([EVIL, "privacy", "harmless"], &grid(3), 6)),
+        ("sweep", sweep()),
         ("one", given(SETS, &grid(1), 20)),
     ];
     for (name, given) in pages {

@@ -9,6 +9,7 @@ use dean::judge::Label;
 use dean::naming;
 use dean::page::{Answers, Given, Places, worth_reading};
 use dean::report::facts::{ControlReport, Measured, findings};
+use dean::report::joined::{Member, join};
 use dean::report::measures::{CUT, DEGENERATE, KL, NLL, TOKENS};
 use dean::report::{Groups, PointReport, Report, VariantReport};
 use dean::show::{Side, pairs};
@@ -87,7 +88,7 @@ fn base() -> Made {
 
 /// The base and a grid of so many by so many points, and a control of the last.
 pub fn grid(side: u32) -> Vec<Made> {
-    let at = |number: u32| 1e-6 * f64::from(1 + number);
+    let at = |number: u32| format!("{}e-6", 1 + number).parse().unwrap_or(1.0);
     let mut all = vec![base()];
     for p in 0..side {
         for q in 0..side {
@@ -156,4 +157,21 @@ pub fn given(sets: [&str; 3], made: &[Made], words: usize) -> Given {
         commands: vec![format!("dean run --config {EVIL}")],
         ..Given::default()
     }
+}
+
+/// Three draws of the same points, and the page of the first with all of them.
+pub fn sweep() -> Given {
+    let draw = |more: u32| {
+        let all = line().into_iter().map(|made| match made.points.is_empty() {
+            true => made,
+            false => Made { safe: made.safe.map(|safe| safe + more), loss: made.loss + 0.01 * f64::from(more), ..made },
+        });
+        all.collect::<Vec<_>>()
+    };
+    let member = |more: u32| Member {
+        settings: vec![("score.method".into(), "\"snip\"".into())],
+        report: report(SETS, &draw(more)),
+        selection: None,
+    };
+    Given { joined: join(&[0, 2, 5].map(member)), ..given(SETS, &draw(0), 12) }
 }

@@ -54,6 +54,8 @@
     return out;
   };
 
+  const escaped = (text) => text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+
   const words = { s: "safe", u: "unsafe", "?": "unread", "-": "not judged" };
 
   const unpack = async (packed) => {
@@ -110,9 +112,11 @@
     };
     const column = (title, of, plain) => ({
       title,
+      type: "string",
       data: null,
       orderable: title !== "base" && title !== "variant",
-      render: (row, type) => (type === "display" ? of(row) : plain(row)),
+      // What is searched and sorted, DataTables reads as HTML where there is a `&` in it. So it is given HTML that says the text.
+      render: (row, type) => (type === "display" ? of(row) : escaped(plain(row))),
       createdCell: (cell) => cell.setAttribute("data-title", title),
     });
     byId("plain").remove();

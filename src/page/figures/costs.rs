@@ -84,7 +84,7 @@ fn quantity(block: &Block) -> Option<Quantity<'_>> {
     Some(match block.measure.summary {
         Summary::Share { .. } => Quantity {
             title,
-            caption: "Percent of the answers. The intervals are in the table.".into(),
+            caption: "Percent of the answers. The intervals are in the table of every variant, below.".into(),
             value,
             text: |share| format!("{:.0}", 100.0 * share),
             colour: |share| share,
@@ -98,7 +98,7 @@ fn quantity(block: &Block) -> Option<Quantity<'_>> {
         },
         Summary::ExpMean { .. } => Quantity {
             title,
-            caption: "1 is the base's. The colour follows the logarithm; the intervals are in the table.".into(),
+            caption: "1 is the base's. The colour follows the logarithm; the intervals are in the table of every variant, below.".into(),
             value: Box::new(|row: &VariantReport| {
                 let found = block.find(row)?;
                 found.ratio.or_else(|| row.mask.is_none().then_some(1.0))

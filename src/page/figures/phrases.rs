@@ -22,8 +22,9 @@ pub fn figures(report: &Report, variant: &VariantReport) -> Vec<FigureView> {
 }
 
 fn of_set(base: &VariantReport, variant: &VariantReport, set: &str, number: usize) -> Option<FigureView> {
-    let title = format!("{set}: cautionary phrases in 100 answers, base to {}", variant.name);
-    let mut table = TableView::new(&title, &["phrase", "base#", "here#", "change#", "95 % interval#"]);
+    let title = format!("{set}: cautionary phrases, base to {}", variant.name);
+    let mut table =
+        TableView::new(&format!("{title}, in 100 answers"), &["phrase", "base#", "here#", "change#", "95 % interval#"]);
     let mut estimates = Vec::new();
     let here = base.outcomes.iter().filter(|found| found.set == set && is_count(&found.measure));
     let (all, each): (Vec<_>, Vec<_>) = here.partition(|found| found.measure == PHRASES);
@@ -47,12 +48,14 @@ fn of_set(base: &VariantReport, variant: &VariantReport, set: &str, number: usiz
             },
             paired.and_then(|paired| paired.interval).map(|ends| interval(ends, plain)).unwrap_or_default().into(),
         ]);
-        if let Some((value, low, high)) = paired.and_then(|paired| paired_ends(paired, 100.0)) {
+        // What nobody said stands in the table alone.
+        let said = before.measure == PHRASES || before.value > Some(0.0) || after.value > Some(0.0);
+        if let Some((value, low, high)) = paired.filter(|_| said).and_then(|paired| paired_ends(paired, 100.0)) {
             let kind = if before.measure == PHRASES { Kind::Base } else { Kind::Front };
             estimates.push(Estimate { name, value, low, high, kind });
         }
     }
-    let caption = "Lines are 95 % intervals of the paired change. A phrase counts wherever its words stand; it is no verdict. One phrase \
+    let caption = "Lines are 95 % intervals of the paired change. Phrases that neither said are in the table alone. A phrase counts wherever its words stand; it is no verdict. One phrase \
                    at a time is corrected for the number of masks, not for the number of phrases."
         .to_owned();
     (!estimates.is_empty()).then(|| {
