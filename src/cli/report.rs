@@ -68,10 +68,19 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     // Whatever else is asked for is asked of one job.
     let of_all = args.run.is_none() && args.out.is_none() && !args.leaks && !args.phrases;
+    let (mut all, mut of_sweep) = (Vec::new(), None);
     if of_all && let Some(jobs) = sweep::jobs(&args.pipeline, &args.sweep)? {
-        return sweep::report::show(&jobs, args.json.json);
+        if args.html.is_none() {
+            return sweep::report::show(&jobs, args.json.json);
+        }
+        // The page has the rows of all jobs, and the answers of the first of them.
+        all = sweep::report::rows(&jobs)?;
+        of_sweep = jobs.into_iter().next().map(|swept| swept.job);
     }
-    let job = args.pipeline.job()?;
+    let job = match of_sweep {
+        Some(job) => job,
+        None => args.pipeline.job()?,
+    };
     if let Some(name) = &args.run {
         return of_run(&job.store, name, args);
     }
@@ -103,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     if let Some(file) = &args.html {
         let path = working_directory()?.join(file);
-        page::write(&Source::Plan(&job, &plan), &report, left_out(&plan, &missing), Vec::new(), &args.pipeline, &path)?;
+        page::write(&Source::Plan(&job, &plan), &report, left_out(&plan, &missing), all, &args.pipeline, &path)?;
         written.push(path);
     }
     if args.json.json {

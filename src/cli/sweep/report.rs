@@ -31,8 +31,15 @@ struct ReportedJob {
     missing: usize,
 }
 
-/// Shows what there is.
-pub fn show(jobs: &[Swept], in_json: bool) -> Result<()> {
+/// What all jobs have by now, joined over draws.
+///
+/// # Errors
+/// User: no job has anything yet.
+pub fn rows(jobs: &[Swept]) -> Result<Vec<Joined>> {
+    Ok(read(jobs)?.0)
+}
+
+fn read(jobs: &[Swept]) -> Result<(Vec<Joined>, Vec<ReportedJob>)> {
     let (mut members, mut told) = (Vec::new(), Vec::new());
     for swept in jobs {
         let (planner, plan) = swept.job.plan()?;
@@ -45,7 +52,12 @@ pub fn show(jobs: &[Swept], in_json: bool) -> Result<()> {
             "`dean run` computes them; `dean plan` says what that takes; --no-sweep looks at the job without [sweep]",
         ));
     }
-    let rows = joined::join(&members);
+    Ok((joined::join(&members), told))
+}
+
+/// Shows what there is.
+pub fn show(jobs: &[Swept], in_json: bool) -> Result<()> {
+    let (rows, told) = read(jobs)?;
     if in_json {
         return print::json(&Told { jobs: told, rows });
     }

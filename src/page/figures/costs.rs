@@ -46,11 +46,14 @@ impl Grid {
     }
 }
 
+/// What a quantity is of a variant, where it is known.
+type Value<'a> = Box<dyn Fn(&VariantReport) -> Option<f64> + 'a>;
+
 /// One quantity of a map.
 struct Quantity<'a> {
     title: String,
     caption: String,
-    value: Box<dyn Fn(&VariantReport) -> Option<f64> + 'a>,
+    value: Value<'a>,
     text: fn(f64) -> String,
     /// What it is coloured by.
     colour: fn(f64) -> f64,

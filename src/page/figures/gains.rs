@@ -64,10 +64,10 @@ fn front(report: &Report, axes: &Axes, number: usize, several: bool) -> Option<F
         Told {
             id: &id("front", number),
             title: &format!("{one} against {other}{judge}"),
-            caption: format!(
-                "Each mark is a variant; up and right is more answers called safe. Bars are 95 % intervals of the paired change against the \
-                 base, one at a time. The base is the triangle at zero; controls are diamonds and have no part in the front."
-            ),
+            caption: "Each mark is a variant; up and right is more answers called safe. Bars are 95 % intervals of the paired change \
+                      against the base, one at a time. The base is the triangle at zero; controls are diamonds and have no part in \
+                      the front."
+                .into(),
             table,
         },
         &|colours| spots(&all, [&axis[0], &axis[1]], colours),
