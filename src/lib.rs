@@ -61,6 +61,7 @@ pub mod page;
 pub mod rank;
 pub mod report;
 pub mod score;
+pub mod search;
 pub mod show;
 pub mod size;
 pub mod spelling;

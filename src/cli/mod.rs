@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod footer;
 mod format;
+mod front;
 mod grid;
 mod init;
 mod judge;
@@ -28,6 +29,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod search;
 mod show;
 mod signals;
 mod stability;
@@ -79,6 +81,16 @@ Examples:
   dean stability
   dean stability --seeds 0                  only the halves
   dean stability --seeds 3 --json > stability.json";
+
+const AFTER_SEARCH: &str = "\
+[search] in the pipeline says what is to be large, and what it may cost at most. docs/search.md says what the numbers mean.
+
+Examples:
+  dean search
+  dean search --points 25 --set 'search.within={perplexity=1.05, kl=0.1}'
+  dean search --budget 3h && dean front
+
+The first SIGINT or SIGTERM shows the front so far (exit code 75). The same command goes on from there.";
 
 const AFTER_SHOW: &str = "\
 Examples:
@@ -145,6 +157,11 @@ enum Command {
     Explain(explain::Args),
     /// Show how many weights each point selects and which points coincide
     Grid(grid::Args),
+    /// Measure few points and find those that no other one beats
+    #[command(after_help = AFTER_SEARCH)]
+    Search(search::Args),
+    /// Show what a search has found so far: gain against damage, with random masks beside it
+    Front(search::FrontArgs),
     /// Show how much of the selection would be the same on other rows
     #[command(after_help = AFTER_STABILITY)]
     Stability(stability::Args),
@@ -207,6 +224,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Status(args) => status::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Grid(args) => grid::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Front(args) => search::front(args),
         Command::Stability(args) => stability::run(args),
         Command::Show(args) => show::run(args),
         Command::Judge(args) => judge::run(args),

@@ -11,6 +11,7 @@ use super::{apply, cache, diff, doctor, export, judge, plan, report, run, runs, 
 use crate::engine::explain::Explanation;
 use crate::store::{DiskUse, FsckReport, GcReport, Listed};
 use crate::sweep::grid::GridPoint;
+use crate::sweep::search::SearchReport;
 use crate::sweep::stability::Stability;
 
 type Form = fn(&mut SchemaGenerator) -> Schema;
@@ -26,6 +27,8 @@ const ANSWERS: &[(&str, Form)] = &[
     ("status", of::<Vec<plan::Row>>),
     ("explain", of::<Vec<Explanation>>),
     ("grid", of::<Vec<GridPoint>>),
+    ("search", of::<SearchReport>),
+    ("front", of::<SearchReport>),
     ("stability", of::<Stability>),
     ("show", line_of::<show::Shown<'_>>),
     ("report", of::<report::Told>),

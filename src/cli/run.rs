@@ -226,7 +226,7 @@ pub fn part(job: &Job, quiet: bool, until: Option<&str>, name: Option<String>, p
 }
 
 /// Bars for a person, lines for a log, or nothing.
-fn observer(quiet: bool) -> Box<dyn Observer> {
+pub fn observer(quiet: bool) -> Box<dyn Observer> {
     match (quiet, print::is_watched()) {
         (true, _) => Box::new(Lines::quiet()),
         (false, true) => Box::new(Bars::new()),

@@ -20,6 +20,7 @@ mod node;
 mod reader;
 mod resolve;
 mod schema;
+mod search;
 mod settings;
 pub mod sweep;
 mod values;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 pub use schema::{keys, schema};
+pub use search::{CHEAP, Search};
 pub use settings::{
     Controls, Data, Divergence, Generate, Inspect, Judge, Model, Patch, Perplexity, Questions, Report, Run, Score,
     Tokenize,
@@ -95,6 +97,9 @@ pub struct Pipeline {
     pub perplexity: Option<Perplexity>,
     pub inspect: Inspect,
     pub report: Report,
+    /// Does not make another job.
+    #[serde(skip)]
+    pub search: Search,
     pub run: Run,
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::document::Document;
 use super::settings::{self, Data, Divergence, Generate, Judge, Questions, Score, Settings};
-use super::{Pipeline, Select, grid};
+use super::{Pipeline, Select, grid, search as searching};
 use crate::data::AnswersOf;
 use crate::error::{Error, Result};
 use crate::judge;
@@ -36,6 +36,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         mut perplexity,
         inspect,
         report,
+        search,
         mut run,
     } = settings;
     let anchor = |key: &str, path: &mut PathBuf| *path = document.path(key, path);
@@ -79,6 +80,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
             .hint(format!("[judge] is called by its kind: give [judge.{name}] another name")));
     }
     check_answers(&generate, document)?;
+    let search = searching::resolve(search, &questions, score.cap, document)?;
     let divergence = resolve_divergence(divergence, &questions, document)?;
     let file = document.file.clone();
     Ok(Pipeline {
@@ -99,6 +101,7 @@ pub fn resolve(settings: Settings, document: &Document, sources: Option<PathBuf>
         perplexity,
         inspect,
         report,
+        search,
         run,
     })
 }

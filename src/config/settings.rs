@@ -6,6 +6,7 @@
 
 mod answers;
 mod guards;
+mod search;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::answers::{Generate, Judge};
 pub use self::guards::{Controls, Divergence};
+pub use self::search::Search;
 use super::schema;
 use super::sweep::Sweep;
 use super::values::{Shares, Window, device, limit, named, positive, source};
@@ -81,6 +83,9 @@ pub struct Settings {
     /// What of all that was measured is shown, and how.
     #[serde(default)]
     pub report: Report,
+    /// The points that are measured where nobody knows a grid.
+    #[serde(default)]
+    pub search: Search,
     /// This machine; nothing here changes a result.
     #[serde(default)]
     pub run: Run,

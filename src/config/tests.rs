@@ -177,7 +177,7 @@ fn unknown_names_are_placed_and_the_nearest_is_offered() {
     ");
     insta::assert_snapshot!(complaint(&with("[scoer]\ncap = 1e-3\n"), &[]), @"
     job/pipeline.toml:10:2: unknown section [scoer]; did you mean `score`?
-    known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
+    known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, search, run
     ");
     insta::assert_snapshot!(complaint(&with("[judge]\nmax_new_tokens = 3\n"), &[]), @"
     job/pipeline.toml:11:1: unknown key `max_new_tokens` in [judge]

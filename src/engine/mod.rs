@@ -23,6 +23,6 @@ pub use events::Observer;
 pub use plan::{Part, Plan, Planned, State};
 pub use planner::Planner;
 pub use price::{Price, Pricer, Range, Total};
-pub use run::{Runner, Summary};
+pub use run::{Runner, Session, Summary};
 pub use shared::identities;
 pub use sources::ModelDigests;

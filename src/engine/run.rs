@@ -64,8 +64,29 @@ impl Runner<'_> {
             Some(name) => Some(stage_position(name)?),
             None => None,
         };
+        let asked_for = |planned: &Planned| {
+            until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
+        };
+        self.compute_all(&asked_for, until.is_none(), None)
+    }
+
+    /// Computes the missing ones of some nodes, as a part of a longer session, which is one run. None of these nodes may wait for
+    /// another one that is missing.
+    ///
+    /// # Errors
+    /// As of [`Runner::run`].
+    pub fn run_part(&self, asked_for: &dyn Fn(&Planned) -> bool, session: &Session) -> Result<Summary> {
+        self.compute_all(asked_for, false, Some(session))
+    }
+
+    fn compute_all(
+        &self,
+        asked_for: &dyn Fn(&Planned) -> bool,
+        is_whole: bool,
+        session: Option<&Session>,
+    ) -> Result<Summary> {
         self.planner.inputs.models.device()?;
-        let mut noted = Noted::new(self)?;
+        let mut noted = Noted::new(self, session)?;
         self.bring_models()?;
         let mut computed = Vec::new();
         let mut repairs = 0;
@@ -74,13 +95,10 @@ impl Runner<'_> {
         let mut pricer = None;
         let (mut plan, mut is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
         loop {
-            let asked_for = |planned: &Planned| {
-                until.is_none_or(|last| stage_position(planned.stage.name()).is_ok_and(|place| place <= last))
-            };
             let wanted =
                 |planned: &Planned| asked_for(planned) && self.part.turns.is_none_or(|last| planned.node.turn <= last);
             if !checked {
-                self.planner.check(&plan, &asked_for)?.iter().for_each(|warning| self.observer.note("plan", warning));
+                self.planner.check(&plan, asked_for)?.iter().for_each(|warning| self.observer.note("plan", warning));
                 checked = true;
             }
             // What a node takes may be known only now. If it is too much, fail before the nodes that come first are computed.
@@ -116,13 +134,13 @@ impl Runner<'_> {
                 }
                 // The last node's outputs are read next. A disk that turned a bit over in them did not change their time, so
                 // only their bytes tell.
-                if until.is_none() && repairs < REPAIRS && !self.last_is_sound(&plan)? {
+                if is_whole && repairs < REPAIRS && !self.last_is_sound(&plan)? {
                     repairs += 1;
                     (plan, is_fresh) = (noted.look(|planner| planner.plan(true))?, true);
                     continue;
                 }
                 let damage = self.planner.inputs.store.damage();
-                return Ok(Summary { run: noted.run.id, plan, computed, damage });
+                return Ok(Summary { run: noted.run.id.clone(), plan, computed, damage });
             };
             if (self.stop)() {
                 return Err(Error::stopped(format!("stopped before {}", first.node.called())));
@@ -135,11 +153,11 @@ impl Runner<'_> {
                 Some(pricer) => pricer,
                 none => none.insert(Pricer::new(&self.planner)?),
             };
-            self.observer.left(&pricer.total(&plan, &asked_for).plus(self.part.others.clone()));
+            self.observer.left(&pricer.total(&plan, asked_for).plus(self.part.others.clone()));
             match self.compute(&plan, planned, claim, pricer) {
                 Ok(seconds) => {
                     computed.push((planned.node.name.clone(), seconds));
-                    noted.run.computed = Some(noted.computed_before + computed.len());
+                    noted.run.computed = Some(noted.run.computed.unwrap_or(0) + 1);
                     (plan, is_fresh) = (noted.look(Planner::again)?, false);
                 }
                 Err(error) if error.kind() == Kind::User && repairs < REPAIRS => {
@@ -236,6 +254,31 @@ impl Runner<'_> {
     }
 }
 
+/// Several plans that are one run: its file names what any of them used.
+#[derive(Default)]
+pub struct Session(RefCell<Option<Run>>);
+
+impl Session {
+    /// Says that the session came to its end, if anything was noted.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn finish(&self, store: &Store) -> Result<()> {
+        match self.0.borrow_mut().as_mut() {
+            Some(run) => {
+                run.finished = true;
+                store.write_run(run)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The run's id, once something was noted.
+    pub fn run(&self) -> Option<String> {
+        self.0.borrow().as_ref().map(|run| run.id.clone())
+    }
+}
+
 /// A run's file, which names what the run uses, and so keeps it from collections.
 struct Noted<'a> {
     runner: &'a Runner<'a>,
@@ -246,19 +289,33 @@ struct Noted<'a> {
     live: Option<Live>,
     /// The name that it still has to get.
     name: Option<String>,
-    /// How many nodes earlier parts of it computed.
-    computed_before: usize,
+    /// What the run is a part of.
+    session: Option<&'a Session>,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session {
+            session.0.replace(Some(self.run.clone()));
+        }
+    }
 }
 
 impl<'a> Noted<'a> {
-    fn new(runner: &'a Runner<'a>) -> Result<Self> {
+    fn new(runner: &'a Runner<'a>, session: Option<&'a Session>) -> Result<Self> {
+        let name = runner.name.clone();
+        About { name: name.clone(), ..About::default() }.check()?;
+        let before = session.and_then(|session| session.0.take());
+        if let Some(run) = before {
+            let live = runner.planner.inputs.store.live(&run.id)?;
+            let keys = run.nodes.values().filter_map(|node| node.key).collect();
+            return Ok(Self { runner, run, keys, written: Instant::now(), live, name, session });
+        }
         // A collection may have taken it in between. Then this is a run of its own.
         let before = runner.part.of.as_ref().and_then(|id| runner.planner.inputs.store.run(id).ok());
         let computed_before = before.as_ref().and_then(|run| run.computed).unwrap_or_default();
         let (id, started) = before.map_or_else(|| (new_run_id(), now_rfc3339()), |run| (run.id, run.started));
         let live = runner.planner.inputs.store.live(&id)?;
-        let name = runner.name.clone();
-        About { name: name.clone(), ..About::default() }.check()?;
         let run = Run {
             id,
             started,
@@ -270,7 +327,7 @@ impl<'a> Noted<'a> {
             finished: false,
             computed: Some(computed_before),
         };
-        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live, name, computed_before })
+        Ok(Self { runner, run, keys: HashSet::new(), written: Instant::now(), live, name, session })
     }
 
     /// Makes a plan, and names in the file what it found, before a collection can take it.
@@ -297,9 +354,16 @@ impl<'a> Noted<'a> {
     }
 
     fn write(&mut self, plan: &Plan, finished: bool) -> Result<()> {
-        let nodes = plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+        let mut nodes: BTreeMap<_, _> =
+            plan.nodes.iter().map(|planned| (planned.node.name.clone(), run_node(planned))).collect();
+        if self.session.is_some() {
+            // What earlier parts used and this one does not know is kept too.
+            let others = self.run.nodes.iter().filter(|(name, _)| !nodes.contains_key(*name));
+            let others: Vec<_> = others.map(|(name, node)| (name.clone(), node.clone())).collect();
+            nodes.extend(others);
+        }
         let before = std::mem::replace(&mut self.run.nodes, nodes);
-        self.run.finished = finished;
+        self.run.finished = finished && self.session.is_none();
         let store = self.runner.planner.inputs.store;
         if let Err(error) = store.write_run(&self.run) {
             self.run.nodes = before;

@@ -20,7 +20,7 @@ mod top;
 pub use controls::{ControlPoints, random as random_control, top_alone};
 pub use draws::{draw_name, draw_of};
 pub use mask::{Mask, SelectedPoint, Selection, masks_to_parquet};
-pub use plane::{Place, plane};
+pub use plane::{Place, plane, plane_priced};
 pub use rules::{Cut, Expression, KINDS, Kind, Operand, Parsed, Rule, Setting, Threshold};
 pub use select::{Point, check_k, select, warnings};
 pub use stability::{MaskOverlap, TopOverlap, expected_jaccard, mask_overlap, top_overlap};

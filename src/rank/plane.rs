@@ -5,7 +5,7 @@
 //! rank in g: a rectangle of the plane that is open towards high q and low p. So each weight is counted once, in the cell of the
 //! grid where its rectangle begins, and sums over cells give every point. Must not know: what is done with a mask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
@@ -26,6 +26,9 @@ pub struct Place {
     pub next_q: Option<f64>,
     /// The lowest higher p at which the mask is another one, within the tables.
     pub next_p: Option<f64>,
+    /// The sum of the scores that its weights have in other tables; 0 without any. A weight that is below the cut of a table
+    /// counts with the best score below it, so this is what they have at most.
+    pub price: f64,
 }
 
 /// Sums of the weights whose rectangle begins in a cell.
@@ -33,12 +36,14 @@ pub struct Place {
 struct Sum {
     weights: u64,
     fingerprint: u128,
+    price: f64,
 }
 
 impl Sum {
     fn add(&mut self, other: Self) {
         self.weights += other.weights;
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
+        self.price += other.price;
     }
 }
 
@@ -86,6 +91,21 @@ pub fn plane(
     tables: &BTreeMap<String, RankTable>,
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Vec<Vec<Place>>>> {
+    plane_priced(rule, ps, qs, tables, keep, &[])
+}
+
+/// The same with the scores of each point's weights in the tables `prices`.
+///
+/// # Errors
+/// As of [`super::select()`].
+pub fn plane_priced(
+    rule: &Rule,
+    ps: &[f64],
+    qs: &[f64],
+    tables: &BTreeMap<String, RankTable>,
+    keep: &dyn Fn(&str) -> bool,
+    prices: &[&RankTable],
+) -> Result<Option<Vec<Vec<Place>>>> {
     let used = used_tables(rule, tables)?;
     let corner =
         |p: Option<&f64>, q: Option<&f64>| Some(Point { p: if rule.uses_p() { p.copied() } else { None }, q: *q? });
@@ -100,13 +120,15 @@ pub fn plane(
         let cuts = |fractions: &[f64]| fractions.iter().map(|fraction| k(*fraction, matrix.numel)).collect::<Vec<_>>();
         let (kps, kqs) = (cuts(ps), cuts(qs));
         let mut cells = Cells::new(qs.len(), ps.len());
+        let prices: Vec<Prices> = prices.iter().filter_map(|table| Prices::of(table, matrix.tensor)).collect();
         for Threshold { index, beyond, until } in thresholds {
             // The first row that chooses it, and the first column that protects it.
             let row = kqs.partition_point(|kq| *kq <= u64::from(beyond));
             let column = until.map_or(kps.len(), |until| kps.partition_point(|kp| *kp <= u64::from(until)));
             let cell = row * cells.columns + column;
             let fingerprint = fingerprint(number, index);
-            cells.sums[cell].add(Sum { weights: 1, fingerprint });
+            let price = prices.iter().map(|prices| prices.of_weight(index)).sum();
+            cells.sums[cell].add(Sum { weights: 1, fingerprint, price });
             cells.chosen_from[cell] = cells.chosen_from[cell].min(fraction_of(u64::from(beyond) + 1, matrix.numel));
             if let Some(until) = until {
                 cells.lost_from[cell] = cells.lost_from[cell].min(fraction_of(u64::from(until) + 1, matrix.numel));
@@ -123,6 +145,25 @@ pub fn plane(
         place.next_p = place.next_p.filter(|p| *p <= cap);
     }
     Ok(Some(found))
+}
+
+/// The scores of one matrix in one table.
+struct Prices {
+    scores: HashMap<u32, f32>,
+    /// The best score that the table does not hold.
+    below: f32,
+}
+
+impl Prices {
+    fn of(table: &RankTable, tensor: &str) -> Option<Self> {
+        let ranks = table.matrices.iter().find(|ranks| ranks.tensor == tensor)?;
+        let scores = ranks.index.iter().copied().zip(ranks.score.iter().copied()).collect();
+        Some(Self { scores, below: ranks.next.unwrap_or(0.0) })
+    }
+
+    fn of_weight(&self, index: u32) -> f64 {
+        f64::from(self.scores.get(&index).copied().unwrap_or(self.below))
+    }
 }
 
 /// The least fraction f with k(f, numel) = rank, in the arithmetic of [`k`].
@@ -147,7 +188,7 @@ fn points(cells: &Cells, rows: usize, columns: usize) -> Vec<Vec<Place>> {
     let mut lost = vec![f64::INFINITY; columns + 1];
     let mut found: Vec<Vec<Place>> = Vec::with_capacity(rows);
     for row in 0..rows {
-        let mut places = vec![Place { weights: 0, fingerprint: 0, next_q: None, next_p: None }; columns];
+        let mut places = vec![Place { weights: 0, fingerprint: 0, next_q: None, next_p: None, price: 0.0 }; columns];
         for column in 0..=columns {
             sums[column].add(cells.sums[at(row, column)]);
             lost[column] = lost[column].min(cells.lost_from[at(row, column)]);
@@ -161,6 +202,7 @@ fn points(cells: &Cells, rows: usize, columns: usize) -> Vec<Vec<Place>> {
                 fingerprint: sum.fingerprint,
                 next_q: None,
                 next_p: Some(next_p).filter(|p| p.is_finite()),
+                price: sum.price,
             };
         }
         found.push(places);

@@ -62,6 +62,7 @@ mod questions;
 mod report;
 mod runs;
 mod scoring;
+mod search;
 mod show;
 mod signals;
 mod support;
