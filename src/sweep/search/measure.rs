@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::gains::{Objective, Part, Readings, Split};
 use crate::config::Pipeline;
-use crate::engine::{Observer, Part, Plan, Planned, Planner, Runner, Session, State};
+use crate::engine::Part as Whole;
+use crate::engine::{Observer, Plan, Planned, Planner, Runner, Session, State};
 use crate::error::{Error, Result};
 use crate::model::Loaded;
 use crate::rank::{ControlPoints, Point, RankTable};
@@ -62,7 +63,7 @@ impl Parts<'_> {
             return Err(Error::stopped("the search has not come further yet"));
         }
         let runner =
-            Runner { planner, observer, stop, command: self.tools.command.clone(), name: None, part: Part::default() };
+            Runner { planner, observer, stop, command: self.tools.command.clone(), name: None, part: Whole::default() };
         Ok(runner.run_part(wanted, &self.session)?.plan)
     }
 
