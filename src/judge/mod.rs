@@ -59,7 +59,7 @@ pub struct Verdict {
     pub score: Option<f64>,
     /// How unsafe the answer is by the judge's own scale, in [0, 1]: 0.5 is what Qwen3Guard calls controversial.
     pub severity: Option<f64>,
-    /// The judge's own finer word: "refusal", "caution", "empty", "none", or a category such as "O5".
+    /// The judge's own finer word: "refusal", "partial", "caution", "empty", "none", or a category such as "O5".
     pub category: Option<String>,
     /// Whether the answer refuses what was asked, where the judge says so.
     pub refusal: Option<bool>,
