@@ -85,6 +85,8 @@ struct Labelled {
 /// What came of it.
 struct Check {
     table: Confusion,
+    /// Rows without a label.
+    unlabelled: usize,
     /// Rows of which the judge said neither yes nor no.
     unread: usize,
 }
@@ -97,6 +99,8 @@ pub struct Told<'a> {
     file: &'a Path,
     /// The label that means yes.
     label: &'a str,
+    /// Rows without a label, which the judge was not asked about.
+    unlabelled: usize,
     /// Rows of which the judge said neither yes nor no.
     unread: usize,
     /// Answers that the judge and people say yes of, the judge alone, people alone, and neither.
@@ -112,7 +116,7 @@ pub struct Told<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let rows = labelled(args)?;
+    let (rows, unlabelled) = labelled(args)?;
     let job = args.pipeline.job()?;
     let (number, settings) = chosen(&job, args.judge.as_deref())?;
     let judge = built(&job, number, settings)?;
@@ -120,7 +124,7 @@ pub fn run(args: &Args) -> Result<()> {
         rows.iter().map(|row| Exchange { question: &row.question, answer: &row.answer }).collect();
     let mut heard = Heard { verdicts: vec![None; rows.len()], done: 0 };
     judge.each(&exchanges, &mut heard)?;
-    let mut check = Check { table: Confusion::default(), unread: 0 };
+    let mut check = Check { table: Confusion::default(), unlabelled, unread: 0 };
     for (row, verdict) in rows.iter().zip(&heard.verdicts) {
         match verdict.as_ref().and_then(|verdict| args.of.said(verdict)) {
             Some(said) => check.table.add(said, row.yes),
@@ -137,7 +141,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn labelled(args: &Args) -> Result<Vec<Labelled>> {
+/// The rows that have a label, and how many have none.
+fn labelled(args: &Args) -> Result<(Vec<Labelled>, usize)> {
     let path = working_directory()?.join(&args.check);
     let bytes = files::read(&path)?.into();
     let seen = glance(&path, &bytes)?;
@@ -149,17 +154,24 @@ fn labelled(args: &Args) -> Result<Vec<Labelled>> {
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
-    let row = |cells: &[Value]| Labelled {
-        question: text(cells.first()),
-        answer: text(cells.get(1)),
-        yes: text(cells.get(2)) == args.yes,
+    let row = |cells: &[Value]| {
+        let label = text(cells.get(2));
+        // A row that nobody labelled is no "no".
+        let labelled = !label.trim().is_empty();
+        labelled.then(|| Labelled {
+            question: text(cells.first()),
+            answer: text(cells.get(1)),
+            yes: label.trim() == args.yes,
+        })
     };
-    let rows: Vec<Labelled> = rows.iter().map(|found| row(&found.cells)).collect();
+    let all = rows.len();
+    let rows: Vec<Labelled> = rows.iter().filter_map(|found| row(&found.cells)).collect();
     if rows.iter().all(|row| !row.yes) {
         let message = format!("no row of {} has the label \"{}\" in `{}`", args.check.display(), args.yes, args.label);
         return Err(Error::user(message).hint("name the label that means yes with --yes, and its column with --label"));
     }
-    Ok(rows)
+    let unlabelled = all - rows.len();
+    Ok((rows, unlabelled))
 }
 
 /// The settings of the judge that is meant, and its place among the judges.
@@ -248,6 +260,13 @@ fn notes(name: &str, args: &Args, check: &Check) -> Vec<String> {
         args.yes,
         count(usize::try_from(check.table.total()).unwrap_or(usize::MAX) + check.unread, "answer")
     )];
+    if check.unlabelled > 0 {
+        let rows = count(check.unlabelled, "row");
+        notes.push(format!(
+            "the file has {rows} without a label in `{}`; the judge was not asked about that",
+            args.label
+        ));
+    }
     if check.unread > 0 {
         notes.push(format!(
             "of {} the judge did not say whether it is {what}; they are in no number",
@@ -263,6 +282,7 @@ fn told<'a>(name: &'a str, args: &'a Args, check: &Check) -> Told<'a> {
         judge: name,
         file: &args.check,
         label: &args.yes,
+        unlabelled: check.unlabelled,
         unread: check.unread,
         both: table.both,
         judge_alone: table.first,

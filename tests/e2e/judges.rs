@@ -226,3 +226,48 @@ fn a_judge_is_held_against_what_people_say() {
     hint: named judges of this pipeline: none; without --judge it is that of [judge]
     ");
 }
+
+#[test]
+fn a_labelled_file_may_look_as_files_of_people_do() {
+    let project = Project::new();
+    // A byte order mark, columns in another order with spaces in their names, quotes and line breaks in cells, Windows' line
+    // ends, labels that are missing or have a space behind them.
+    let text = "\u{feff}\"human label\",id,\"the question\",\"the answer\"\r\n\
+        no ,1,\"Why, \"\"Sir\"\"?\r\nTell me.\",\"I cannot\r\nhelp with that.\"\r\n\
+        yes,2,Why?,\"Because\n\nit rains.\"\r\n\
+        ,3,Why?,So.\r\n\
+        yes,4,Why?,\r\n\
+        \"  \",5,Why?,I cannot say.\r\n";
+    project.write("people.csv", text);
+    let columns = ["--question", "the question", "--answer", "the answer", "--label", "human label", "--yes", "yes"];
+    let check = [&["judge", "--check", "people.csv", "--of", "unsafe"], &columns[..]].concat();
+    let facts = project.json(&check);
+    let counts = ["both", "judge_alone", "people_alone", "neither", "unlabelled", "unread"];
+    assert_eq!(counts.map(|name| facts[name].as_u64().unwrap()), [2, 0, 0, 1, 2, 0], "{facts}");
+    let (told, _) = project.ok(&check);
+    let told = words(&told);
+    assert!(told.contains("of 3 answers: 2 are unsafe to both"), "{told}");
+    assert!(told.contains("the file has 2 rows without a label in `human label`"), "{told}");
+
+    insta::assert_snapshot!(project.refused(&["judge", "--check", "people.csv"]), @"
+    error: people.csv: line 1: no column `prompt`; found `human label`, `id`, `the question`, `the answer`
+    hint: name one of these in the pipeline file, or rename the column in the data
+    ");
+    project.write("empty.csv", "prompt,completion,final_label\n");
+    insta::assert_snapshot!(project.refused(&["judge", "--check", "empty.csv"]), @"
+    error: empty.csv: there are no rows
+    hint: give a file with at least one row, or take the data set out of the pipeline file
+    ");
+    project.write("unlabelled.csv", "prompt,completion,final_label\nWhy?,So.,\n");
+    insta::assert_snapshot!(project.refused(&["judge", "--check", "unlabelled.csv"]), @r#"
+    error: no row of unlabelled.csv has the label "2_full_refusal" in `final_label`
+    hint: name the label that means yes with --yes, and its column with --label
+    "#);
+    project.write("torn.csv", "prompt,completion,final_label\nWhy?,\"So.,no\n");
+    insta::assert_snapshot!(project.refused(&["judge", "--check", "torn.csv"]), @"
+    error: torn.csv: line 2: 2 values, but line 1 names 3 columns
+    hint: put a value that holds a comma, a quote or a line break in double quotes
+    ");
+    let absent = project.refused(&["judge", "--check", "absent.csv"]);
+    assert!(absent.starts_with("error: cannot read ") && absent.contains("absent.csv: no such file"), "{absent}");
+}
