@@ -8,6 +8,7 @@
 mod checks;
 mod exports;
 mod golden;
+mod guards;
 #[macro_use]
 mod suite;
 
