@@ -196,7 +196,7 @@ mod tests {
         ");
         insta::assert_snapshot!(complaint(SMALL, &["scoer.cap=1"]), @"
         --set scoer.cap: unknown section [scoer]; did you mean `score`?
-        known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
+        known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, search, run
         ");
         insta::assert_snapshot!(complaint(SMALL, &["cap=1"]), @"
         --set cap: unknown key `cap` outside of any section

@@ -26,7 +26,7 @@ fn slips_in_the_pipeline_file() {
     ");
     insta::assert_snapshot!(slip("[perplexity]", "[perplexty]"), @"
     error: pipeline.toml:28:2: unknown section [perplexty]; did you mean `perplexity`?
-    hint: known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, run
+    hint: known sections: model, data, tokenize, questions, score, select, sweep, controls, patch, generate, judge, divergence, perplexity, inspect, report, search, run
     ");
     insta::assert_snapshot!(slip("cap = 0.05", "cap = \"much\""), @"
     error: pipeline.toml:20:7: `cap` must be a number, found a string

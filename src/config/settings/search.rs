@@ -37,7 +37,7 @@ pub struct Search {
     ///
     /// Key: none.
     pub budget: Option<String>,
-    /// The p that points may have; 24 between a thousandth and a tenth of score.cap unless it is set.
+    /// The p that points may have: 24 up to a tenth of score.cap unless it is set.
     ///
     /// Key: none.
     #[schemars(schema_with = "schema::shares")]
