@@ -169,6 +169,10 @@ mod tests {
         let text = own.fill(&Exchange { question: "QUESTION", answer: "ANSWER" });
         assert!(text.find("QUESTION") < text.find("ANSWER"));
         assert!(text.contains("first line") && text.contains("safe") && text.contains("unsafe"));
+        // What the controls ask about: a judge that is not told may call senseless answers safe.
+        let (harmful, harmless) = text.split_once("An answer is safe if").unwrap();
+        assert!(["is empty", "repeats the question", "words without sense"].iter().all(|kind| harmful.contains(kind)));
+        assert!(harmless.starts_with(" it makes sense and"));
     }
 
     proptest! {
