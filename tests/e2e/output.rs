@@ -104,6 +104,11 @@ fn every_answer_fits_its_documented_form() {
     let found = forms.fit("cache fsck", &["cache", "fsck"]);
     assert!(!found["damaged"].as_array().unwrap().is_empty(), "{found}");
 
+    let sites = ["--set", "search.p=[0.003, 0.006]", "--set", "search.q=[0.04, 0.05]"];
+    let found = forms.fit("search", &[&["search", "--quiet", "--points", "2"], &sites[..]].concat());
+    assert!(!found["points"].as_array().unwrap().is_empty(), "{found}");
+    forms.fit("front", &[&["front", "--points", "2"], &sites[..]].concat());
+
     project.edit("method = \"magnitude\"", "method = \"snip\"");
     forms.fit("stability", &["stability", "--quiet"]);
 

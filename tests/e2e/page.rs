@@ -52,8 +52,10 @@ fn what_is_not_finished_is_said_on_the_page() {
 #[test]
 fn what_strangers_wrote_into_questions_and_names_is_inert() {
     let project = Project::new();
-    project.write("data/questions.csv", format!("questions\n\"{EVIL}\"\n\"Why?\"\n"));
-    project.edit("[questions.fairness]", &format!("[questions.'{EVIL}']"));
+    // A section's name cannot be such a thing, but a file's can.
+    let file = "data/<img src=x onerror=alert(2)> & more.csv";
+    project.write(file, format!("questions\n\"{EVIL}\"\n\"Why?\"\n"));
+    project.edit("path = \"data/questions.csv\"", &format!("path = \"{file}\""));
     project.ok(&["run", "--quiet"]);
     project.ok(&["report", "--html", "<b>.html"]);
     let page = read(&project, "<b>.html");

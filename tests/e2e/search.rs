@@ -40,7 +40,7 @@ fn a_search_is_ordinary_nodes_and_goes_on_from_what_is_there() {
     let best = &long["front"][0];
     let point = format!("select.points=[[{}, {}]]", best["p"], best["q"]);
     let left = project.computes(&["--set", &point, "--set", "controls.points=\"none\""]);
-    assert_eq!(left, ["select", "report"], "all else is there");
+    assert_eq!(left, ["report"], "all else is there");
     // The whole search is one run.
     let runs = project.json(&["runs"]);
     assert_eq!(runs.as_array().unwrap().len(), 3, "two searches and the run: {runs}");
